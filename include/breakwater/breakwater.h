@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* breakwater.h - the public interface of the Breakwater memory allocator.
+ *
+ * Two families with one implementation:
+ *   - the standard names (malloc, free, ...), which libbreakwater.so and libbreakwater.a define and
+ *     so interpose; they are declared by the C library's own headers;
+ *   - the same functions under the prefix bw_, declared here, which interpose nothing.
+ * Both hand out blocks of one heap: a block from malloc may go to bw_free and the reverse.
+ *
+ * Ownership    A block belongs to the caller until it is freed; then no byte of it may be used.
+ * Alignment    Every block is aligned to at least 16 bytes. Sizes and alignments are in bytes.
+ * Usable size  Every byte up to bw_malloc_usable_size(block) may be read and written.
+ * Errors       NULL with errno ENOMEM where a function says nothing else. Success leaves errno
+ *              alone. A size over PTRDIFF_MAX always fails. A pointer that is not a live block's
+ *              (freed twice, interior, of another allocator, of the stack) stops the process with
+ *              one line on standard error that names the fault and the address.
+ * Threads      Every function may be called from any thread at any time, also before constructors,
+ *              after thread-local destructors, and in a child after fork(). None is a cancellation
+ *              point. None is async-signal-safe.
+ */
+#ifndef BREAKWATER_BREAKWATER_H
+#define BREAKWATER_BREAKWATER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define BW_VERSION_MAJOR 0
+#define BW_VERSION_MINOR 1
+#define BW_VERSION_PATCH 0
+
+#ifdef __GNUC__
+#define BW_API __attribute__((visibility("default")))
+#else
+#define BW_API
+#endif
+
+/* ISO C (C17, 7.22.3). A size of 0 gives a unique block that can be freed. */
+BW_API void *bw_malloc(size_t size);
+
+/* ISO C. The block is zeroed up to count * size; a product that overflows fails. */
+BW_API void *bw_calloc(size_t count, size_t size);
+
+/* ISO C, with glibc's choice for size 0: frees `block` and returns NULL, errno unchanged.
+ * On failure `block` stays as it was and still belongs to the caller. */
+BW_API void *bw_realloc(void *block, size_t size);
+
+/* ISO C. NULL is accepted. errno is preserved on every path. */
+BW_API void bw_free(void *block);
+
+/* C23 (7.24.3.4): as bw_free. `size` must be the size the block was asked with; it is a hint and
+ * is not checked. */
+BW_API void bw_free_sized(void *block, size_t size);
+
+/* C23 (7.24.3.5): as bw_free_sized, for blocks of bw_aligned_alloc. */
+BW_API void bw_free_aligned_sized(void *block, size_t alignment, size_t size);
+
+/* ISO C, as in glibc 2.36: any alignment is accepted and rounded up to a power of two; over 2^63
+ * fails with EINVAL, 2^63 or an overflow of alignment plus size with ENOMEM. */
+BW_API void *bw_aligned_alloc(size_t alignment, size_t size);
+
+/* POSIX.1-2008. Returns 0, EINVAL (alignment 0, no power of two, or no multiple of
+ * sizeof(void *)) or ENOMEM; errno is untouched, and on failure `*out` too. */
+BW_API int bw_posix_memalign(void **out, size_t alignment, size_t size);
+
+/* GNU. As bw_realloc of count * size; a product that overflows fails with ENOMEM. */
+BW_API void *bw_reallocarray(void *block, size_t count, size_t size);
+
+/* GNU. As bw_aligned_alloc. */
+BW_API void *bw_memalign(size_t alignment, size_t size);
+
+/* GNU. Page-aligned; pvalloc also rounds the size up to a whole page. */
+BW_API void *bw_valloc(size_t size);
+BW_API void *bw_pvalloc(size_t size);
+
+/* GNU. The bytes that may be used at `block`, at least those asked for; 0 for NULL. */
+BW_API size_t bw_malloc_usable_size(void *block);
+
+/* GNU. Gives free memory back to the kernel, all of it but `pad` bytes at the top of the heap.
+ * Returns 1 if any went back, else 0. */
+BW_API int bw_malloc_trim(size_t pad);
+
+/* GNU. Returns 1 if the parameter is known and the value valid, else 0. Breakwater has no use for
+ * glibc's tunables: a valid one is accepted and changes nothing, except M_ARENA_MAX, which limits
+ * the arenas that threads started from now on are spread over. */
+BW_API int bw_mallopt(int parameter, int value);
+
+/* GNU's struct mallinfo and struct mallinfo2, whose fields are, in bytes unless said otherwise:
+ * arena    got from the break;
+ * ordblks  free runs of the page heap (a count);
+ * smblks   blocks cached by the calling thread (a count);  fsmblks  their bytes;
+ * hblks    regions mapped because the break could not grow (a count);  hblkhd  their bytes;
+ * uordblks in blocks the program holds, together with those cached by other threads;
+ * fordblks free: in slabs, in depots, in this thread's cache and in runs of the page heap;
+ * keepcost the free run at the top of the break, which a trim could give back.
+ * usmblks is 0. The int fields of bw_mallinfo saturate. */
+struct bw_mallinfo {
+    int arena, ordblks, smblks, hblks, hblkhd, usmblks, fsmblks, uordblks, fordblks, keepcost;
+};
+struct bw_mallinfo2 {
+    size_t arena, ordblks, smblks, hblks, hblkhd, usmblks, fsmblks, uordblks, fordblks, keepcost;
+};
+BW_API struct bw_mallinfo bw_mallinfo(void);
+BW_API struct bw_mallinfo2 bw_mallinfo2(void);
+
+/* GNU. Writes statistics as XML to `stream`. Returns 0, or EINVAL for options other than 0. */
+BW_API int bw_malloc_info(int options, FILE *stream);
+
+/* GNU. Writes statistics as text to standard error. */
+BW_API void bw_malloc_stats(void);
+
+/* The old SVID name of free. */
+BW_API void bw_cfree(void *block);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* BREAKWATER_BREAKWATER_H */
