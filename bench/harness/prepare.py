@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What must be there before anything is measured: Debian packages, and the release build."""
+import os
+import shutil
+import subprocess
+import sys
+
+from process import Failure, run
+
+# cmake and below: what the release preset is configured and built with.
+PACKAGES = ("redis-server", "redis-tools", "libjemalloc2", "libtcmalloc-minimal4",
+            "libmimalloc2.0", "libtbbmalloc2",
+            "cmake", "ninja-build", "pkg-config", "liburcu-dev", "libcmocka-dev", "python3")
+
+APT_VARIABLES = {"DEBIAN_FRONTEND": "noninteractive"}
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def package_installed(package):
+    # pkg-config is a package of its own or one that pkgconf provides: the command settles it.
+    if package == "pkg-config" and shutil.which("pkg-config"):
+        return True
+    query = subprocess.run(["dpkg", "-s", package], capture_output=True, text=True, check=False)
+    return query.returncode == 0 and "\nStatus: install ok installed\n" in query.stdout
+
+
+def install_packages():
+    missing = [package for package in PACKAGES if not package_installed(package)]
+    if not missing:
+        return
+    if os.geteuid() != 0:
+        raise Failure(f"packages are missing: run as root, or: apt-get install {' '.join(missing)}")
+    say(f"installing {' '.join(missing)}")
+    run(["apt-get", "update", "-qq"], variables=APT_VARIABLES, merge_output=True)
+    run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing],
+        variables=APT_VARIABLES, merge_output=True)
+    if "redis-server" in missing:
+        stop_redis_service()
+
+
+def stop_redis_service():
+    """The package starts a server of its own and at every boot. Nobody asked for that one, and it
+    would share the processors with those measured."""
+    say("stopping and disabling the redis-server service, which the package has just started")
+    subprocess.run(["service", "redis-server", "stop"], capture_output=True, check=False)
+    subprocess.run(["update-rc.d", "redis-server", "disable"], capture_output=True, check=False)
+
+
+def build(source_directory):
+    say("building the release preset")
+    for command in (["cmake", "--preset", "release"], ["cmake", "--build", "--preset", "release"]):
+        run_build_step(command, source_directory)
+
+
+def run_build_step(command, source_directory):
+    try:
+        run(["sh", "-c", 'cd "$1" && shift && exec "$@"', "sh", source_directory, *command],
+            merge_output=True)
+    except Failure as failure:
+        raise Failure(f"{' '.join(command)}: {failure}") from None
+
+
+def check_programs(programs):
+    for program in programs:
+        if not shutil.which(program):
+            raise Failure(f"{program} does not exist")

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Runs every test under every allocator, round after round.
+
+The allocators take turns run by run, so that a change of the machine's speed meets all of them, and
+each round starts with another one, so that none is always the first after a change of test."""
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Optional
+
+from allocators import check_bindings
+from process import Failure
+
+MARGIN = 1.15  # how much longer than the longest round so far the next one may take
+
+
+@dataclass
+class Run:
+    round: int
+    test: str
+    allocator: str
+    metrics: dict = field(default_factory=dict)
+    error: Optional[str] = None
+
+
+class Progress:
+    """Says on stderr what runs and how long it will take; on a terminal in one line."""
+
+    def __init__(self, rounds, tests, allocators):
+        self.rounds = rounds
+        self.tests = tests
+        self.per_test = len(allocators)
+        self.durations = {test.name: [] for test in tests}
+        self.done = 0
+        self.rewrites = sys.stderr.isatty()
+
+    def seconds_left(self):
+        known = [seconds for taken in self.durations.values() for seconds in taken]
+        if not known:
+            return None
+        mean = sum(known) / len(known)
+        left = 0.0
+        for taken in self.durations.values():
+            runs_left = self.rounds * self.per_test - len(taken)
+            left += runs_left * (sum(taken) / len(taken) if taken else mean)
+        return left
+
+    def starts(self, number, test, allocator, first):
+        if not self.rewrites and not first:
+            return
+        left = self.seconds_left()
+        total = self.rounds * len(self.tests) * self.per_test
+        text = (f"[{self.done}/{total}] round {number + 1} of {self.rounds}  {test.name}"
+                + (f"  {allocator.name}" if self.rewrites else "")
+                + (f"  {int(left) // 60}:{int(left) % 60:02d} left" if left is not None else ""))
+        print(f"\r{text}\x1b[K" if self.rewrites else text, file=sys.stderr, flush=True,
+              end="" if self.rewrites else "\n")
+
+    def ends(self, test, seconds):
+        self.durations[test.name].append(seconds)
+        self.done += 1
+
+    def clear(self):
+        if self.rewrites:
+            print("\r\x1b[K", file=sys.stderr, end="", flush=True)
+
+    def say(self, text):
+        self.clear()
+        print(text, file=sys.stderr, flush=True)
+
+
+class Rounds:
+    def __init__(self, tests, allocators, context, count):
+        self.tests = tests
+        self.allocators = allocators
+        self.context = context
+        self.count = count
+        self.progress = Progress(count, tests, allocators)
+        self.runs = []
+        self.failed = {}  # (test, allocator) -> error: not tried again, a hang takes too long
+
+    def run(self, deadline=None):
+        """Runs up to `count` rounds; with a deadline (time.monotonic()) no round but the first is
+        started that would be likely to end after it. Returns how many were run."""
+        longest = 0.0
+        self.check_bindings()
+        for number in range(self.count):
+            begin = time.monotonic()
+            if number and deadline is not None and begin + longest * MARGIN > deadline:
+                self.progress.say(f"stopping after {number} rounds to stay within the time")
+                return number
+            self.run_round(number)
+            longest = max(longest, time.monotonic() - begin)
+        self.progress.clear()
+        return self.count
+
+    def check_bindings(self):
+        errors = {}
+        for test in self.tests:
+            for allocator in self.allocators:
+                key = (test.probe, allocator.name)
+                if key not in errors:
+                    errors[key] = self.binding_error(test, allocator)
+                if errors[key]:
+                    self.fail(test, allocator, errors[key])
+
+    @staticmethod
+    def binding_error(test, allocator):
+        try:
+            check_bindings(allocator, test.probe)
+        except Failure as failure:
+            return str(failure)
+        return None
+
+    def fail(self, test, allocator, error):
+        self.failed[test.name, allocator.name] = error
+        self.progress.say(f"FAILED  {test.name}  {allocator.name}: {error}")
+
+    def run_round(self, number):
+        first = number % len(self.allocators)
+        order = self.allocators[first:] + self.allocators[:first]
+        for test in self.tests:
+            for allocator in order:
+                self.progress.starts(number, test, allocator, allocator is order[0])
+                self.run_one(number, test, allocator)
+
+    def run_one(self, number, test, allocator):
+        begin = time.monotonic()
+        result = Run(number, test.name, allocator.name)
+        result.error = self.failed.get((test.name, allocator.name))
+        if not result.error:
+            try:
+                result.metrics = test.run(allocator, self.context)
+            except (Failure, OSError) as failure:
+                result.error = str(failure)
+                self.fail(test, allocator, result.error)
+        self.runs.append(result)
+        self.progress.ends(test, time.monotonic() - begin)
