@@ -12,6 +12,7 @@ Proved before the runs, by check_bindings(): ld.so reports, with LD_DEBUG=bindin
 bound the program's calls. Proved in each server, by check_mapped(): the file is mapped in it. Both
 were confirmed with gdb attached to a loaded server: a breakpoint on malloc stops in the preloaded
 library, and INFO's allocator_allocated, which jemalloc counts, stays near 0 but in its own column.
+What idle jemalloc itself keeps resident, some MiB at most, is part of every other column's memory.
 """
 import os
 import re
@@ -35,7 +36,7 @@ KNOWN_NAMES = (*PEER_FILES, BREAKWATER)
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9_.+-]{1,20}")
 BINDING_PATTERN = re.compile(r"binding file (\S+) \[0\] to (\S+) \[0\]: "
-                             r"normal symbol [`'](malloc|calloc|realloc|free)'")
+                             r"normal symbol [`'](malloc|calloc|realloc|free|malloc_usable_size)'")
 PROBE_TIMEOUT_SECONDS = 20
 
 
@@ -67,7 +68,7 @@ def parse_allocators(text, build_directory):
         if has_path and not os.path.isfile(path):
             raise ValueError(f'{name}: no file "{path}"')
         if has_path and re.search(r"[\s:]", os.path.abspath(path)):
-            raise ValueError(f'{name}: ld.so cannot preload "{path}": its path has a space or colon')
+            raise ValueError(f'{name}: "{path}" has a space or colon, which ld.so cannot preload')
         if any(name == other.name for other in allocators):
             raise ValueError(f'"{name}" is named twice')
         library = os.path.abspath(path) if has_path else known_library(name, build_directory)
@@ -85,6 +86,7 @@ def check_bindings(allocator, command):
     """Starts `command`, which should do little, and fails unless each function of the malloc family
     that the program itself calls was bound to the allocator's library."""
     output = run(command, timeout=PROBE_TIMEOUT_SECONDS, merge_output=True,
+                 any_status=True,  # a crash shows in the runs, with a better message
                  variables={**allocator.preload(), "LD_BIND_NOW": "1", "LD_DEBUG": "bindings"})
     library = os.path.realpath(allocator.library)
     found = 0

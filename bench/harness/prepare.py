@@ -12,6 +12,8 @@ PACKAGES = ("redis-server", "redis-tools", "libjemalloc2", "libtcmalloc-minimal4
             "libmimalloc2.0", "libtbbmalloc2",
             "cmake", "ninja-build", "pkg-config", "liburcu-dev", "libcmocka-dev", "python3")
 
+BUILD_LINES_SHOWN = 20
+
 APT_VARIABLES = {"DEBIAN_FRONTEND": "noninteractive"}
 
 
@@ -52,15 +54,11 @@ def stop_redis_service():
 def build(source_directory):
     say("building the release preset")
     for command in (["cmake", "--preset", "release"], ["cmake", "--build", "--preset", "release"]):
-        run_build_step(command, source_directory)
-
-
-def run_build_step(command, source_directory):
-    try:
-        run(["sh", "-c", 'cd "$1" && shift && exec "$@"', "sh", source_directory, *command],
-            merge_output=True)
-    except Failure as failure:
-        raise Failure(f"{' '.join(command)}: {failure}") from None
+        try:
+            run(command, directory=source_directory, merge_output=True)
+        except Failure as failure:
+            say("\n".join(failure.output.splitlines()[-BUILD_LINES_SHOWN:]))
+            raise Failure(f"{' '.join(command)} failed") from None
 
 
 def check_programs(programs):

@@ -23,7 +23,11 @@ class Interrupted(BaseException):
 
 
 class Failure(Exception):
-    """One command failed; the message is a line for people."""
+    """One command failed; the message is a line for people, `output` all it wrote."""
+
+    def __init__(self, message, output=""):
+        super().__init__(message)
+        self.output = output
 
 
 def handle_stop_signals():
@@ -75,17 +79,19 @@ class Child:
                 stream.close()
 
 
-def run(command, timeout=None, variables=None, cpu=None, merge_output=False):
-    """Runs a command to its end and returns its output; anything but success is a Failure."""
+def run(command, timeout=None, variables=None, cpu=None, merge_output=False,
+        any_status=False, directory=None):
+    """Runs a command to its end and returns its output; anything but success is a Failure, with
+    `any_status` only a timeout."""
     errors = subprocess.STDOUT if merge_output else subprocess.PIPE
     with Child(command, variables, cpu, stdout=subprocess.PIPE, stderr=errors, text=True,
-               errors="replace") as child:
+               errors="replace", cwd=directory) as child:
         try:
             output, error_output = child.popen.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
             raise Failure(f"{child.name} still ran after {timeout} s") from None
-        if child.popen.returncode != 0:
+        if child.popen.returncode != 0 and not any_status:
             detail = last_line(error_output or output)
             raise Failure(f"{child.name} {describe_exit(child.popen.returncode)}"
-                          + (f": {detail}" if detail else ""))
+                          + (f": {detail}" if detail else ""), output)
     return output

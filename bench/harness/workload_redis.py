@@ -7,6 +7,7 @@ keys are random (redis-benchmark takes no seed)."""
 import contextlib
 import csv
 import os
+import re
 import socket
 import subprocess
 import tempfile
@@ -22,6 +23,7 @@ START_TIMEOUT_SECONDS = 10
 STOP_TIMEOUT_SECONDS = 10
 RUN_TIMEOUT_SECONDS = 30
 POLL_SECONDS = 0.005
+LOG_LINE_PATTERN = re.compile(r"\d+:[XCSM] ")  # process and role
 
 
 @dataclass(frozen=True)
@@ -99,10 +101,16 @@ class Server:
     def fail_if_dead(self, meanwhile=None):
         status = self.child.popen.poll()
         if status is not None:
-            with open(self.log_path, encoding="utf-8", errors="replace") as log:
-                raise Failure(f"redis-server {describe_exit(status)}: {last_line(log.read())}")
+            detail = self.last_words()
+            raise Failure(f"redis-server {describe_exit(status)}"
+                          + (f": {detail}" if detail else ""))
         if meanwhile:
             raise meanwhile
+
+    def last_words(self):
+        """What the allocator or ld.so wrote: all that is no line of the server's own."""
+        with open(self.log_path, encoding="utf-8", errors="replace") as log:
+            return last_line("".join(line for line in log if not LOG_LINE_PATTERN.match(line)))
 
     def answers(self):
         try:
@@ -145,7 +153,10 @@ def running_server(allocator, context):
     with tempfile.TemporaryDirectory(dir=context.temporary_directory) as directory:
         log_path = os.path.join(directory, "log")
         command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", "",
-                   "--appendonly", "no", "--dir", directory, "--loglevel", "warning"]
+                   "--appendonly", "no", "--dir", directory, "--loglevel", "warning",
+                   # Crash as a program does that has no handlers: with the allocator's own signal
+                   # and message, and at once.
+                   "--crash-log-enabled", "no", "--crash-memcheck-enabled", "no"]
         with open(log_path, "wb") as log, Child(command, allocator.preload(), context.server_cpu,
                                                 stdout=log, stderr=log) as child:
             server = Server(child, port, log_path)

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Tests of bench/run: bad input, broken allocators, and what an interrupt leaves behind.
+
+Usage: python3 test_run.py BUILD_DIRECTORY (which holds bench/bench_server). Needs redis and cc."""
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+RUN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "run")
+BUILD_DIRECTORY = ""
+QUICK_TEST = "redis-set-16k"
+TIMEOUT_SECONDS = 60
+
+# glibc's allocator under the names of malloc, but the ABORT_AFTERth free aborts.
+BROKEN_ALLOCATOR = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t);
+extern void __libc_free(void *);
+void *malloc(size_t size) { return __libc_malloc(size); }
+void *calloc(size_t count, size_t size) { return __libc_calloc(count, size); }
+void *realloc(void *block, size_t size) { return __libc_realloc(block, size); }
+void free(void *block)
+{
+    static int calls;
+    if (++calls == ABORT_AFTER) abort();
+    __libc_free(block);
+}
+#ifndef NO_USABLE_SIZE
+size_t malloc_usable_size(void *block)
+{
+    static size_t (*next)(void *);
+    if (!next) *(void **)&next = dlsym(dlopen("libc.so.6", RTLD_LAZY), "malloc_usable_size");
+    return next(block);
+}
+#endif
+"""
+
+
+class RunTest(unittest.TestCase):
+    def setUp(self):
+        self.directory = tempfile.mkdtemp(prefix="test-run-")
+        self.addCleanup(shutil.rmtree, self.directory)
+        self.out = os.path.join(self.directory, "out")
+        self.temporary = os.path.join(self.directory, "tmp")
+        os.mkdir(self.temporary)
+
+    def start(self, *arguments):
+        return subprocess.Popen([RUN, "--no-build", "--build-dir", BUILD_DIRECTORY,
+                                 "--out", self.out, *arguments],
+                                env={**os.environ, "TMPDIR": self.temporary}, text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def finish(self, *arguments):
+        with self.start(*arguments) as process:
+            output, errors = process.communicate(timeout=TIMEOUT_SECONDS)
+        return process.returncode, output, errors
+
+    def results(self):
+        with open(os.path.join(self.out, "results.json"), encoding="utf-8") as results:
+            return json.load(results)
+
+    def compile_allocator(self, *flags):
+        path = os.path.join(self.directory, "libbroken.so")
+        subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-fno-builtin", "-w", *flags, "-x", "c",
+                        "-", "-o", path], input=BROKEN_ALLOCATOR, text=True, check=True)
+        return path
+
+    def processes_of_this_test(self):
+        """Command lines that name this test's directory: servers have theirs below it."""
+        found = []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as cmdline:
+                    line = cmdline.read().replace("\0", " ")
+            except OSError:
+                continue
+            if self.temporary in line:
+                found.append(line)
+        return found
+
+    def assert_nothing_runs(self):
+        deadline = time.monotonic() + 2  # the kernel may still be reaping
+        while self.processes_of_this_test() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self.assertEqual(self.processes_of_this_test(), [])
+
+    def test_bad_input_gives_one_line_that_names_the_fault(self):
+        cases = [
+            (["--bogus"], "--bogus"),
+            (["surplus"], "surplus"),
+            (["--repeat", "0"], '--repeat: "0"'),
+            (["--repeat", "two"], '--repeat: "two"'),
+            (["--repeat", "2", "--quick"], "--quick and --repeat"),
+            (["--repeat"], "--repeat"),
+            (["--only", "redis,nosuch"], '--only: unknown test "nosuch"'),
+            (["--only", ""], '--only: unknown test ""'),
+            (["--allocators", "nosuch"], 'unknown allocator "nosuch"'),
+            (["--allocators", ""], "--allocators"),
+            (["--allocators", "glibc,glibc"], '"glibc" is named twice'),
+            (["--allocators", "a=/no/such.so"], 'a: no file "/no/such.so"'),
+            (["--allocators", "glibc", "--out", "/proc/x"], "--out: /proc/x"),
+            (["--allocators", "glibc", "--out", "/dev/null"], "--out: /dev/null"),
+            (["--allocators", "breakwater", "--build-dir", "/none"], "/none/libbreakwater.so"),
+        ]
+        for arguments, expected in cases:
+            with self.subTest(arguments=arguments):
+                status, output, errors = self.finish(*arguments)
+                self.assertEqual(status, 2, errors)
+                self.assertEqual(output, "")
+                self.assertEqual(len(errors.splitlines()), 1, errors)
+                self.assertIn(expected, errors)
+
+    def test_a_run_measures_each_allocator_once_a_round(self):
+        status, output, errors = self.finish("--only", f"{QUICK_TEST},server", "--repeat", "2",
+                                             "--allocators", "glibc,jemalloc")
+        self.assertEqual(status, 0, errors)
+        results = self.results()
+        order = [(run["round"], run["test"], run["allocator"]) for run in results["runs"]]
+        self.assertEqual(order, [(0, QUICK_TEST, "glibc"), (0, QUICK_TEST, "jemalloc"),
+                                 (0, "server", "glibc"), (0, "server", "jemalloc"),
+                                 (1, QUICK_TEST, "jemalloc"), (1, QUICK_TEST, "glibc"),
+                                 (1, "server", "jemalloc"), (1, "server", "glibc")])
+        for run in results["runs"]:
+            self.assertGreater(run["metrics"]["throughput"], 0)
+            self.assertGreater(run["metrics"]["peak_rss_bytes"], 0)
+        self.assertIn("all redis tests (1)", output)
+        self.assertEqual(os.listdir(self.temporary), [])
+
+    def test_an_allocator_that_crashes_is_a_failed_row(self):
+        broken = self.compile_allocator("-DABORT_AFTER=20000")
+        status, output, errors = self.finish("--only", QUICK_TEST, "--repeat", "2",
+                                             "--allocators", f"broken={broken},glibc")
+        self.assertEqual(status, 1, errors)
+        self.assertRegex(output, r"broken +FAILED: redis-server died of SIGABRT")
+        self.assertRegex(output, r"glibc +[0-9,]+ ")
+        broken_row, glibc_row = self.results()["summary"]
+        self.assertIn("SIGABRT", broken_row["error"])
+        self.assertEqual(broken_row["metrics"], {})
+        self.assertIsNone(glibc_row["error"])
+        self.assertEqual([run["error"] is None for run in self.results()["runs"]],
+                         [False, True, True, False])
+
+    def test_a_library_that_the_program_does_not_use_is_a_failed_row(self):
+        partial = self.compile_allocator("-DABORT_AFTER=-1", "-DNO_USABLE_SIZE")
+        not_elf = os.path.join(self.directory, "text.so")
+        with open(not_elf, "w", encoding="ascii") as text:
+            text.write("no library\n")
+        status, output, _ = self.finish("--only", QUICK_TEST, "--repeat", "1", "--allocators",
+                                        f"partial={partial},text={not_elf},glibc")
+        self.assertEqual(status, 1)
+        self.assertRegex(output, r"partial +FAILED: not in use: malloc_usable_size is bound to \S+"
+                                 r"jemalloc")
+        self.assertRegex(output, r"text +FAILED: not in use: ")
+
+    def test_a_stop_signal_leaves_nothing_behind(self):
+        cases = [(signal.SIGINT, 0.0), (signal.SIGTERM, 0.1), (signal.SIGINT, 0.5),
+                 (signal.SIGHUP, 1.0), (signal.SIGTERM, 0.7)]
+        for number, delay in cases:
+            with self.subTest(signal=number, delay=delay), \
+                    self.start("--only", "redis", "--allocators", "glibc,jemalloc") as process:
+                while not self.processes_of_this_test() and process.poll() is None:
+                    time.sleep(0.001)
+                time.sleep(delay)
+                process.send_signal(number)
+                process.send_signal(number)
+                _, errors = process.communicate(timeout=TIMEOUT_SECONDS)
+                self.assertEqual(process.returncode, 128 + number, errors)
+                self.assertIn(f"stopped by {signal.Signals(number).name}", errors)
+                self.assert_nothing_runs()
+                self.assertEqual(os.listdir(self.temporary), [])
+                self.assertEqual(os.listdir(self.out), [])
+
+    def test_being_killed_leaves_no_server_behind(self):
+        with self.start("--only", "redis", "--allocators", "glibc") as process:
+            while not self.processes_of_this_test() and process.poll() is None:
+                time.sleep(0.001)
+            time.sleep(0.3)
+            process.kill()
+            process.communicate(timeout=TIMEOUT_SECONDS)
+        self.assert_nothing_runs()
+
+
+if __name__ == "__main__":
+    BUILD_DIRECTORY = os.path.abspath(sys.argv.pop(1))
+    unittest.main()
