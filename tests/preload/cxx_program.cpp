@@ -132,7 +132,8 @@ std::size_t handed_over()
     for (int t = 0; t < THREADS; t++) {
         makers.emplace_back([&, t] {
             for (int i = 0; i < ROUNDS; i++) {
-                auto made = std::make_shared<std::string>(static_cast<std::size_t>(i % 700), 'a' + t);
+                auto made =
+                    std::make_shared<std::string>(static_cast<std::size_t>(i % 700), 'a' + t);
                 std::lock_guard<std::mutex> guard(mutex);
                 shared.push_back(std::move(made));
             }

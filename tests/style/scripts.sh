@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# scripts.sh ROOT - shellcheck finds nothing in the shell scripts.
+. "$(dirname "$0")/files.sh"
+
+find_sources '.*(\.sh|/tests/run|/\.ci/run)' . | xargs -0 shellcheck --external-sources --source-path=SCRIPTDIR
