@@ -11,7 +11,9 @@ results=$(mktemp -d)
 trap 'rm -rf "$results"' EXIT
 
 "$program" libc.so > "$results/libc"
-LD_PRELOAD=$library "$program" "$(basename "$library")" > "$results/breakwater"
+
+status=0
+env LD_PRELOAD="$library" "$program" "$(basename "$library")" > "$results/breakwater" || status=$?
 
 lines=$(wc -l < "$results/libc")
 if [ "$lines" -lt 10000 ]; then
@@ -22,6 +24,11 @@ fi
 if ! diff --label libc --label breakwater -U0 "$results/libc" "$results/breakwater" \
         > "$results/diff"; then
     head -n 200 "$results/diff"
+    echo "exit status with the library preloaded: $status"
+    exit 1
+fi
+if [ "$status" -ne 0 ]; then
+    echo "no difference, but the exit status with the library preloaded is $status"
     exit 1
 fi
 echo "$lines calls, no difference"

@@ -435,9 +435,12 @@ static void free_inside_a_small_block(size_t offset)
     tested.free(fault_at((char *)block_of(128) + offset));
 }
 
+/* In blocks whose size is no power of two, some addresses inside look like those of other blocks.
+ */
 static void free_inside_an_odd_block(size_t offset)
 {
     tested.free(fault_at((char *)block_of(1100) + offset));
+    go_on_with(1100);
 }
 
 static void freeing_an_address_inside_a_small_block_is_invalid(void **state)
