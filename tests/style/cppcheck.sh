@@ -5,7 +5,7 @@
 
 here=$(cd "$(dirname "$0")" && pwd)
 options=(
-    --quiet --enable=warning,performance,portability --error-exitcode=1 --inline-suppr --std=c11
+    --quiet "--enable=warning,performance,portability" --error-exitcode=1 --inline-suppr --std=c11
     -j "$(nproc)" -I include -I src
     --library=posix --library=gnu "--library=$here/cppcheck.cfg"
     # What the compiler would define, so that only this configuration is looked at.
