@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* api.c - the family under the prefix bw_: arguments checked as CONTRACT says, then heap.c.
+ *
+ * Owns         nothing.
+ * Concurrency  any thread.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <malloc.h>
+
+#include "breakwater/breakwater.h"
+#include "conf.h"
+#include "heap.h"
+#include "life.h"
+#include "os.h"
+#include "stats.h"
+
+#define ALIGNMENT_MOST ((size_t)1 << 63)
+
+/* Bounds that glibc's mallopt() sets. */
+enum { MXFAST_MOST = 80 * sizeof(size_t) / 4, MMAP_THRESHOLD_MOST = 32 * 1024 * 1024 };
+
+void *bw_malloc(size_t size)
+{
+    return heap_alloc(size);
+}
+
+void bw_free(void *block)
+{
+    heap_free(block);
+}
+
+void *bw_calloc(size_t count, size_t size)
+{
+    size_t bytes;
+
+    if (unlikely(__builtin_mul_overflow(count, size, &bytes))) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return heap_alloc_zeroed(bytes);
+}
+
+void *bw_realloc(void *block, size_t size)
+{
+    if (block == NULL) {
+        return heap_alloc(size);
+    }
+    if (size == 0) {
+        (void)heap_usable_size(block, "invalid realloc of");
+        heap_free(block);
+        return NULL;
+    }
+    return heap_resize(block, size);
+}
+
+void *bw_reallocarray(void *block, size_t count, size_t size)
+{
+    size_t bytes;
+
+    if (unlikely(__builtin_mul_overflow(count, size, &bytes))) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return bw_realloc(block, bytes);
+}
+
+void bw_free_sized(void *block, size_t size)
+{
+    (void)size;
+    heap_free(block);
+}
+
+void bw_free_aligned_sized(void *block, size_t alignment, size_t size)
+{
+    (void)alignment;
+    (void)size;
+    heap_free(block);
+}
+
+int bw_posix_memalign(void **out, size_t alignment, size_t size)
+{
+    int saved_errno = errno;
+
+    if (!is_power_of_two(alignment) || alignment % sizeof(void *) != 0) {
+        return EINVAL;
+    }
+    void *block = heap_alloc_aligned(alignment, size);
+
+    errno = saved_errno;
+    if (block == NULL) {
+        return ENOMEM;
+    }
+    *out = block;
+    return 0;
+}
+
+void *bw_memalign(size_t alignment, size_t size)
+{
+    size_t rounded = BLOCK_ALIGN;
+
+    if (alignment > ALIGNMENT_MOST) {
+        errno = EINVAL;
+        return NULL;
+    }
+    while (rounded < alignment) {
+        rounded *= 2;
+    }
+    return heap_alloc_aligned(rounded, size);
+}
+
+void *bw_aligned_alloc(size_t alignment, size_t size)
+{
+    return bw_memalign(alignment, size);
+}
+
+void *bw_valloc(size_t size)
+{
+    return heap_alloc_aligned(os_page_bytes(), size);
+}
+
+void *bw_pvalloc(size_t size)
+{
+    size_t page = os_page_bytes();
+
+    if (unlikely(size > PTRDIFF_MAX - page)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return heap_alloc_aligned(page, align_up(size, page));
+}
+
+size_t bw_malloc_usable_size(void *block)
+{
+    return block != NULL ? heap_usable_size(block, "invalid malloc_usable_size of") : 0;
+}
+
+int bw_malloc_trim(size_t pad)
+{
+    int saved_errno = errno;
+    size_t bytes = heap_trim(pad);
+
+    errno = saved_errno;
+    return bytes > 0;
+}
+
+int bw_mallopt(int parameter, int value)
+{
+    switch (parameter) {
+    case M_MXFAST:
+        return value >= 0 && value <= (int)MXFAST_MOST;
+    case M_MMAP_THRESHOLD:
+        return value >= 0 && value <= (int)MMAP_THRESHOLD_MOST;
+    case M_ARENA_TEST:
+        return value > 0;
+    case M_ARENA_MAX:
+        if (value > 0) {
+            life_limit_arenas((uint32_t)value);
+        }
+        return value > 0;
+    default:
+        return 1;
+    }
+}
+
+struct bw_mallinfo2 bw_mallinfo2(void)
+{
+    struct stats_memory memory = stats_memory();
+
+    return (struct bw_mallinfo2){
+        .arena = memory.break_bytes,
+        .ordblks = memory.free_runs,
+        .smblks = memory.cached_blocks,
+        .hblks = memory.mapped_regions,
+        .hblkhd = memory.mapped_bytes,
+        .fsmblks = memory.cached_bytes,
+        .uordblks = memory.used_bytes,
+        .fordblks = memory.free_bytes,
+        .keepcost = memory.top_free_bytes,
+    };
+}
+
+static int saturated(size_t value)
+{
+    return value > INT_MAX ? INT_MAX : (int)value;
+}
+
+struct bw_mallinfo bw_mallinfo(void)
+{
+    struct bw_mallinfo2 info = bw_mallinfo2();
+
+    return (struct bw_mallinfo){
+        .arena = saturated(info.arena),
+        .ordblks = saturated(info.ordblks),
+        .smblks = saturated(info.smblks),
+        .hblks = saturated(info.hblks),
+        .hblkhd = saturated(info.hblkhd),
+        .fsmblks = saturated(info.fsmblks),
+        .uordblks = saturated(info.uordblks),
+        .fordblks = saturated(info.fordblks),
+        .keepcost = saturated(info.keepcost),
+    };
+}
+
+int bw_malloc_info(int options, FILE *stream)
+{
+    if (options != 0) {
+        return EINVAL;
+    }
+    stats_print_xml(stream);
+    return 0;
+}
+
+void bw_malloc_stats(void)
+{
+    stats_print_text(stderr);
+}
+
+void bw_cfree(void *block)
+{
+    heap_free(block);
+}
+
+__attribute__((destructor(101))) static void api_destruct(void)
+{
+    if (conf.stats_print) {
+        stats_print_text(stderr);
+    }
+}

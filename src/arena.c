@@ -1,0 +1,677 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* arena.c - bins of slabs, their depots, and the drain of remote frees.
+ *
+ * A bin hands out and takes back whole stacks of blocks. Full stacks of the class's full capacity
+ * are kept in the bin's depot, up to DEPOT_BYTES, and exchanged without looking inside; everything
+ * else goes through the slabs' bitmaps. A slab that becomes empty is kept if the bin has no other
+ * empty one, and released to the page heap if it has.
+ *
+ * Owns         the arenas, their bins, every slab's place in a list, the tag of every slab's unit.
+ * Invariants   a slab is on the list that its free_count says; free_blocks = the sum over slabs;
+ *              a tag is set exactly while its unit is a slab of the arena.
+ * Concurrency  a bin's lock (rank BIN) guards the bin and the free side of its slabs; drain_lock
+ *              (rank DRAIN) makes drains of one arena take turns. A thread holds one bin's lock at a
+ *              time. The page heap is called with no bin locked, so that it may be slow.
+ * Called by    cache.c and heap.c.
+ */
+#include "arena.h"
+
+#include "meta.h"
+#include "page_heap.h"
+
+enum {
+    SPARES_MAX = 8,
+    QUARTERS = 4,
+};
+
+#define DEPOT_BYTES ((size_t)1024 * 1024)
+
+static _Atomic(struct arena *) arenas[ARENAS_MAX];
+
+struct arena *arena_by_index(unsigned index)
+{
+    /* Acquire: pairs with the release in arena_create(); the arena is seen initialised. */
+    return index < ARENAS_MAX ? atomic_load_explicit(&arenas[index], memory_order_acquire) : NULL;
+}
+
+struct arena *arena_create(unsigned index)
+{
+    struct arena *arena = (struct arena *)meta_alloc(sizeof(*arena));
+
+    if (arena == NULL) {
+        return NULL;
+    }
+    remote_queue_init(&arena->queue);
+    lock_init(&arena->drain_lock, LOCK_RANK_DRAIN);
+    arena->index = (uint8_t)index;
+    arena->tags = page_heap_tags_create();
+    for (unsigned class = 0; class < CLASS_COUNT; class++) {
+        lock_init(&arena->bins[class].lock, LOCK_RANK_BIN);
+    }
+    atomic_store_explicit(&arenas[index], arena, memory_order_release);
+    return arena;
+}
+
+/* Tags */
+
+static void tag_unit(const struct arena *arena, const struct span *span, uint8_t code)
+{
+    if (span->region == region_primary.index && arena->tags != NULL) {
+        /* Relaxed: who frees a block of the slab got it after this store; who frees something else
+         * here makes an error that the slow path or the bitmaps detect. */
+        atomic_store_explicit(&arena->tags[span_unit(span)], code, memory_order_relaxed);
+    }
+}
+
+/* Slabs on lists */
+
+static unsigned list_of(const struct slab *slab)
+{
+    unsigned blocks = slab_class(slab)->blocks;
+
+    if (slab->free_count == 0) {
+        return SLAB_LIST_NONE;
+    }
+    if (slab->free_count == blocks) {
+        return SLAB_LIST_EMPTY;
+    }
+    return SLAB_LIST_PARTIAL + slab->free_count * QUARTERS / blocks;
+}
+
+static void slab_link_locked(struct bin *bin, struct slab *slab, unsigned list)
+{
+    slab->list = (uint16_t)list;
+    if (list == SLAB_LIST_NONE) {
+        return;
+    }
+    slab->prev = NULL;
+    slab->next = bin->slabs[list];
+    if (slab->next != NULL) {
+        slab->next->prev = slab;
+    }
+    bin->slabs[list] = slab;
+}
+
+static void slab_unlink_locked(struct bin *bin, struct slab *slab)
+{
+    if (slab->list == SLAB_LIST_NONE) {
+        return;
+    }
+    if (slab->next != NULL) {
+        slab->next->prev = slab->prev;
+    }
+    if (slab->prev != NULL) {
+        slab->prev->next = slab->next;
+    } else {
+        bin->slabs[slab->list] = slab->next;
+    }
+}
+
+/* Put a slab whose free_count has changed where it belongs. A second empty slab goes to `released`,
+ * for slabs_release() when the lock is no longer held. */
+static void slab_relist_locked(struct bin *bin, struct slab *slab, struct slab **released)
+{
+    unsigned list = list_of(slab);
+
+    ASSERT(lock_is_held(&bin->lock));
+    if (list == slab->list) {
+        return;
+    }
+    slab_unlink_locked(bin, slab);
+    if (list == SLAB_LIST_EMPTY && bin->slabs[SLAB_LIST_EMPTY] != NULL) {
+        bin->free_blocks -= slab->free_count;
+        bin->stats.slabs_released++;
+        slab->next = *released;
+        *released = slab;
+        return;
+    }
+    slab_link_locked(bin, slab, list);
+}
+
+static void slabs_release(struct arena *arena, struct slab *slabs)
+{
+    while (slabs != NULL) {
+        struct slab *slab = slabs;
+        struct span *span = span_of(slab->start);
+
+        slabs = slab->next;
+        tag_unit(arena, span, 0);
+        span->slab = NULL;
+        slab_destroy(slab);
+        page_heap_free(span);
+    }
+}
+
+static struct slab *slab_best_locked(const struct bin *bin)
+{
+    for (unsigned list = SLAB_LIST_PARTIAL; list < SLAB_LIST_COUNT; list++) {
+        if (bin->slabs[list] != NULL) {
+            return bin->slabs[list];
+        }
+    }
+    return NULL;
+}
+
+/* Blocks out of slabs: up to `want`, ascending from the top of `out` down (slab_take_locked). */
+static size_t take_from_slabs_locked(struct bin *bin, void **out, size_t want)
+{
+    size_t taken = 0;
+
+    while (taken < want) {
+        struct slab *slab = slab_best_locked(bin);
+
+        if (slab == NULL) {
+            break;
+        }
+        size_t count = slab_take_locked(slab, out, want - taken);
+
+        taken += count;
+        bin->free_blocks -= count;
+        slab_relist_locked(bin, slab, NULL);
+    }
+    return taken;
+}
+
+/* A run of blocks that share a bitmap word, gathered before they go in together. */
+struct word_batch {
+    struct slab *slab;
+    unsigned word;
+    uint64_t blocks;
+};
+
+static void batch_put_locked(struct bin *bin, struct word_batch *batch)
+{
+    if (batch->blocks != 0) {
+        slab_put_word_locked(batch->slab, batch->word, batch->blocks);
+        bin->free_blocks += bit_count(batch->blocks);
+        batch->blocks = 0;
+    }
+}
+
+static void batch_add_locked(struct bin *bin, struct word_batch *batch, uintptr_t block,
+                             struct slab **released)
+{
+    unsigned index;
+    struct slab *slab = slab_of_own_block(block, &index);
+    uint64_t bit = UINT64_C(1) << (index % BITS_PER_WORD);
+
+    if (slab != batch->slab || index / BITS_PER_WORD != batch->word || (batch->blocks & bit) != 0) {
+        batch_put_locked(bin, batch);
+        if (slab != batch->slab && batch->slab != NULL) {
+            slab_relist_locked(bin, batch->slab, released);
+        }
+        batch->slab = slab;
+        batch->word = index / BITS_PER_WORD;
+    }
+    batch->blocks |= bit;
+}
+
+static void put_in_slabs_locked(struct bin *bin, void **blocks, size_t count,
+                                struct slab **released)
+{
+    struct word_batch batch = {.slab = NULL, .word = 0, .blocks = 0};
+
+    for (size_t i = 0; i < count; i++) {
+        batch_add_locked(bin, &batch, (uintptr_t)blocks[i], released);
+    }
+    if (batch.slab != NULL) {
+        batch_put_locked(bin, &batch);
+        slab_relist_locked(bin, batch.slab, released);
+    }
+}
+
+/* The depot */
+
+static void magazine_push(struct magazine **list, struct magazine *magazine)
+{
+    magazine->next = *list;
+    *list = magazine;
+}
+
+static struct magazine *magazine_pop(struct magazine **list)
+{
+    struct magazine *magazine = *list;
+
+    if (magazine != NULL) {
+        *list = magazine->next;
+    }
+    return magazine;
+}
+
+static void spare_keep_locked(struct bin *bin, struct magazine *magazine)
+{
+    if (bin->spare_count < SPARES_MAX) {
+        magazine_push(&bin->spares, magazine);
+        bin->spare_count++;
+    } else {
+        magazine_destroy(magazine);
+    }
+}
+
+/* A full stack out of the depot for an empty one, or NULL. */
+static struct magazine *depot_take_locked(struct bin *bin, struct magazine *empty)
+{
+    struct magazine *full = magazine_pop(&bin->depot);
+
+    if (full == NULL) {
+        return NULL;
+    }
+    bin->depot_count--;
+    bin->depot_blocks -= full->count;
+    bin->stats.depot_exchanges++;
+    if (empty->capacity == full->capacity) {
+        spare_keep_locked(bin, empty);
+    } else {
+        magazine_destroy(empty);
+    }
+    return full;
+}
+
+/* An empty stack for a full one that the depot keeps, or NULL if it does not. */
+static struct magazine *depot_put_locked(struct bin *bin, unsigned class, struct magazine *full)
+{
+    const struct size_class *described = &size_classes[class];
+
+    if (full->capacity < described->capacity || full->count < full->capacity ||
+        (bin->depot_blocks + full->count) * described->size > DEPOT_BYTES) {
+        return NULL;
+    }
+    struct magazine *empty = magazine_pop(&bin->spares);
+
+    if (empty != NULL) {
+        bin->spare_count--;
+    } else {
+        empty = magazine_create(described->capacity);
+    }
+    if (empty != NULL) {
+        magazine_push(&bin->depot, full);
+        bin->depot_count++;
+        bin->depot_blocks += full->count;
+        bin->stats.depot_exchanges++;
+    }
+    return empty;
+}
+
+static struct magazine *refill_locked(struct bin *bin, struct magazine *magazine, uint32_t want)
+{
+    struct magazine *full = depot_take_locked(bin, magazine);
+
+    ASSERT(want <= magazine->capacity);
+    if (full == NULL) {
+        size_t count = take_from_slabs_locked(bin, magazine->slots, want);
+        size_t room = want - count;
+
+        /* They fill the end of the slots; few are rare, so that moving them down is. */
+        for (size_t i = 0; room > 0 && i < count; i++) {
+            magazine->slots[i] = magazine->slots[room + i];
+        }
+        magazine->count = (uint32_t)count;
+        full = count > 0 ? magazine : NULL;
+    }
+    if (full != NULL) {
+        bin->stats.refills++;
+        bin->stats.refill_blocks += full->count;
+    }
+    return full;
+}
+
+/* From slabs that exist: the bin's own stock. */
+static struct magazine *refill_from_stock(struct bin *bin, struct magazine *magazine, uint32_t want)
+{
+    lock_acquire(&bin->lock);
+    struct magazine *full = refill_locked(bin, magazine, want);
+
+    lock_release(&bin->lock);
+    return full;
+}
+
+/* Growth */
+
+void arena_drain_all(void)
+{
+    for (unsigned index = 0; index < ARENAS_MAX; index++) {
+        struct arena *arena = arena_by_index(index);
+
+        if (arena == NULL) {
+            return;
+        }
+        if (remote_queue_has_slabs(&arena->queue)) {
+            (void)arena_drain(arena);
+        }
+    }
+}
+
+static bool slab_add(struct arena *arena, unsigned class, bool grow)
+{
+    struct bin *bin = &arena->bins[class];
+    struct span *span = page_heap_alloc(&(struct run_request){
+        .units = 1, .align_units = 1, .state = SPAN_SLAB, .grow = grow, .zero = false});
+    struct slab *slab =
+        span != NULL ? slab_create(span, class, arena->index, &arena->queue) : NULL;
+
+    if (slab == NULL) {
+        if (span != NULL) {
+            page_heap_free(span);
+        }
+        return false;
+    }
+    tag_unit(arena, span, SIZE_CLASS_CODE(class));
+    lock_acquire(&bin->lock);
+    slab_link_locked(bin, slab, SLAB_LIST_EMPTY);
+    bin->free_blocks += slab->free_count;
+    bin->stats.slabs_created++;
+    lock_release(&bin->lock);
+    return true;
+}
+
+/* Each step gives more away than the one before; after each the bin's stock is tried again. */
+static struct magazine *refill_by_growing(struct arena *arena, unsigned class,
+                                          struct magazine *magazine, uint32_t want)
+{
+    struct bin *bin = &arena->bins[class];
+    struct magazine *full = NULL;
+
+    if (slab_add(arena, class, false)) {
+        return refill_from_stock(bin, magazine, want);
+    }
+    arena_drain_all();
+    full = refill_from_stock(bin, magazine, want);
+    if (full == NULL && slab_add(arena, class, true)) {
+        full = refill_from_stock(bin, magazine, want);
+    }
+    if (full == NULL) {
+        arena_reclaim_all();
+        (void)slab_add(arena, class, true);
+        full = refill_from_stock(bin, magazine, want);
+    }
+    return full;
+}
+
+struct magazine *arena_refill(struct arena *arena, unsigned class, struct magazine *magazine,
+                              uint32_t want)
+{
+    if (remote_queue_has_slabs(&arena->queue)) {
+        (void)arena_drain(arena);
+    }
+    struct magazine *full = refill_from_stock(&arena->bins[class], magazine, want);
+
+    /* A slab added may be taken by another thread before we look again. */
+    for (int attempt = 0; full == NULL && attempt < 3; attempt++) {
+        full = refill_by_growing(arena, class, magazine, want);
+    }
+    return full;
+}
+
+struct magazine *arena_flush(struct arena *arena, unsigned class, struct magazine *magazine)
+{
+    struct bin *bin = &arena->bins[class];
+    struct slab *released = NULL;
+
+    lock_acquire(&bin->lock);
+    bin->stats.flushes++;
+    bin->stats.flush_blocks += magazine->count;
+    struct magazine *empty = depot_put_locked(bin, class, magazine);
+
+    if (empty == NULL) {
+        put_in_slabs_locked(bin, magazine->slots, magazine->count, &released);
+        magazine->count = 0;
+        empty = magazine;
+    }
+    lock_release(&bin->lock);
+    slabs_release(arena, released);
+    return empty;
+}
+
+/* Single blocks */
+
+static void *take_one(struct bin *bin)
+{
+    void *block = NULL;
+
+    lock_acquire(&bin->lock);
+    if (take_from_slabs_locked(bin, &block, 1) == 0 && bin->depot != NULL) {
+        struct magazine *full = bin->depot;
+
+        block = full->slots[--full->count];
+        bin->depot_blocks--;
+        if (full->count == 0) {
+            bin->depot = full->next;
+            bin->depot_count--;
+            spare_keep_locked(bin, full);
+        }
+    }
+    lock_release(&bin->lock);
+    return block;
+}
+
+void *arena_alloc_one(struct arena *arena, unsigned class)
+{
+    struct bin *bin = &arena->bins[class];
+    void *block = take_one(bin);
+
+    if (block == NULL) {
+        arena_drain_all();
+        block = take_one(bin);
+    }
+    if (block == NULL && slab_add(arena, class, true)) {
+        block = take_one(bin);
+    }
+    if (block == NULL) {
+        arena_reclaim_all();
+        (void)slab_add(arena, class, true);
+        block = take_one(bin);
+    }
+    return block;
+}
+
+void *arena_borrow(struct arena *arena, unsigned class)
+{
+    void *block = NULL;
+
+    for (unsigned larger = class + 1; block == NULL && larger < CLASS_COUNT; larger++) {
+        block = take_one(&arena->bins[larger]);
+    }
+    return block;
+}
+
+void arena_free_blocks(struct arena *arena, unsigned class, void **blocks, size_t count)
+{
+    struct bin *bin = &arena->bins[class];
+    struct slab *released = NULL;
+
+    lock_acquire(&bin->lock);
+    bin->stats.flushes++;
+    bin->stats.flush_blocks += count;
+    put_in_slabs_locked(bin, blocks, count, &released);
+    lock_release(&bin->lock);
+    slabs_release(arena, released);
+}
+
+/* Remote frees */
+
+enum { BATCH_SLOTS = 16 };
+
+static void batch_publish(struct word_batch *batch)
+{
+    if (batch->blocks != 0) {
+        remote_publish(batch->slab, batch->word, batch->blocks);
+        batch->blocks = 0;
+    }
+}
+
+void arena_free_remote(void **blocks, size_t count)
+{
+    /* A small direct-mapped table brings blocks of one word together though others lie between. */
+    struct word_batch batches[BATCH_SLOTS] = {{.slab = NULL}};
+
+    for (size_t i = 0; i < count; i++) {
+        unsigned index;
+        struct slab *slab = slab_of_own_block((uintptr_t)blocks[i], &index);
+        unsigned word = index / BITS_PER_WORD;
+        uint64_t bit = UINT64_C(1) << (index % BITS_PER_WORD);
+        struct word_batch *batch =
+            &batches[((slab->start >> UNIT_SHIFT) + word) % BATCH_SLOTS];
+
+        if (batch->slab != slab || batch->word != word || (batch->blocks & bit) != 0) {
+            batch_publish(batch);
+            batch->slab = slab;
+            batch->word = word;
+        }
+        batch->blocks |= bit;
+    }
+    for (unsigned slot = 0; slot < BATCH_SLOTS; slot++) {
+        batch_publish(&batches[slot]);
+    }
+}
+
+static size_t take_in_words_locked(struct bin *bin, struct slab *slab, uint64_t words)
+{
+    size_t count = 0;
+
+    for (; words != 0; words &= words - 1) {
+        unsigned word = bit_lowest(words);
+        uint64_t blocks = remote_take_word(slab, word);
+
+        slab_put_word_locked(slab, word, blocks);
+        count += bit_count(blocks);
+        bin->stats.remote_batches++;
+    }
+    bin->free_blocks += count;
+    bin->stats.remote_blocks += count;
+    return count;
+}
+
+static size_t take_in_slab(struct arena *arena, struct slab *slab, struct slab **released)
+{
+    struct bin *bin = &arena->bins[slab->class];
+
+    lock_acquire(&bin->lock);
+    size_t count = take_in_words_locked(bin, slab, remote_take_summary(slab));
+
+    slab_relist_locked(bin, slab, released);
+    lock_release(&bin->lock);
+    return count;
+}
+
+size_t arena_drain(struct arena *arena)
+{
+    struct slab *released = NULL;
+    size_t count = 0;
+
+    lock_acquire(&arena->drain_lock);
+    struct slab *slab = remote_take_queue(&arena->queue);
+
+    arena->drains++;
+    while (slab != NULL) {
+        struct slab *next = remote_next(slab);
+
+        count += take_in_slab(arena, slab, &released);
+        arena->drained_slabs++;
+        slab = next;
+    }
+    lock_release(&arena->drain_lock);
+    slabs_release(arena, released);
+    return count;
+}
+
+/* Reclaiming */
+
+static void reclaim_bin(struct arena *arena, unsigned class)
+{
+    struct bin *bin = &arena->bins[class];
+    struct slab *released = NULL;
+    struct magazine *magazine;
+
+    lock_acquire(&bin->lock);
+    while ((magazine = magazine_pop(&bin->depot)) != NULL) {
+        put_in_slabs_locked(bin, magazine->slots, magazine->count, &released);
+        magazine_destroy(magazine);
+    }
+    bin->depot_count = 0;
+    bin->depot_blocks = 0;
+    while ((magazine = magazine_pop(&bin->spares)) != NULL) {
+        magazine_destroy(magazine);
+    }
+    bin->spare_count = 0;
+    struct slab *empty = bin->slabs[SLAB_LIST_EMPTY];
+
+    while (empty != NULL) {
+        struct slab *next = empty->next;
+
+        slab_unlink_locked(bin, empty);
+        bin->free_blocks -= empty->free_count;
+        bin->stats.slabs_released++;
+        empty->next = released;
+        released = empty;
+        empty = next;
+    }
+    lock_release(&bin->lock);
+    slabs_release(arena, released);
+}
+
+void arena_reclaim_all(void)
+{
+    arena_drain_all();
+    for (unsigned index = 0; arena_by_index(index) != NULL; index++) {
+        for (unsigned class = 0; class < CLASS_COUNT; class++) {
+            reclaim_bin(arena_by_index(index), class);
+        }
+    }
+}
+
+/* Accounts */
+
+static void totals_add(struct arena_totals *totals, struct bin *bin, unsigned class)
+{
+    size_t size = size_classes[class].size;
+
+    lock_acquire(&bin->lock);
+    uint64_t slabs = bin->stats.slabs_created - bin->stats.slabs_released;
+
+    totals->tail_bytes += slabs * (UNIT_BYTES - size_classes[class].blocks * size);
+    totals->free_bytes += (bin->free_blocks + bin->depot_blocks) * size;
+    lock_release(&bin->lock);
+}
+
+struct arena_totals arena_totals(void)
+{
+    struct arena_totals totals = {0, 0};
+
+    for (unsigned index = 0; arena_by_index(index) != NULL; index++) {
+        for (unsigned class = 0; class < CLASS_COUNT; class++) {
+            totals_add(&totals, &arena_by_index(index)->bins[class], class);
+        }
+    }
+    return totals;
+}
+
+static void bin_check_locked(struct bin *bin)
+{
+    uint64_t free_blocks = 0;
+    uint64_t depot_blocks = 0;
+
+    for (unsigned list = 0; list < SLAB_LIST_COUNT; list++) {
+        for (struct slab *slab = bin->slabs[list]; slab != NULL; slab = slab->next) {
+            if (slab->list != list || list_of(slab) != list) {
+                fatal("arena: a slab is on the wrong list");
+            }
+            slab_check(slab);
+            free_blocks += slab->free_count;
+        }
+    }
+    for (struct magazine *full = bin->depot; full != NULL; full = full->next) {
+        depot_blocks += full->count;
+    }
+    if (free_blocks != bin->free_blocks || depot_blocks != bin->depot_blocks) {
+        fatal("arena: a bin's free blocks do not add up");
+    }
+}
+
+void arena_check(struct arena *arena)
+{
+    for (unsigned class = 0; class < CLASS_COUNT; class++) {
+        lock_acquire(&arena->bins[class].lock);
+        bin_check_locked(&arena->bins[class]);
+        lock_release(&arena->bins[class].lock);
+    }
+}

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* break.c - the program break, and nothing else that moves it.
+ *
+ * Owns         [base, top): the range handed upward, unit aligned; top is where we left the break.
+ * Invariants   base never moves; top moves only under break_lock; memory that a foreign sbrk() took
+ *              or cut off is never handed out.
+ * Concurrency  break_lock, of rank BREAK: nothing but system calls happens under it. Foreign sbrk()
+ *              callers hold no lock of ours, so every move is checked after the fact.
+ * Called by    page_heap.c only.
+ */
+#include "break.h"
+
+#include "lock.h"
+#include "os.h"
+#include "size_class.h"
+
+static struct lock break_lock = LOCK_INITIALIZER(LOCK_RANK_BREAK);
+static uintptr_t base;
+static uintptr_t top;
+static struct break_stats stats;
+
+static bool at_known_place_locked(uintptr_t current)
+{
+    ASSERT(lock_is_held(&break_lock));
+    return base != 0 && current == top;
+}
+
+static void note_foreign_move_locked(uintptr_t start)
+{
+    stats.foreign_moves++;
+    if (start > top) {
+        stats.gap_bytes += start - top;
+    } else {
+        stats.bytes -= top - start;
+    }
+}
+
+/* What `increment` bytes from `old` on give when somebody moved the break between our look and our
+ * call, so that they lie elsewhere: a second call completes the last unit if need be. */
+static bool complete_locked(uintptr_t old, size_t increment, uintptr_t start, size_t bytes)
+{
+    uintptr_t have = old + increment;
+    uintptr_t want = start + bytes;
+
+    return have >= want || (uintptr_t)os_sbrk((intptr_t)(want - have)) == have;
+}
+
+/* Raise the break by `bytes` and what alignment needs. True if the new memory is whole. */
+static bool raise_locked(size_t bytes, struct break_extent *extent)
+{
+    uintptr_t current = os_break();
+    uintptr_t start = align_up(current, UNIT_BYTES);
+    size_t increment = start + bytes - current;
+
+    if (current == 0 || start + bytes < start || increment > PTRDIFF_MAX) {
+        return false;
+    }
+    uintptr_t old = (uintptr_t)os_sbrk((intptr_t)increment);
+
+    if (old == 0) {
+        return false;
+    }
+    if (old != current) {
+        start = align_up(old, UNIT_BYTES);
+        if (!complete_locked(old, increment, start, bytes)) {
+            return false;
+        }
+    }
+    if (base == 0) {
+        base = start;
+    } else if (start != top) {
+        note_foreign_move_locked(start);
+    }
+    *extent = (struct break_extent){.start = start, .bytes = bytes};
+    top = start + bytes;
+    return true;
+}
+
+struct break_extent break_grow(size_t least, size_t wish)
+{
+    struct break_extent extent = {0, 0};
+
+    ASSERT(least % UNIT_BYTES == 0 && wish % UNIT_BYTES == 0 && wish >= least);
+    lock_acquire(&break_lock);
+    if (raise_locked(wish, &extent) || (wish > least && raise_locked(least, &extent))) {
+        stats.grown++;
+        stats.bytes += extent.bytes;
+    } else {
+        stats.failed++;
+    }
+    lock_release(&break_lock);
+    return extent;
+}
+
+bool break_lower(uintptr_t new_top)
+{
+    bool lowered = false;
+
+    lock_acquire(&break_lock);
+    if (at_known_place_locked(os_break()) && new_top < top && new_top >= base) {
+        lowered = os_sbrk(-(intptr_t)(top - new_top)) != NULL;
+    }
+    if (lowered) {
+        stats.lowered++;
+        stats.bytes -= top - new_top;
+        top = new_top;
+    }
+    lock_release(&break_lock);
+    return lowered;
+}
+
+uintptr_t break_intact_end(void)
+{
+    lock_acquire(&break_lock);
+    uintptr_t current = os_break();
+    uintptr_t intact = current < top ? align_down(current, UNIT_BYTES) : top;
+
+    lock_release(&break_lock);
+    return intact;
+}
+
+uintptr_t break_top(void)
+{
+    lock_acquire(&break_lock);
+    uintptr_t result = top;
+
+    lock_release(&break_lock);
+    return result;
+}
+
+struct break_stats break_stats(void)
+{
+    lock_acquire(&break_lock);
+    struct break_stats result = stats;
+
+    result.lock_acquisitions = break_lock.acquisitions;
+    lock_release(&break_lock);
+    return result;
+}
+
+void break_check(void)
+{
+    lock_acquire(&break_lock);
+    if (base % UNIT_BYTES != 0 || top % UNIT_BYTES != 0 || top < base) {
+        fatal("break: top or base is out of place");
+    }
+    lock_release(&break_lock);
+}

@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* cache.c - what a thread cache does when a stack is empty or full.
+ *
+ * Stacks start at MAGAZINE_SMALLEST slots and grow with each miss up to the class's capacity, so a
+ * thread that uses a class rarely pays for little. Before freed blocks can be handed out again, by a
+ * swap, they are verified: aligned to their class, none twice. A flush to the arena verifies by the
+ * bitmaps.
+ *
+ * Owns         cache_self; the contents of every cache, each by its own thread.
+ * Invariants   a block on a stack is neither with the program nor in its slab's bitmaps; slots below
+ *              a stack's bottom are NULL (magazine->floor).
+ * Concurrency  a cache is touched by its thread alone, but for its gate slot.
+ * Called by    heap.c and life.c.
+ */
+#include "cache.h"
+
+#include <string.h>
+
+enum {
+    REMOTE_SLOTS = 125,
+    REMOTE_BYTES_MAX = 32 * 1024,
+    SWAPS_PER_GROWTH = 16, /* swaps of short stacks before a refill lengthens them */
+    SWAPS_BATCH_ENOUGH = 64, /* stacks this long are cheap to swap */
+    FILTER_SHIFT = 6,
+    FILTER_WORDS = 1 << FILTER_SHIFT,
+};
+
+/* The stack of a bin that has none: empty and full. It is never written. */
+static void *no_stack[2];
+
+#define BIN_NONE       {&no_stack[0], &no_stack[1], &no_stack[1], 0}
+#define FIVE_BINS_NONE BIN_NONE, BIN_NONE, BIN_NONE, BIN_NONE, BIN_NONE
+
+#define CACHE_NONE                                                                                 \
+    {                                                                                              \
+        .bins = {FIVE_BINS_NONE, FIVE_BINS_NONE, FIVE_BINS_NONE, FIVE_BINS_NONE, FIVE_BINS_NONE,   \
+                 FIVE_BINS_NONE, FIVE_BINS_NONE, FIVE_BINS_NONE, FIVE_BINS_NONE},                  \
+    }
+
+_Static_assert(1 + CLASS_COUNT == 9 * 5, "CACHE_NONE fills every bin");
+
+struct cache cache_none = CACHE_NONE;
+struct cache cache_exited = CACHE_NONE;
+
+_Thread_local struct cache *cache_self __attribute__((tls_model("initial-exec"))) = &cache_none;
+
+static void bin_set_alloc(struct cache_bin *bin, struct magazine *magazine, size_t count)
+{
+    bin->alloc_top = magazine != NULL ? &magazine->slots[count] - 1 : &no_stack[0];
+}
+
+static void bin_set_free(struct cache_bin *bin, struct magazine *magazine, size_t count)
+{
+    bin->free_top = magazine != NULL ? &magazine->slots[count] : &no_stack[1];
+    bin->free_end = magazine != NULL ? &magazine->slots[magazine->capacity] : &no_stack[1];
+}
+
+static size_t alloc_count(const struct cache_bin *bin, const struct magazine *magazine)
+{
+    return magazine != NULL ? (size_t)(bin->alloc_top + 1 - magazine->slots) : 0;
+}
+
+static size_t free_count(const struct cache_bin *bin, const struct magazine *magazine)
+{
+    return magazine != NULL ? (size_t)(bin->free_top - magazine->slots) : 0;
+}
+
+void cache_bind(struct cache *cache, struct arena *arena)
+{
+    cache->arena = arena;
+    cache->tags = arena->tags;
+    cache->base = region_primary.base;
+    cache->units = arena->tags != NULL ? region_primary.units_max : 0;
+    cache->bins[0] = (struct cache_bin)BIN_NONE;
+    for (unsigned class = 0; class < CLASS_COUNT; class++) {
+        struct cache_bin *bin = cache_bin_of_class(cache, class);
+
+        bin_set_alloc(bin, NULL, 0);
+        bin_set_free(bin, NULL, 0);
+        bin->align_mask = size_classes[class].align_mask;
+        cache->classes[class] = (struct cache_class){.batch = size_classes[class].batch_initial};
+    }
+}
+
+/* Verification */
+
+static void verify_block(unsigned class, void *block)
+{
+    unsigned index;
+    const struct slab *slab = slab_of_block((uintptr_t)block, &index);
+
+    if (slab == NULL || slab->class != class) {
+        fatal_at("invalid free of", (uintptr_t)block);
+    }
+}
+
+static void verify_not_among(void *const *blocks, size_t count, void *block)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (blocks[i] == block) {
+            fatal_at("double free of", (uintptr_t)block);
+        }
+    }
+}
+
+/* Stop the process if a block is twice among the `count`, or does not start where a block of the
+ * class may. A filter of hash bits makes the first test linear: only blocks whose bit was set by
+ * another are compared one by one. The second needs no slab: a slab is one unit. */
+static void verify_stack(unsigned class, void *const *blocks, size_t count)
+{
+    const struct size_class *described = &size_classes[class];
+    uint64_t filter[FILTER_WORDS] = {0};
+
+    for (size_t i = 0; i < count; i++) {
+        uintptr_t address = (uintptr_t)blocks[i];
+        uint64_t hash = (address >> 4) * UINT64_C(0x9e3779b97f4a7c15);
+        uint64_t *word = &filter[hash >> (64 - FILTER_SHIFT)];
+        uint64_t bit = UINT64_C(1) << ((hash >> 32) % BITS_PER_WORD);
+
+        if (unlikely((*word & bit) != 0)) {
+            verify_not_among(blocks, i, blocks[i]);
+        }
+        *word |= bit;
+        if (unlikely(size_class_index(described, address % UNIT_BYTES) == described->blocks)) {
+            fatal_at("invalid free of", address);
+        }
+    }
+}
+
+void cache_verify(const struct cache *cache)
+{
+    for (unsigned class = 0; cache_is_real(cache) && class < CLASS_COUNT; class++) {
+        const struct magazine *freed = cache->classes[class].free;
+
+        if (freed != NULL) {
+            verify_stack(class, freed->slots, free_count(&cache->bins[class + 1], freed));
+        }
+    }
+}
+
+/* Swapping, refilling, flushing */
+
+bool cache_swap(struct cache *cache, unsigned class)
+{
+    struct cache_bin *bin = cache_bin_of_class(cache, class);
+    struct cache_class *cold = &cache->classes[class];
+    struct magazine *filled = cold->free;
+    size_t count = free_count(bin, filled);
+
+    if (count == 0) {
+        return false;
+    }
+    if (++cold->swaps > SWAPS_PER_GROWTH && cold->batch < SWAPS_BATCH_ENOUGH &&
+        cold->batch < size_classes[class].capacity) {
+        cold->swaps = 0;
+        return false;
+    }
+    verify_stack(class, filled->slots, count);
+    cold->free = cold->alloc;
+    cold->alloc = filled;
+    bin_set_free(bin, cold->free, 0);
+    bin_set_alloc(bin, filled, count);
+    return true;
+}
+
+/* The empty alloc magazine, made long enough for the batch where there is memory for that. */
+static struct magazine *magazine_for_batch(struct magazine *magazine, uint32_t batch)
+{
+    uint32_t capacity = magazine != NULL ? magazine->capacity : MAGAZINE_SMALLEST;
+
+    while (capacity < batch) {
+        capacity = magazine_next_capacity(capacity);
+    }
+    if (magazine != NULL && magazine->capacity == capacity) {
+        return magazine;
+    }
+    struct magazine *longer = magazine_create(capacity);
+
+    if (longer == NULL) {
+        return magazine;
+    }
+    magazine_destroy(magazine);
+    return longer;
+}
+
+bool cache_refill(struct cache *cache, unsigned class)
+{
+    struct cache_bin *bin = cache_bin_of_class(cache, class);
+    struct cache_class *cold = &cache->classes[class];
+    struct magazine *empty = magazine_for_batch(cold->alloc, cold->batch);
+
+    cold->alloc = empty;
+    bin_set_alloc(bin, empty, 0);
+    if (empty == NULL) {
+        return false;
+    }
+    cache->misses++;
+    uint32_t want = cold->batch < empty->capacity ? cold->batch : empty->capacity;
+    struct magazine *full = arena_refill(cache->arena, class, empty, want);
+
+    if (full == NULL) {
+        return false;
+    }
+    cold->alloc = full;
+    bin_set_alloc(bin, full, full->count);
+    cold->swaps = 0;
+    cold->batch = (uint32_t)size_min((size_t)cold->batch * 2, size_classes[class].capacity);
+    return true;
+}
+
+bool cache_grow_free(struct cache *cache, unsigned class)
+{
+    struct cache_bin *bin = cache_bin_of_class(cache, class);
+    struct cache_class *cold = &cache->classes[class];
+    struct magazine *old = cold->free;
+    uint32_t capacity = old != NULL ? magazine_next_capacity(old->capacity) : MAGAZINE_SMALLEST;
+
+    if (capacity > size_classes[class].capacity) {
+        return false;
+    }
+    struct magazine *longer = magazine_create(capacity);
+
+    if (longer == NULL) {
+        return false;
+    }
+    size_t count = free_count(bin, old);
+
+    if (count > 0) {
+        memcpy(longer->slots, old->slots, count * sizeof(void *));
+    }
+    magazine_destroy(old);
+    cold->free = longer;
+    bin_set_free(bin, longer, count);
+    return true;
+}
+
+void cache_flush(struct cache *cache, unsigned class)
+{
+    struct cache_bin *bin = cache_bin_of_class(cache, class);
+    struct cache_class *cold = &cache->classes[class];
+    struct magazine *full = cold->free;
+
+    cache->misses++;
+    full->count = (uint32_t)free_count(bin, full);
+    verify_stack(class, full->slots, full->count);
+    cold->free = arena_flush(cache->arena, class, full);
+    bin_set_free(bin, cold->free, 0);
+}
+
+/* Blocks of other arenas */
+
+bool cache_keep_remote(struct cache *cache, void *block, uint32_t size)
+{
+    struct magazine *remote = cache->remote;
+
+    if (remote == NULL || remote->count == remote->capacity ||
+        cache->remote_bytes + size > REMOTE_BYTES_MAX) {
+        return false;
+    }
+    remote->slots[remote->count++] = block;
+    cache->remote_bytes += size;
+    return true;
+}
+
+void cache_publish_remote(struct cache *cache)
+{
+    if (cache->remote == NULL) {
+        cache->remote = magazine_create(REMOTE_SLOTS);
+        return;
+    }
+    arena_free_remote(cache->remote->slots, cache->remote->count);
+    cache->remote->count = 0;
+    cache->remote_bytes = 0;
+}
+
+/* The whole cache */
+
+static void flush_class(struct cache *cache, unsigned class)
+{
+    struct cache_bin *bin = cache_bin_of_class(cache, class);
+    struct cache_class *cold = &cache->classes[class];
+    struct magazine *alloc = cold->alloc;
+    struct magazine *freed = cold->free;
+    size_t allocs = alloc_count(bin, alloc);
+    size_t frees = free_count(bin, freed);
+
+    bin_set_alloc(bin, NULL, 0);
+    bin_set_free(bin, NULL, 0);
+    *cold = (struct cache_class){.batch = size_classes[class].batch_initial};
+    if (allocs > 0) {
+        arena_free_blocks(cache->arena, class, alloc->slots, allocs);
+    }
+    if (frees > 0) {
+        arena_free_blocks(cache->arena, class, freed->slots, frees);
+    }
+    magazine_destroy(alloc);
+    magazine_destroy(freed);
+}
+
+void cache_flush_all(struct cache *cache)
+{
+    for (unsigned class = 0; class < CLASS_COUNT; class++) {
+        flush_class(cache, class);
+    }
+    if (cache->remote != NULL) {
+        cache_publish_remote(cache);
+        magazine_destroy(cache->remote);
+        cache->remote = NULL;
+    }
+}
+
+void cache_count(const struct cache *cache, size_t *blocks, size_t *bytes)
+{
+    *blocks = 0;
+    *bytes = 0;
+    if (!cache_is_real(cache)) {
+        return;
+    }
+    for (unsigned class = 0; class < CLASS_COUNT; class++) {
+        const struct cache_bin *bin = &cache->bins[class + 1];
+        const struct cache_class *cold = &cache->classes[class];
+        size_t count = alloc_count(bin, cold->alloc) + free_count(bin, cold->free);
+
+        *blocks += count;
+        *bytes += count * size_classes[class].size;
+    }
+}
+
+void cache_check(struct cache *cache)
+{
+    for (unsigned class = 0; cache_is_real(cache) && class < CLASS_COUNT; class++) {
+        const struct cache_bin *bin = cache_bin_of_class(cache, class);
+        const struct cache_class *cold = &cache->classes[class];
+        size_t allocs = alloc_count(bin, cold->alloc);
+        size_t frees = free_count(bin, cold->free);
+
+        for (size_t i = 0; i < allocs; i++) {
+            verify_block(class, cold->alloc->slots[i]);
+            verify_not_among(cold->alloc->slots, i, cold->alloc->slots[i]);
+            if (frees > 0) {
+                verify_not_among(cold->free->slots, frees, cold->alloc->slots[i]);
+            }
+        }
+        for (size_t i = 0; i < frees; i++) {
+            verify_block(class, cold->free->slots[i]);
+            verify_not_among(cold->free->slots, i, cold->free->slots[i]);
+        }
+    }
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* cache.h - a thread's own stacks of blocks, two a class: no lock, no atomic operation.
+ *
+ * malloc pops the alloc stack, free pushes on the free stack; when the first runs dry and the second
+ * is not empty they change places. Only misses go further, to the thread's arena.
+ */
+#ifndef BREAKWATER_CACHE_H
+#define BREAKWATER_CACHE_H
+
+#include "arena.h"
+#include "gate.h"
+
+/* The hot half of a class: 32 bytes, found by the class's code (size_class.h). */
+struct cache_bin {
+    void **alloc_top; /* the block malloc takes next; NULL there: the stack is empty */
+    void **free_top;  /* where free puts the next block */
+    void **free_end;  /* the stack is full when free_top is here */
+    uint32_t align_mask; /* bits that are 0 in every block's address */
+};
+
+/* The cold half. */
+struct cache_class {
+    struct magazine *alloc; /* what alloc_top points into; NULL before the first refill */
+    struct magazine *free;  /* what free_top points into; NULL before the first free */
+    uint32_t batch;         /* blocks to ask for at the next refill */
+    uint32_t swaps;         /* since the last refill */
+};
+
+struct cache {
+    uintptr_t base;              /* of the primary region, */
+    size_t units;                /* and the rows of its tag tables; 0: none to look codes up in */
+    const _Atomic uint8_t *tags; /* of the arena: codes by unit */
+    struct cache_bin bins[1 + CLASS_COUNT]; /* bins[0], for code 0, is always empty and full */
+    struct cache_class classes[CLASS_COUNT];
+    struct arena *arena;     /* NULL in the two caches of threads that have none */
+    struct magazine *remote; /* blocks of other arenas, to be published together */
+    uint32_t remote_bytes;   /* what they hold */
+    struct cache *next_idle; /* life.c: caches whose thread has ended */
+    uint64_t misses;         /* refills and flushes */
+    struct gate_slot gate;
+};
+
+_Static_assert(sizeof(struct cache_bin) == (size_t)8 * CODE_STEP,
+               "a code is a bin's offset in eighths of a bin");
+
+/* The calling thread's cache. A thread that has none yet points to cache_none, one that has ended
+ * its own to cache_exited: in both every stack is empty and full at once, so that the fast path needs
+ * no test for them. */
+extern _Thread_local struct cache *cache_self __attribute__((tls_model("initial-exec")));
+extern struct cache cache_none;
+extern struct cache cache_exited;
+
+static inline bool cache_is_real(const struct cache *cache)
+{
+    return cache->arena != NULL;
+}
+
+/* Make `cache`, whose stacks are empty, one of the arena's. */
+void cache_bind(struct cache *cache, struct arena *arena);
+
+static inline struct cache_bin *cache_bin_of_code(struct cache *cache, uint8_t code)
+{
+    return (struct cache_bin *)(void *)((char *)cache->bins + (size_t)code * 8);
+}
+
+static inline struct cache_bin *cache_bin_of_class(struct cache *cache, unsigned class)
+{
+    return &cache->bins[class + 1];
+}
+
+/* The next block of the bin's alloc stack, or NULL. */
+static inline void *cache_pop(struct cache_bin *bin)
+{
+    void **top = bin->alloc_top;
+    void *block = *top;
+
+    if (likely(block != NULL)) {
+        bin->alloc_top = top - 1;
+    }
+    return block;
+}
+
+/* Put a block on the free stack. False if it is full, or the block is not aligned as the class's
+ * blocks are, or it was freed just before: the caller finds out which. */
+static inline bool cache_push(struct cache_bin *bin, void *block)
+{
+    void **top = bin->free_top;
+
+    if (unlikely(top == bin->free_end) || unlikely(((uint32_t)(uintptr_t)block & bin->align_mask) != 0) ||
+        unlikely(top[-1] == block)) {
+        return false;
+    }
+    *top = block;
+    /* In place: an instruction less than by way of `top`. */
+    bin->free_top++;
+    return true;
+}
+
+/* Let the stacks change places. False if the free stack is empty, or if short stacks have been
+ * swapped so often that a refill should lengthen them; then the next call is true. No gate needed. */
+bool cache_swap(struct cache *cache, unsigned class);
+
+/* Fill the empty alloc stack. False without memory. Inside the gate. */
+bool cache_refill(struct cache *cache, unsigned class);
+
+/* Make room on the full free stack by a longer one or, inside the gate, by a flush to the arena. */
+bool cache_grow_free(struct cache *cache, unsigned class);
+void cache_flush(struct cache *cache, unsigned class);
+
+/* Keep a block of another arena for publishing; false if there is no room. */
+bool cache_keep_remote(struct cache *cache, void *block, uint32_t size);
+
+/* Publish what was kept. Inside the gate. */
+void cache_publish_remote(struct cache *cache);
+
+/* Give every block and stack back. Inside the gate. */
+void cache_flush_all(struct cache *cache);
+
+/* Stop the process if a block on a free stack is there twice or is none of its class. */
+void cache_verify(const struct cache *cache);
+
+/* Blocks and bytes in the cache. By its own thread only. */
+void cache_count(const struct cache *cache, size_t *blocks, size_t *bytes);
+
+/* Panics on a block that is twice on the cache's stacks or is not one of its class's. By the cache's
+ * own thread only. */
+void cache_check(struct cache *cache);
+
+#endif

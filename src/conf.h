@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* conf.h - the options of BREAKWATER_CONF: "key:value,key:value". */
+#ifndef BREAKWATER_CONF_H
+#define BREAKWATER_CONF_H
+
+#include "util.h"
+
+struct conf {
+    bool stats_print;  /* stats_print:true|false - statistics on standard error at exit */
+    uint32_t arenas;   /* arenas:N - spread threads over at most N arenas; 0: from the CPUs */
+};
+
+extern struct conf conf;
+
+/* Read `text` into `conf`. A fault gives one warning line that names it; the rest is still read. */
+void conf_parse(const char *text);
+
+/* conf_parse() of the environment variable, once it can be read. Ignored in setuid programs. */
+void conf_load(void);
+
+#endif

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* fatal.h - how the process is told of a fault, and stopped. */
+#ifndef BREAKWATER_FATAL_H
+#define BREAKWATER_FATAL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Write "breakwater: <fault>" as one line to standard error and abort. */
+_Noreturn void fatal(const char *fault);
+
+/* As fatal(), with the address in hexadecimal after the fault. */
+_Noreturn void fatal_at(const char *fault, uintptr_t address);
+
+/* Write one line, put together from a NULL-terminated list of strings, to standard error. */
+void warn_line(const char *const parts[]);
+
+#endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* gate.h - how fork() finds the allocator at rest without holding a lock.
+ *
+ * Every slow path runs inside the gate. fork() closes the gate and waits until nobody is inside;
+ * from then on no lock of the allocator is held and nothing shared changes, until it opens again.
+ * A thread that finds the gate closed does not wait: it is served by emergency.h.
+ */
+#ifndef BREAKWATER_GATE_H
+#define BREAKWATER_GATE_H
+
+#include <stdatomic.h>
+
+#include "util.h"
+
+/* One a thread, in its cache; never freed, so that walking the list needs no lock. */
+struct gate_slot {
+    _Atomic uint32_t inside;
+    struct gate_slot *next;
+};
+
+/* Add a slot that gate_close() looks at from now on. */
+void gate_register(struct gate_slot *slot);
+
+/* Enter; false, and the caller is outside, while the gate is closed. Threads without a slot pass
+ * NULL. Not to be nested. */
+bool gate_enter(struct gate_slot *slot);
+void gate_leave(struct gate_slot *slot);
+
+/* Enter, waiting while the gate is closed. For callers that hold no lock of the program's that a
+ * forking thread could need: threads that end, statistics, trims. */
+void gate_enter_waiting(struct gate_slot *slot);
+
+/* Close the gate and wait until nobody is inside. Several threads may have it closed at once. */
+void gate_close(void);
+
+/* True when the gate is open again after this: the last of those who closed it. */
+bool gate_open(void);
+
+/* In a forked child, whose only thread is the caller: open, nobody inside, and only `self`, which
+ * may be NULL, registered. */
+void gate_reset_in_child(struct gate_slot *self);
+
+#endif

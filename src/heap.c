@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* heap.c - everything off the fast path: misses, large and aligned blocks, resizing, faults.
+ *
+ * Every function that takes a lock does so inside the gate; while that is closed for a fork, blocks
+ * come from emergency.c, and blocks that would need a lock to free are deferred.
+ *
+ * Owns         nothing.
+ * Concurrency  any thread, no lock held.
+ */
+#include "heap.h"
+
+#include <string.h>
+
+#include "emergency.h"
+#include "life.h"
+#include "page_heap.h"
+
+/* A small block stays where it is as long as no more than this part of it falls out of use. */
+enum { SHRINK_SHARE = 4 };
+
+static void *out_of_memory(void)
+{
+    errno = ENOMEM;
+    return NULL;
+}
+
+static struct gate_slot *gate_of(struct cache *cache)
+{
+    return cache_is_real(cache) ? &cache->gate : NULL;
+}
+
+static struct cache *attached_cache(void)
+{
+    return cache_is_real(cache_self) ? cache_self : life_attach_thread();
+}
+
+/* Allocation */
+
+static size_t units_of(size_t size)
+{
+    return (size + UNIT_BYTES - 1) >> UNIT_SHIFT;
+}
+
+/* A large block; NULL without memory. Inside the gate. */
+static void *large_alloc(size_t alignment, size_t size, bool zero)
+{
+    struct run_request request = {
+        .units = size_max(units_of(size), 1),
+        .align_units = size_max(alignment >> UNIT_SHIFT, 1),
+        .state = SPAN_LARGE,
+        .grow = false,
+        .zero = zero,
+    };
+    struct span *span = page_heap_alloc(&request);
+
+    request.grow = true;
+    if (span == NULL) {
+        arena_drain_all();
+        span = page_heap_alloc(&request);
+    }
+    if (span == NULL) {
+        arena_reclaim_all();
+        span = page_heap_alloc(&request);
+    }
+    return span != NULL ? (void *)span_address(span) : NULL; /* NOLINT(performance-no-int-to-ptr) */
+}
+
+/* A block past the stacks of `cache`. Inside the gate. */
+static void *small_alloc(struct cache *cache, unsigned class)
+{
+    struct arena *arena = cache_is_real(cache) ? cache->arena : arena_by_index(0);
+    void *block = NULL;
+
+    if (arena == NULL) {
+        return NULL;
+    }
+    if (!cache_is_real(cache)) {
+        block = arena_alloc_one(arena, class);
+    } else if (cache_refill(cache, class) || cache_swap(cache, class)) {
+        return cache_pop(cache_bin_of_class(cache, class));
+    }
+    return block != NULL ? block : arena_borrow(arena, class);
+}
+
+/* errno is saved by the callers of the three functions below. */
+static void *alloc_small_slow(struct cache *cache, unsigned class)
+{
+    if (cache_is_real(cache) && cache_swap(cache, class)) {
+        return cache_pop(cache_bin_of_class(cache, class));
+    }
+    if (!gate_enter(gate_of(cache))) {
+        return emergency_alloc(size_classes[class].size, BLOCK_ALIGN);
+    }
+    void *block = small_alloc(cache, class);
+
+    gate_leave(gate_of(cache));
+    return block;
+}
+
+static void *alloc_large_slow(struct cache *cache, size_t alignment, size_t size, bool zero)
+{
+    if (!gate_enter(gate_of(cache))) {
+        void *block = emergency_alloc(size, alignment);
+
+        if (block != NULL && zero) {
+            memset(block, 0, size);
+        }
+        return block;
+    }
+    void *block = large_alloc(alignment, size, zero);
+
+    gate_leave(gate_of(cache));
+    return block;
+}
+
+static void *alloc_slow(size_t alignment, size_t size, bool zero)
+{
+    struct cache *cache = attached_cache();
+
+    if (unlikely(!life_started())) {
+        /* Closed for a fork before the very first block, or no memory to begin with. */
+        void *first = emergency_alloc(size, alignment);
+
+        return first != NULL && zero ? memset(first, 0, size) : first;
+    }
+    unsigned class = size_class_of_aligned(size, alignment);
+
+    if (class == CLASS_COUNT) {
+        return alloc_large_slow(cache, alignment, size, zero);
+    }
+    void *block = cache_is_real(cache) ? cache_pop(cache_bin_of_class(cache, class)) : NULL;
+
+    if (block == NULL) {
+        block = alloc_small_slow(cache, class);
+    }
+    if (block != NULL && zero) {
+        memset(block, 0, size);
+    }
+    return block;
+}
+
+static void *alloc_keeping_errno(size_t alignment, size_t size, bool zero)
+{
+    int saved_errno = errno;
+
+    if (unlikely(size > PTRDIFF_MAX || alignment > PTRDIFF_MAX - size)) {
+        return out_of_memory();
+    }
+    void *block = alloc_slow(alignment, size, zero);
+
+    if (block == NULL) {
+        return out_of_memory();
+    }
+    errno = saved_errno;
+    return block;
+}
+
+void *heap_alloc_slow(size_t size)
+{
+    return alloc_keeping_errno(BLOCK_ALIGN, size, false);
+}
+
+void *heap_alloc_aligned(size_t alignment, size_t size)
+{
+    return alignment <= BLOCK_ALIGN ? heap_alloc(size)
+                                    : alloc_keeping_errno(alignment, size, false);
+}
+
+void *heap_alloc_zeroed(size_t size)
+{
+    if (size > SMALL_MAX_BYTES) {
+        return alloc_keeping_errno(BLOCK_ALIGN, size, true);
+    }
+    void *block = heap_alloc(size);
+
+    return block != NULL ? memset(block, 0, size) : NULL;
+}
+
+/* Freeing */
+
+/* Was the block at this address, in a unit that is free now, freed before? */
+static bool was_freed(const struct span *span)
+{
+    return (span->state == SPAN_NONE || span->state == SPAN_FREE) &&
+           *span_history(span) == UNIT_FREED;
+}
+
+_Noreturn static void fatal_free(const struct span *span, uintptr_t address)
+{
+    fatal_at(span != NULL && was_freed(span) ? "double free of" : "invalid free of", address);
+}
+
+static void free_remote(struct cache *cache, void *block, uint32_t size)
+{
+    if (cache_is_real(cache) && cache_keep_remote(cache, block, size)) {
+        return;
+    }
+    if (!gate_enter(gate_of(cache))) {
+        (void)emergency_defer(block);
+        return;
+    }
+    if (cache_is_real(cache)) {
+        cache_publish_remote(cache);
+    }
+    if (!cache_is_real(cache) || !cache_keep_remote(cache, block, size)) {
+        arena_free_remote(&block, 1);
+    }
+    gate_leave(gate_of(cache));
+}
+
+/* A block of the cache's own arena, on a stack that has no room. */
+static void free_local(struct cache *cache, unsigned class, void *block)
+{
+    struct cache_bin *bin = cache_bin_of_class(cache, class);
+
+    if (bin->free_top[-1] == block) {
+        fatal_at("double free of", (uintptr_t)block);
+    }
+    if (cache_push(bin, block)) {
+        return;
+    }
+    if (!gate_enter(&cache->gate)) {
+        (void)emergency_defer(block);
+        return;
+    }
+    if (!cache_grow_free(cache, class)) {
+        if (cache->classes[class].free != NULL) {
+            cache_flush(cache, class);
+        }
+    }
+    if (!cache_push(bin, block)) {
+        arena_free_blocks(cache->arena, class, &block, 1);
+    }
+    gate_leave(&cache->gate);
+}
+
+static void free_large(struct cache *cache, struct span *span, void *block)
+{
+    if (!gate_enter(gate_of(cache))) {
+        (void)emergency_defer(block);
+        return;
+    }
+    page_heap_free(span);
+    gate_leave(gate_of(cache));
+}
+
+static void free_slow(void *block)
+{
+    uintptr_t address = (uintptr_t)block;
+    struct span *span = span_of(address);
+    unsigned index;
+
+    if (span == NULL && emergency_owns(address)) {
+        emergency_free(address);
+        return;
+    }
+    struct cache *cache = attached_cache();
+    struct slab *slab = slab_of_block(address, &index);
+
+    if (slab != NULL && cache_is_real(cache) && slab->arena == cache->arena->index) {
+        free_local(cache, slab->class, block);
+    } else if (slab != NULL) {
+        free_remote(cache, block, slab_class(slab)->size);
+    } else if (span != NULL && span->state == SPAN_LARGE && span_address(span) == address) {
+        free_large(cache, span, block);
+    } else {
+        fatal_free(span, address);
+    }
+}
+
+void heap_free_slow(void *block)
+{
+    if (block == NULL) {
+        return;
+    }
+    int saved_errno = errno;
+
+    free_slow(block);
+    errno = saved_errno;
+}
+
+/* Sizes and resizing */
+
+/* The usable size of the live block at `address`; 0 if there is none. */
+static size_t block_bytes(uintptr_t address)
+{
+    const struct span *span = span_of(address);
+    unsigned index;
+    const struct slab *slab = slab_of_block(address, &index);
+
+    if (slab != NULL) {
+        return slab_class(slab)->size;
+    }
+    if (span == NULL) {
+        return emergency_usable_size(address);
+    }
+    bool large = span->state == SPAN_LARGE && span_address(span) == address;
+
+    return large ? (size_t)span->units * UNIT_BYTES : 0;
+}
+
+size_t heap_usable_size(void *block, const char *fault)
+{
+    size_t bytes = block_bytes((uintptr_t)block);
+
+    if (unlikely(bytes == 0)) {
+        fatal_at(fault, (uintptr_t)block);
+    }
+    return bytes;
+}
+
+static bool resize_in_place(void *block, size_t old_size, size_t size)
+{
+    if (old_size <= SMALL_MAX_BYTES || size <= SMALL_MAX_BYTES) {
+        return size <= old_size && size >= old_size - old_size / SHRINK_SHARE;
+    }
+    struct span *span = span_of((uintptr_t)block);
+
+    if (span != NULL && span->units == units_of(size)) {
+        return true;
+    }
+    struct cache *cache = attached_cache();
+
+    if (span == NULL || !gate_enter(gate_of(cache))) {
+        return size <= old_size;
+    }
+    bool done = page_heap_resize(span, units_of(size));
+
+    gate_leave(gate_of(cache));
+    return done;
+}
+
+void *heap_resize(void *block, size_t size)
+{
+    int saved_errno = errno;
+    size_t old_size = heap_usable_size(block, "invalid realloc of");
+
+    if (unlikely(size > PTRDIFF_MAX)) {
+        return out_of_memory();
+    }
+    if (resize_in_place(block, old_size, size)) {
+        errno = saved_errno;
+        return block;
+    }
+    void *moved = heap_alloc(size);
+
+    if (moved == NULL) {
+        return size <= old_size ? block : NULL;
+    }
+    memcpy(moved, block, size_min(size, old_size));
+    heap_free(block);
+    return moved;
+}
+
+/* Trimming */
+
+size_t heap_trim(size_t pad_bytes)
+{
+    struct cache *cache = attached_cache();
+    size_t bytes;
+
+    gate_enter_waiting(gate_of(cache));
+    if (cache_is_real(cache)) {
+        cache_flush_all(cache);
+    }
+    arena_reclaim_all();
+    bytes = page_heap_purge(pad_bytes);
+    gate_leave(gate_of(cache));
+    return bytes;
+}
+
+__attribute__((constructor(101))) static void heap_construct(void)
+{
+    life_on_deferred(heap_free);
+}
+
+/* The last chance to tell of a block freed twice that was never handed out again. */
+__attribute__((destructor(101))) static void heap_destruct(void)
+{
+    cache_verify(cache_self);
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* interpose.c - the standard names, in libbreakwater.so and libbreakwater.a only.
+ *
+ * malloc and free have the fast path inline; the rest goes through the bw_ function of its name.
+ *
+ * Owns         nothing.
+ * Concurrency  any thread.
+ */
+#include <malloc.h>
+#include <stdlib.h>
+
+#include "breakwater/breakwater.h"
+#include "heap.h"
+
+/* Old and new names that the headers no longer, or not yet, declare. */
+BW_API void cfree(void *block);
+BW_API void free_sized(void *block, size_t size);
+BW_API void free_aligned_sized(void *block, size_t alignment, size_t size);
+
+BW_API void *malloc(size_t size)
+{
+    return heap_alloc(size);
+}
+
+BW_API void free(void *block)
+{
+    heap_free(block);
+}
+
+BW_API void *calloc(size_t count, size_t size)
+{
+    return bw_calloc(count, size);
+}
+
+BW_API void *realloc(void *block, size_t size)
+{
+    return bw_realloc(block, size);
+}
+
+BW_API void *reallocarray(void *block, size_t count, size_t size)
+{
+    return bw_reallocarray(block, count, size);
+}
+
+BW_API void free_sized(void *block, size_t size)
+{
+    bw_free_sized(block, size);
+}
+
+BW_API void free_aligned_sized(void *block, size_t alignment, size_t size)
+{
+    bw_free_aligned_sized(block, alignment, size);
+}
+
+BW_API void *aligned_alloc(size_t alignment, size_t size)
+{
+    return bw_aligned_alloc(alignment, size);
+}
+
+BW_API int posix_memalign(void **out, size_t alignment, size_t size)
+{
+    return bw_posix_memalign(out, alignment, size);
+}
+
+BW_API void *memalign(size_t alignment, size_t size)
+{
+    return bw_memalign(alignment, size);
+}
+
+BW_API void *valloc(size_t size)
+{
+    return bw_valloc(size);
+}
+
+BW_API void *pvalloc(size_t size)
+{
+    return bw_pvalloc(size);
+}
+
+BW_API size_t malloc_usable_size(void *block)
+{
+    return bw_malloc_usable_size(block);
+}
+
+BW_API int malloc_trim(size_t pad)
+{
+    return bw_malloc_trim(pad);
+}
+
+BW_API int mallopt(int parameter, int value)
+{
+    return bw_mallopt(parameter, value);
+}
+
+BW_API struct mallinfo2 mallinfo2(void)
+{
+    struct bw_mallinfo2 info = bw_mallinfo2();
+
+    return (struct mallinfo2){
+        .arena = info.arena,
+        .ordblks = info.ordblks,
+        .smblks = info.smblks,
+        .hblks = info.hblks,
+        .hblkhd = info.hblkhd,
+        .fsmblks = info.fsmblks,
+        .uordblks = info.uordblks,
+        .fordblks = info.fordblks,
+        .keepcost = info.keepcost,
+    };
+}
+
+BW_API struct mallinfo mallinfo(void)
+{
+    struct bw_mallinfo info = bw_mallinfo();
+
+    return (struct mallinfo){
+        .arena = info.arena,
+        .ordblks = info.ordblks,
+        .smblks = info.smblks,
+        .hblks = info.hblks,
+        .hblkhd = info.hblkhd,
+        .fsmblks = info.fsmblks,
+        .uordblks = info.uordblks,
+        .fordblks = info.fordblks,
+        .keepcost = info.keepcost,
+    };
+}
+
+BW_API int malloc_info(int options, FILE *stream)
+{
+    return bw_malloc_info(options, stream);
+}
+
+BW_API void malloc_stats(void)
+{
+    bw_malloc_stats();
+}
+
+BW_API void cfree(void *block)
+{
+    bw_cfree(block);
+}

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* life.c - initialisation, thread start and end, fork.
+ *
+ * The first allocation of the process may come from ld.so, before any constructor: everything that
+ * allocation needs is set up on the first slow path, in start_locked(). What may itself allocate
+ * (pthread_atfork takes a lock of its own, and allocates beyond 48 handlers) waits for the library's
+ * constructor.
+ *
+ * A thread's cache is taken back by a key destructor. Whatever the thread frees or allocates later,
+ * in other destructors, goes past the cache (cache_exited): slower, and nothing is left behind.
+ *
+ * fork(): prepare closes the gate (gate.h), parent and child open it. No lock is held across, so the
+ * stdio locks that fork() takes after our handler cannot be waited for by somebody who waits for us.
+ *
+ * Owns         the list of idle caches, the spread of threads over arenas, the key.
+ * Concurrency  life_lock, of rank LIFE, the first: taken inside the gate, with no other lock held.
+ */
+#include "life.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+#include "conf.h"
+#include "cpus.h"
+#include "emergency.h"
+#include "meta.h"
+
+static struct lock life_lock = LOCK_INITIALIZER(LOCK_RANK_LIFE);
+static _Atomic bool started;
+static bool key_created;
+static pthread_key_t key;
+static struct cache *idle_caches;
+static struct life_stats stats;
+static uint32_t arenas_limit;
+static void (*release_deferred)(void *block);
+
+bool life_started(void)
+{
+    /* Acquire: pairs with the release in start_locked(); every table is seen filled. */
+    return atomic_load_explicit(&started, memory_order_acquire);
+}
+
+/* Arenas */
+
+/* How many arenas threads are spread over. The first thread never asks the kernel. */
+static uint32_t arenas_wanted_locked(void)
+{
+    if (arenas_limit != 0) {
+        return arenas_limit;
+    }
+    if (stats.arenas_wanted <= 1 && stats.threads > 0) {
+        uint32_t cpus = cpus_usable();
+
+        stats.arenas_wanted = cpus < ARENAS_MAX ? cpus : ARENAS_MAX;
+    }
+    return stats.arenas_wanted > 0 ? stats.arenas_wanted : 1;
+}
+
+/* The arena with the fewest threads, lowest index first; one that does not exist yet has none. */
+static struct arena *arena_choose_locked(void)
+{
+    uint32_t wanted = arenas_wanted_locked();
+    struct arena *best = NULL;
+
+    for (unsigned index = 0; index < wanted; index++) {
+        struct arena *arena = arena_by_index(index);
+
+        if (arena == NULL) {
+            if (best != NULL && best->threads == 0) {
+                return best;
+            }
+            arena = arena_create(index);
+            stats.arenas += arena != NULL;
+            return arena != NULL ? arena : best;
+        }
+        if (best == NULL || arena->threads < best->threads) {
+            best = arena;
+        }
+    }
+    return best;
+}
+
+void life_limit_arenas(uint32_t count)
+{
+    lock_acquire(&life_lock);
+    arenas_limit = count < ARENAS_MAX ? count : ARENAS_MAX;
+    lock_release(&life_lock);
+}
+
+/* Start */
+
+static void thread_ends(void *argument);
+
+static bool start_locked(void)
+{
+    struct arena *arena;
+
+    size_class_init();
+    conf_load();
+    arenas_limit = conf.arenas;
+    arena = arena_by_index(0) != NULL ? arena_by_index(0) : arena_create(0);
+    if (arena == NULL) {
+        return false;
+    }
+    stats.arenas = 1;
+    key_created = pthread_key_create(&key, thread_ends) == 0;
+    atomic_store_explicit(&started, true, memory_order_release);
+    return true;
+}
+
+static struct cache *cache_get_locked(void)
+{
+    struct cache *cache = idle_caches;
+
+    if (cache != NULL) {
+        idle_caches = cache->next_idle;
+        stats.idle_caches--;
+        return cache;
+    }
+    cache = (struct cache *)meta_alloc(sizeof(*cache));
+    if (cache != NULL) {
+        stats.caches_created++;
+        gate_register(&cache->gate);
+    }
+    return cache;
+}
+
+static struct cache *attach_locked(void)
+{
+    if (!life_started() && !start_locked()) {
+        return NULL;
+    }
+    struct arena *arena = arena_choose_locked();
+    struct cache *cache = arena != NULL ? cache_get_locked() : NULL;
+
+    if (cache == NULL) {
+        return NULL;
+    }
+    arena->threads++;
+    stats.threads++;
+    cache_bind(cache, arena);
+    return cache;
+}
+
+struct cache *life_attach_thread(void)
+{
+    if (cache_self != &cache_none || !gate_enter(NULL)) {
+        return cache_self;
+    }
+    lock_acquire(&life_lock);
+    struct cache *cache = attach_locked();
+
+    lock_release(&life_lock);
+    gate_leave(NULL);
+    if (cache == NULL) {
+        return cache_self;
+    }
+    cache_self = cache;
+    if (key_created) {
+        /* May allocate, which works from here on. Where it fails, the cache is never taken back:
+         * there is no memory, and the thread is left with what it has. */
+        int saved_errno = errno;
+
+        (void)pthread_setspecific(key, cache);
+        errno = saved_errno;
+    }
+    return cache;
+}
+
+/* End */
+
+static void thread_ends(void *argument)
+{
+    struct cache *cache = (struct cache *)argument;
+    int saved_errno = errno;
+
+    cache_self = &cache_exited;
+    gate_enter_waiting(&cache->gate);
+    cache_flush_all(cache);
+    lock_acquire(&life_lock);
+    cache->arena->threads--;
+    cache->arena = NULL;
+    cache->next_idle = idle_caches;
+    idle_caches = cache;
+    stats.idle_caches++;
+    stats.threads--;
+    lock_release(&life_lock);
+    gate_leave(&cache->gate);
+    errno = saved_errno;
+}
+
+/* Fork */
+
+static void fork_prepare(void)
+{
+    gate_close();
+}
+
+static void fork_parent(void)
+{
+    if (gate_open() && release_deferred != NULL) {
+        emergency_release_deferred(release_deferred);
+    }
+}
+
+/* Only the forking thread lives on. The caches of the others, and the blocks in them, are lost: they
+ * may have been copied in the middle of a fast path. */
+static void fork_child(void)
+{
+    bool attached = cache_is_real(cache_self);
+
+    for (unsigned index = 0; arena_by_index(index) != NULL; index++) {
+        arena_by_index(index)->threads = 0;
+    }
+    if (attached) {
+        cache_self->arena->threads = 1;
+    }
+    stats.threads = attached;
+    stats.caches_created = attached;
+    stats.idle_caches = 0;
+    stats.forks++;
+    idle_caches = NULL;
+    emergency_reset_in_child();
+    gate_reset_in_child(attached ? &cache_self->gate : NULL);
+}
+
+void life_on_deferred(void (*release)(void *block))
+{
+    release_deferred = release;
+}
+
+/* As early as constructors run, so that the program's own handlers, registered later, run before
+ * our prepare and after our parent and child: they may allocate. */
+__attribute__((constructor(101))) static void life_construct(void)
+{
+    (void)pthread_atfork(fork_prepare, fork_parent, fork_child);
+}
+
+struct life_stats life_stats(void)
+{
+    lock_acquire(&life_lock);
+    struct life_stats result = stats;
+
+    result.arenas_wanted = arenas_limit != 0 ? arenas_limit : stats.arenas_wanted;
+    lock_release(&life_lock);
+    return result;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* life.h - the first call, threads that come and go, fork. */
+#ifndef BREAKWATER_LIFE_H
+#define BREAKWATER_LIFE_H
+
+#include "cache.h"
+
+/* Give the calling thread a cache, and initialise the allocator if this is the first call of all.
+ * Returns the thread's cache: cache_none still if there is no memory or the gate is closed, or
+ * cache_exited for a thread whose cache has been taken back. */
+struct cache *life_attach_thread(void);
+
+/* Has the allocator been initialised? */
+bool life_started(void);
+
+/* What to do with each deferred block when a fork is over (emergency.h); set once by heap.c's
+ * constructor. */
+void life_on_deferred(void (*release)(void *block));
+
+struct life_stats {
+    uint32_t threads;        /* with a cache */
+    uint32_t idle_caches;    /* kept for threads to come */
+    uint32_t caches_created;
+    uint32_t arenas;         /* that exist */
+    uint32_t arenas_wanted;  /* threads are spread over */
+    uint64_t forks;
+};
+
+struct life_stats life_stats(void);
+
+/* Let at most `count` arenas be used by threads started from now on; 0: from the CPUs. */
+void life_limit_arenas(uint32_t count);
+
+#endif

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* lock.c - the slow half of the lock: spin a little, then sleep in the kernel.
+ *
+ * Invariant    state 0: free; 1: held, nobody sleeps; 2: held, somebody may sleep. A thread sleeps
+ *              only after it has set 2, and the holder that sees 2 on release wakes one.
+ * Concurrency  no critical section of the allocator blocks on anything but a lock of higher rank, so
+ *              every wait here ends.
+ */
+#include "lock.h"
+
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { SPIN_ROUNDS = 100 };
+
+/* Ranks held by this thread, a bit each. */
+static _Thread_local uint32_t ranks_held __attribute__((tls_model("initial-exec")));
+
+static void cpu_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#else
+    atomic_signal_fence(memory_order_seq_cst);
+#endif
+}
+
+void lock_init(struct lock *lock, enum lock_rank rank)
+{
+    *lock = (struct lock)LOCK_INITIALIZER((uint32_t)rank);
+}
+
+void lock_note_acquire(const struct lock *lock)
+{
+    if (ranks_held >> lock->rank != 0) {
+        fatal("lock taken out of rank order");
+    }
+    ranks_held |= UINT32_C(1) << lock->rank;
+}
+
+void lock_note_release(const struct lock *lock)
+{
+    ranks_held &= ~(UINT32_C(1) << lock->rank);
+}
+
+void lock_wait(struct lock *lock)
+{
+    for (int round = 0; round < SPIN_ROUNDS; round++) {
+        cpu_relax();
+        /* Relaxed: only a hint that an attempt may succeed; the attempt itself acquires. */
+        if (atomic_load_explicit(&lock->state, memory_order_relaxed) == 0 &&
+            lock_try_acquire(lock)) {
+            return;
+        }
+    }
+    /* Acquire: as in lock_try_acquire(). From here on the state stays 2 while we hold it, since
+     * others may sleep too; one needless wake is the price. */
+    while (atomic_exchange_explicit(&lock->state, 2, memory_order_acquire) != 0) {
+        (void)syscall(SYS_futex, &lock->state, FUTEX_WAIT_PRIVATE, 2, NULL, NULL, 0);
+    }
+    if (CHECKS_ENABLED) {
+        lock_note_acquire(lock);
+    }
+    lock->acquisitions++;
+}
+
+void lock_wake(struct lock *lock)
+{
+    (void)syscall(SYS_futex, &lock->state, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* lock.h - the allocator's own lock, with a rank that the dev preset checks.
+ *
+ * A futex of three states (free, held, held with waiters), 16 bytes, zero-initialised but for its
+ * rank. It needs no memory, no initialisation call and no pthread state, so it works before any
+ * constructor and in a forked child.
+ *
+ * Ranks: a thread takes locks in ascending rank only. src/README.md gives the reasons.
+ */
+#ifndef BREAKWATER_LOCK_H
+#define BREAKWATER_LOCK_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "util.h"
+
+enum lock_rank {
+    LOCK_RANK_LIFE = 1,  /* life.c: first call, threads that start and end */
+    LOCK_RANK_DRAIN,     /* arena.c: one drain of an arena's queue at a time */
+    LOCK_RANK_BIN,       /* arena.c: one class of one arena */
+    LOCK_RANK_PAGE_HEAP, /* page_heap.c */
+    LOCK_RANK_BREAK,     /* break.c */
+    LOCK_RANK_META,      /* meta.c */
+};
+
+struct lock {
+    _Atomic uint32_t state;
+    uint32_t rank;
+    uint64_t acquisitions; /* counted by the holder */
+};
+
+#define LOCK_INITIALIZER(lock_rank) {.state = 0, .rank = (lock_rank), .acquisitions = 0}
+
+void lock_init(struct lock *lock, enum lock_rank rank);
+void lock_wait(struct lock *lock);
+void lock_wake(struct lock *lock);
+
+/* The dev preset's witness: does nothing where checks are off. */
+void lock_note_acquire(const struct lock *lock);
+void lock_note_release(const struct lock *lock);
+
+static inline bool lock_try_acquire(struct lock *lock)
+{
+    uint32_t free_state = 0;
+
+    /* Acquire: pairs with the release in lock_release(); all that the last holder wrote is seen. */
+    if (!atomic_compare_exchange_strong_explicit(&lock->state, &free_state, 1, memory_order_acquire,
+                                                 memory_order_relaxed)) {
+        return false;
+    }
+    if (CHECKS_ENABLED) {
+        lock_note_acquire(lock);
+    }
+    lock->acquisitions++;
+    return true;
+}
+
+static inline void lock_acquire(struct lock *lock)
+{
+    if (unlikely(!lock_try_acquire(lock))) {
+        lock_wait(lock);
+    }
+}
+
+static inline void lock_release(struct lock *lock)
+{
+    if (CHECKS_ENABLED) {
+        lock_note_release(lock);
+    }
+    /* Release: pairs with the acquire of the next holder. */
+    if (unlikely(atomic_exchange_explicit(&lock->state, 0, memory_order_release) == 2)) {
+        lock_wake(lock);
+    }
+}
+
+/* True when some thread holds the lock; for assertions in functions that end in _locked. */
+static inline bool lock_is_held(struct lock *lock)
+{
+    /* Relaxed: the asserting thread itself took the lock, so it reads its own store. */
+    return atomic_load_explicit(&lock->state, memory_order_relaxed) != 0;
+}
+
+#endif

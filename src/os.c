@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* os.c - the kernel calls of os.h and the seam that makes them fail.
+ *
+ * Owns         the counters of the seam.
+ * Concurrency  any thread; os_sbrk under the break lock.
+ */
+#include "os.h"
+
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+static _Atomic uint64_t calls;
+static _Atomic uint64_t fail_first;
+static _Atomic uint64_t fail_count;
+
+/* Relaxed throughout the seam: a test sets it while the other threads are at rest. */
+static bool call_fails(void)
+{
+    if (!CHECKS_ENABLED) {
+        return false;
+    }
+    uint64_t call = atomic_fetch_add_explicit(&calls, 1, memory_order_relaxed) + 1;
+    uint64_t first = atomic_load_explicit(&fail_first, memory_order_relaxed);
+
+    return first != 0 && call >= first &&
+           call - first < atomic_load_explicit(&fail_count, memory_order_relaxed);
+}
+
+void os_fail_calls(uint64_t first, uint64_t count)
+{
+    atomic_store_explicit(&calls, 0, memory_order_relaxed);
+    atomic_store_explicit(&fail_count, count, memory_order_relaxed);
+    atomic_store_explicit(&fail_first, first, memory_order_relaxed);
+}
+
+uint64_t os_call_count(void)
+{
+    return atomic_load_explicit(&calls, memory_order_relaxed);
+}
+
+void *os_sbrk(intptr_t bytes)
+{
+    if (bytes > 0 && call_fails()) {
+        return NULL;
+    }
+    void *old = sbrk(bytes);
+
+    /* sbrk() reports failure as (void *)-1. */
+    return (intptr_t)old == -1 ? NULL : old;
+}
+
+uintptr_t os_break(void)
+{
+    void *current = sbrk(0);
+
+    return (intptr_t)current == -1 ? 0 : (uintptr_t)current;
+}
+
+static void *map(size_t bytes, int protection)
+{
+    if (call_fails()) {
+        return NULL;
+    }
+    void *start =
+        mmap(NULL, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    return start == MAP_FAILED ? NULL : start;
+}
+
+void *os_map(size_t bytes)
+{
+    return map(bytes, PROT_READ | PROT_WRITE);
+}
+
+void *os_reserve(size_t bytes)
+{
+    return map(bytes, PROT_NONE);
+}
+
+bool os_commit(void *start, size_t bytes)
+{
+    return !call_fails() && mprotect(start, bytes, PROT_READ | PROT_WRITE) == 0;
+}
+
+size_t os_page_bytes(void)
+{
+    long bytes = sysconf(_SC_PAGESIZE);
+
+    return bytes > 0 ? (size_t)bytes : UINT64_C(65536);
+}
+
+void os_unmap(void *start, size_t bytes)
+{
+    (void)munmap(start, bytes);
+}
+
+bool os_purge(void *start, size_t bytes)
+{
+    return madvise(start, bytes, MADV_DONTNEED) == 0;
+}
+
+static size_t limit_bytes(__rlimit_resource_t resource)
+{
+    struct rlimit limit;
+
+    if (getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
+        return SIZE_MAX;
+    }
+    return (size_t)limit.rlim_cur;
+}
+
+size_t os_address_space_bytes(void)
+{
+    enum { SPARSENESS = 4 };
+    long pages = sysconf(_SC_PHYS_PAGES);
+    long page_bytes = sysconf(_SC_PAGESIZE);
+    size_t memory = pages > 0 && page_bytes > 0 ? (size_t)pages * (size_t)page_bytes : SIZE_MAX;
+    size_t sparse = memory < SIZE_MAX / SPARSENESS ? memory * SPARSENESS : SIZE_MAX;
+
+    return size_min(sparse, size_min(limit_bytes(RLIMIT_AS), limit_bytes(RLIMIT_DATA)));
+}

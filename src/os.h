@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* os.h - every call by which memory comes from, or goes back to, the kernel.
+ *
+ * The seam of the fault tests: the dev and sanitizer presets can make the N-th call that asks for
+ * memory fail. Nothing above this layer calls sbrk, mmap, mprotect, madvise or munmap itself.
+ */
+#ifndef BREAKWATER_OS_H
+#define BREAKWATER_OS_H
+
+#include "util.h"
+
+/* Move the break by `bytes`; the old break, or NULL. Callers hold the break lock. */
+void *os_sbrk(intptr_t bytes);
+
+/* The break as the C library knows it; costs no system call. */
+uintptr_t os_break(void);
+
+/* Fresh zeroed memory, page aligned; NULL if there is none. */
+void *os_map(size_t bytes);
+
+/* Address space without memory behind it: not counted as committed. NULL if there is none. */
+void *os_reserve(size_t bytes);
+
+/* Make part of a reservation, page aligned, readable and writable: zeroed. */
+bool os_commit(void *start, size_t bytes);
+
+void os_unmap(void *start, size_t bytes);
+
+/* Give the memory behind whole pages back; they read as zero from now on. */
+bool os_purge(void *start, size_t bytes);
+
+/* The granule of os_commit() and os_purge(). */
+size_t os_page_bytes(void);
+
+/* The most the process may map, from its limits and the machine's memory; a bound for tables. */
+size_t os_address_space_bytes(void);
+
+/* Let the calls that ask for memory fail from the `first`-th one from now, `count` of them in a
+ * row; 0 ends it. No effect where checks are off. */
+void os_fail_calls(uint64_t first, uint64_t count);
+
+/* Calls that asked for memory since the last os_fail_calls(); 0 where checks are off. */
+uint64_t os_call_count(void);
+
+#endif

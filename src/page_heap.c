@@ -1,0 +1,580 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* page_heap.c - best fit over runs of 64 KiB units.
+ *
+ * Free runs are kept in bins by length: one bin a length up to EXACT_UNITS, four bins a doubling
+ * above; a bitmap of the bins that hold something makes the search a few instructions. A freed run
+ * is joined with free neighbours at once, through the span rows of its first and last unit.
+ *
+ * Owns         the free runs, and the states and lengths in all span rows.
+ * Invariants   no two free runs touch; a run lies in one region; total = free + handed out units.
+ * Concurrency  page_heap_lock, of rank PAGE_HEAP; the break's and meta's locks are taken under it.
+ *              The memory and the history bytes of a run handed out belong to its owner.
+ * Called by    arena.c for slabs, heap.c for large blocks.
+ */
+#include "page_heap.h"
+
+#include <string.h>
+
+#include "break.h"
+#include "lock.h"
+#include "os.h"
+
+enum {
+    EXACT_UNITS = 64,
+    BINS_PER_DOUBLING = 4,
+    BIN_COUNT = EXACT_UNITS + BINS_PER_DOUBLING * 26,
+    BIN_WORDS = (BIN_COUNT + BITS_PER_WORD - 1) / BITS_PER_WORD,
+    GROW_UNITS_LEAST = 16,
+    GROW_UNITS_MOST = 1024,
+    GROW_SHARE = 8, /* the heap grows by this part of itself */
+    REGION_UNITS_LEAST = 16,
+    REGION_UNITS_MOST = 16384,
+};
+
+static struct lock page_heap_lock = LOCK_INITIALIZER(LOCK_RANK_PAGE_HEAP);
+static struct span *bins[BIN_COUNT];
+static uint64_t bins_filled[BIN_WORDS];
+static struct page_heap_stats stats;
+
+static unsigned bin_of(size_t units)
+{
+    if (units <= EXACT_UNITS) {
+        return (unsigned)units - 1;
+    }
+    unsigned power = 63U - (unsigned)__builtin_clzll(units);
+    unsigned quarter = (unsigned)(units >> (power - 2)) & 3U;
+    unsigned bin = EXACT_UNITS + (power - 6) * BINS_PER_DOUBLING + quarter;
+
+    return bin < BIN_COUNT ? bin : BIN_COUNT - 1;
+}
+
+static struct span *span_after(const struct region *region, struct span *span, size_t units)
+{
+    size_t unit = (size_t)(span - region->spans) + units;
+
+    return unit < region_units(region) ? &region->spans[unit] : NULL;
+}
+
+/* Bins */
+
+static void bin_insert_locked(struct span *run)
+{
+    unsigned bin = bin_of(run->units);
+
+    run->prev = NULL;
+    run->next = bins[bin];
+    if (run->next != NULL) {
+        run->next->prev = run;
+    }
+    bins[bin] = run;
+    bins_filled[bin / BITS_PER_WORD] |= UINT64_C(1) << (bin % BITS_PER_WORD);
+    stats.free_units += run->units;
+    stats.free_runs++;
+}
+
+static void bin_remove_locked(struct span *run)
+{
+    unsigned bin = bin_of(run->units);
+
+    if (run->next != NULL) {
+        run->next->prev = run->prev;
+    }
+    if (run->prev != NULL) {
+        run->prev->next = run->next;
+    } else {
+        bins[bin] = run->next;
+    }
+    if (bins[bin] == NULL) {
+        bins_filled[bin / BITS_PER_WORD] &= ~(UINT64_C(1) << (bin % BITS_PER_WORD));
+    }
+    stats.free_units -= run->units;
+    stats.free_runs--;
+}
+
+/* The first filled bin at or after `bin`, or BIN_COUNT. */
+static unsigned bin_next_filled(unsigned bin)
+{
+    for (unsigned word = bin / BITS_PER_WORD; word < BIN_WORDS; word++) {
+        uint64_t filled = bins_filled[word];
+
+        if (word == bin / BITS_PER_WORD) {
+            filled &= ~UINT64_C(0) << (bin % BITS_PER_WORD);
+        }
+        if (filled != 0) {
+            return word * BITS_PER_WORD + bit_lowest(filled);
+        }
+    }
+    return BIN_COUNT;
+}
+
+static struct span *bin_best_fit(unsigned bin, size_t units)
+{
+    struct span *best = NULL;
+
+    for (struct span *run = bins[bin]; run != NULL; run = run->next) {
+        if (run->units >= units && (best == NULL || run->units < best->units)) {
+            best = run;
+        }
+        if (best != NULL && best->units == units) {
+            break;
+        }
+    }
+    return best;
+}
+
+static struct span *find_locked(size_t units)
+{
+    struct span *best = NULL;
+
+    for (unsigned bin = bin_next_filled(bin_of(units)); bin < BIN_COUNT && best == NULL;
+         bin = bin_next_filled(bin + 1)) {
+        best = bin_best_fit(bin, units);
+    }
+    return best;
+}
+
+/* Runs */
+
+/* Make [span, span + units) a free run; its neighbours are not joined. */
+static void run_make_free_locked(struct span *span, size_t units, uint8_t region)
+{
+    struct span *last = span + units - 1;
+
+    *last = (struct span){.state = SPAN_FREE, .units = (uint32_t)units, .region = region};
+    *span = (struct span){.state = SPAN_FREE, .units = (uint32_t)units, .region = region};
+    bin_insert_locked(span);
+}
+
+/* Take a free run out of its bin; no row of it tells that it was free. */
+static void run_take_locked(struct span *run)
+{
+    bin_remove_locked(run);
+    run[run->units - 1].state = SPAN_NONE;
+    run->state = SPAN_NONE;
+}
+
+/* Give back [span, span + units), joined with free neighbours. */
+static void run_release_locked(struct span *span, size_t units, uint8_t region_index)
+{
+    struct region *region = region_by_index(region_index);
+    struct span *after = span_after(region, span, units);
+
+    ASSERT(lock_is_held(&page_heap_lock));
+    span->state = SPAN_NONE;
+    if (after != NULL && after->state == SPAN_FREE) {
+        run_take_locked(after);
+        units += after->units;
+    }
+    if (span != region->spans && span[-1].state == SPAN_FREE) {
+        struct span *before = span - span[-1].units;
+
+        run_take_locked(before);
+        units += before->units;
+        span = before;
+    }
+    run_make_free_locked(span, units, region_index);
+}
+
+/* Cut `request` out of the free run and hand it out; what is left stays free. */
+static struct span *run_carve_locked(struct span *run, const struct run_request *request)
+{
+    size_t run_units = run->units;
+    uint8_t region = run->region;
+    size_t address_units = span_address(run) >> UNIT_SHIFT;
+    size_t skip = align_up(address_units, request->align_units) - address_units;
+    struct span *span = run + skip;
+    size_t rest = run_units - skip - request->units;
+
+    run_take_locked(run);
+    if (skip > 0) {
+        run_make_free_locked(run, skip, region);
+    }
+    if (rest > 0) {
+        run_make_free_locked(span + request->units, rest, region);
+    }
+    *span = (struct span){
+        .state = (uint8_t)request->state,
+        .units = (uint32_t)request->units,
+        .region = region,
+    };
+    return span;
+}
+
+/* Growth */
+
+/* The free run that ends at the top of the break, or NULL. */
+static struct span *top_run_locked(void)
+{
+    if (region_units(&region_primary) == 0) {
+        return NULL;
+    }
+    struct span *last = &region_primary.spans[region_unit_of(&region_primary, break_top()) - 1];
+
+    return last->state == SPAN_FREE ? last - (last->units - 1) : NULL;
+}
+
+static size_t grow_step(void)
+{
+    return size_min(size_max(stats.total_units / GROW_SHARE, GROW_UNITS_LEAST), GROW_UNITS_MOST);
+}
+
+static bool grow_break_locked(size_t units)
+{
+    size_t wish = size_max(units, grow_step());
+
+    if (region_primary_disabled) {
+        return false;
+    }
+    struct break_extent extent = break_grow(units * UNIT_BYTES, wish * UNIT_BYTES);
+
+    if (extent.bytes == 0) {
+        return false;
+    }
+    if (!region_add_break(extent.start, extent.bytes)) {
+        (void)break_lower(extent.start);
+        return false;
+    }
+    stats.total_units += extent.bytes / UNIT_BYTES;
+    run_release_locked(&region_primary.spans[region_unit_of(&region_primary, extent.start)],
+                       extent.bytes / UNIT_BYTES, region_primary.index);
+    return true;
+}
+
+static bool grow_region_locked(size_t units)
+{
+    size_t wish = size_min(size_max(stats.total_units, REGION_UNITS_LEAST), REGION_UNITS_MOST);
+    struct region *region = NULL;
+
+    for (wish = size_max(wish, units); region == NULL && wish >= units; wish /= 2) {
+        region = region_map(wish);
+    }
+    if (region == NULL && wish < units) {
+        region = region_map(units);
+    }
+    if (region == NULL) {
+        return false;
+    }
+    stats.total_units += region->units_max;
+    run_release_locked(region->spans, region->units_max, region->index);
+    return true;
+}
+
+static bool grow_locked(size_t units)
+{
+    struct span *top_run = top_run_locked();
+    size_t have = top_run != NULL ? top_run->units : 0;
+
+    if (units > UINT32_MAX) {
+        return false;
+    }
+    /* The second attempt is for a break that somebody else moved: the new memory does not follow on
+     * the free run at the top then, and has to be as long as the request itself. */
+    return (have < units && grow_break_locked(units - have) && find_locked(units) != NULL) ||
+           grow_break_locked(units) || grow_region_locked(units);
+}
+
+/* Somebody lowered the break below our top: free runs that were cut off are forgotten. What the
+ * program still holds there is lost, and going on would hand out its neighbours. */
+static void forget_cut_off_locked(uintptr_t intact_end)
+{
+    size_t first = region_unit_of(&region_primary, intact_end);
+    struct span *run = top_run_locked();
+    size_t run_first = run != NULL ? span_unit(run) : SIZE_MAX;
+
+    if (run == NULL || run_first > first) {
+        fatal_at("the program lowered the break below blocks in use, to", intact_end);
+    }
+    size_t cut = run_first + run->units - first;
+
+    run_take_locked(run);
+    if (run_first < first) {
+        run_make_free_locked(run, first - run_first, region_primary.index);
+    }
+    for (size_t unit = first; unit < first + cut; unit++) {
+        region_primary.spans[unit].state = SPAN_GAP;
+    }
+    stats.total_units -= cut;
+}
+
+static void notice_foreign_moves_locked(void)
+{
+    size_t units = region_units(&region_primary);
+    uintptr_t intact_end = break_intact_end();
+
+    if (units == 0 || intact_end >= break_top()) {
+        return;
+    }
+    size_t first = region_unit_of(&region_primary, intact_end);
+
+    if (region_primary.spans[first].state != SPAN_GAP) {
+        forget_cut_off_locked(intact_end);
+    }
+}
+
+/* The interface */
+
+static void zero_used_units(struct span *span)
+{
+    const uint8_t *history = span_history(span);
+    char *memory = (char *)span_address(span);
+
+    for (size_t unit = 0; unit < span->units; unit++) {
+        if (history[unit] != UNIT_CLEAN) {
+            memset(memory + unit * UNIT_BYTES, 0, UNIT_BYTES);
+        }
+    }
+}
+
+static struct span *alloc_locked(const struct run_request *request)
+{
+    size_t units = request->units + request->align_units - 1;
+    struct span *run;
+
+    notice_foreign_moves_locked();
+    run = find_locked(units);
+    if (run == NULL && request->grow && grow_locked(units)) {
+        run = find_locked(units);
+    }
+    if (run == NULL) {
+        return NULL;
+    }
+    stats.allocs++;
+    return run_carve_locked(run, request);
+}
+
+struct span *page_heap_alloc(const struct run_request *request)
+{
+    ASSERT(request->units > 0 && is_power_of_two(request->align_units));
+    lock_acquire(&page_heap_lock);
+    struct span *span = alloc_locked(request);
+
+    lock_release(&page_heap_lock);
+    if (span != NULL) {
+        if (request->zero) {
+            zero_used_units(span);
+        }
+        memset(span_history(span), UNIT_USED, span->units);
+    }
+    return span;
+}
+
+void page_heap_free(struct span *span)
+{
+    *span_history(span) = UNIT_FREED;
+    lock_acquire(&page_heap_lock);
+    stats.frees++;
+    run_release_locked(span, span->units, span->region);
+    lock_release(&page_heap_lock);
+}
+
+/* The free run right behind `span`, made longer at the break if need be; NULL if it is too short. */
+static struct span *run_behind_locked(struct span *span, size_t more)
+{
+    struct region *region = region_by_index(span->region);
+    struct span *after = span_after(region, span, span->units);
+    size_t have = after != NULL && after->state == SPAN_FREE ? after->units : 0;
+    bool at_top = region == &region_primary &&
+                  span_address(span) + (span->units + have) * UNIT_BYTES == break_top();
+
+    if (have < more && at_top) {
+        notice_foreign_moves_locked();
+        (void)grow_break_locked(more - have);
+        after = span_after(region, span, span->units);
+    }
+    return after != NULL && after->state == SPAN_FREE && after->units >= more ? after : NULL;
+}
+
+static bool extend_locked(struct span *span, size_t more)
+{
+    struct span *behind = run_behind_locked(span, more);
+
+    if (behind == NULL) {
+        return false;
+    }
+    size_t rest = behind->units - more;
+
+    run_take_locked(behind);
+    if (rest > 0) {
+        run_make_free_locked(behind + more, rest, span->region);
+    }
+    behind->state = SPAN_NONE;
+    memset(span_history(behind), UNIT_USED, more);
+    span->units += (uint32_t)more;
+    return true;
+}
+
+bool page_heap_resize(struct span *span, size_t units)
+{
+    bool done = true;
+
+    lock_acquire(&page_heap_lock);
+    if (units > span->units) {
+        done = units <= UINT32_MAX && extend_locked(span, units - span->units);
+    } else if (units < span->units) {
+        size_t rest = span->units - units;
+
+        span->units = (uint32_t)units;
+        run_release_locked(span + units, rest, span->region);
+    }
+    stats.resizes += done;
+    lock_release(&page_heap_lock);
+    return done;
+}
+
+/* Purging */
+
+static size_t purge_run_locked(struct span *run)
+{
+    uint8_t *history = span_history(run);
+    char *memory = (char *)span_address(run);
+    size_t purged = 0;
+    size_t first = 0;
+
+    while (first < run->units) {
+        size_t end = first;
+
+        while (end < run->units && history[end] != UNIT_CLEAN) {
+            end++;
+        }
+        if (end > first && os_purge(memory + first * UNIT_BYTES, (end - first) * UNIT_BYTES)) {
+            memset(history + first, UNIT_CLEAN, end - first);
+            purged += end - first;
+        }
+        first = end + 1;
+    }
+    return purged * UNIT_BYTES;
+}
+
+static size_t count_used_locked(const struct span *run)
+{
+    const uint8_t *history = span_history(run);
+    size_t used = 0;
+
+    for (size_t unit = 0; unit < run->units; unit++) {
+        used += history[unit] != UNIT_CLEAN;
+    }
+    return used;
+}
+
+/* Lower the break by what the run at its top can spare; the bytes in use that went back with it. */
+static size_t lower_break_locked(size_t pad_units)
+{
+    struct span *run = top_run_locked();
+
+    if (run == NULL || run->units <= pad_units) {
+        return 0;
+    }
+    size_t run_units = run->units;
+    size_t used = count_used_locked(run);
+
+    if (!break_lower(span_address(run) + pad_units * UNIT_BYTES)) {
+        return 0;
+    }
+    run_take_locked(run);
+    if (pad_units > 0) {
+        run_make_free_locked(run, pad_units, region_primary.index);
+        used -= count_used_locked(run);
+    }
+    for (size_t unit = pad_units; unit < run_units; unit++) {
+        run[unit].state = SPAN_GAP;
+    }
+    memset(span_history(run) + pad_units, UNIT_CLEAN, run_units - pad_units);
+    stats.total_units -= run_units - pad_units;
+    return used * UNIT_BYTES;
+}
+
+size_t page_heap_purge(size_t pad_bytes)
+{
+    size_t purged;
+
+    lock_acquire(&page_heap_lock);
+    notice_foreign_moves_locked();
+    purged = lower_break_locked(align_up(pad_bytes, UNIT_BYTES) / UNIT_BYTES);
+    for (unsigned bin = bin_next_filled(0); bin < BIN_COUNT; bin = bin_next_filled(bin + 1)) {
+        for (struct span *run = bins[bin]; run != NULL; run = run->next) {
+            if (pad_bytes == 0 || run != top_run_locked()) {
+                purged += purge_run_locked(run);
+            }
+        }
+    }
+    stats.purged_bytes += purged;
+    lock_release(&page_heap_lock);
+    return purged;
+}
+
+_Atomic uint8_t *page_heap_tags_create(void)
+{
+    _Atomic uint8_t *tags = NULL;
+
+    lock_acquire(&page_heap_lock);
+    if (region_units(&region_primary) != 0 || grow_break_locked(1)) {
+        tags = region_tags_create();
+    } else {
+        /* Arenas without tags cannot learn of a break that comes to life later. */
+        region_primary_disabled = true;
+    }
+    lock_release(&page_heap_lock);
+    return tags;
+}
+
+struct page_heap_stats page_heap_stats(void)
+{
+    lock_acquire(&page_heap_lock);
+    struct page_heap_stats result = stats;
+    const struct span *top_run = top_run_locked();
+
+    result.top_free_units = top_run != NULL ? top_run->units : 0;
+    result.free_used_units = 0;
+    for (unsigned bin = bin_next_filled(0); bin < BIN_COUNT; bin = bin_next_filled(bin + 1)) {
+        for (const struct span *run = bins[bin]; run != NULL; run = run->next) {
+            result.free_used_units += count_used_locked(run);
+        }
+    }
+    result.lock_acquisitions = page_heap_lock.acquisitions;
+    lock_release(&page_heap_lock);
+    return result;
+}
+
+/* The length of the run or gap that starts at `unit`; its free units are added to *free_units. */
+static size_t check_run_locked(const struct region *region, size_t unit, size_t *free_units)
+{
+    const struct span *span = &region->spans[unit];
+
+    if (span->state == SPAN_GAP) {
+        return 1;
+    }
+    if (span->state == SPAN_NONE || span->units == 0 || span->region != region->index) {
+        fatal("page heap: no run starts where the last one ends");
+    }
+    if (span->state == SPAN_FREE) {
+        const struct span *last = span + span->units - 1;
+
+        if (last->state != SPAN_FREE || last->units != span->units ||
+            (unit > 0 && span[-1].state == SPAN_FREE)) {
+            fatal("page heap: a free run is not whole or not joined");
+        }
+        *free_units += span->units;
+    }
+    return span->units;
+}
+
+void page_heap_check(void)
+{
+    size_t units = 0;
+    size_t free_units = 0;
+
+    lock_acquire(&page_heap_lock);
+    for (struct region *region = region_next(NULL); region; region = region_next(region)) {
+        for (size_t unit = 0; unit < region_units(region);) {
+            bool gap = region->spans[unit].state == SPAN_GAP;
+            size_t length = check_run_locked(region, unit, &free_units);
+
+            units += gap ? 0 : length;
+            unit += length;
+        }
+    }
+    if (units != stats.total_units || free_units != stats.free_units) {
+        fatal("page heap: total, free and handed out units do not add up");
+    }
+    lock_release(&page_heap_lock);
+}

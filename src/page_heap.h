@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* page_heap.h - runs of units: handed out, taken back, joined, purged. */
+#ifndef BREAKWATER_PAGE_HEAP_H
+#define BREAKWATER_PAGE_HEAP_H
+
+#include "region.h"
+
+struct run_request {
+    size_t units;
+    size_t align_units;    /* a power of two; 1 for none */
+    enum span_state state; /* SPAN_SLAB or SPAN_LARGE */
+    bool grow;             /* may the break be moved, or a region be mapped? */
+    bool zero;             /* must the memory read as zero? */
+};
+
+/* A run for the caller, whose first span has the state asked for and slab NULL; or NULL.
+ * Any thread; takes the lock of rank PAGE_HEAP. */
+struct span *page_heap_alloc(const struct run_request *request);
+
+/* Take a run back and join it with its free neighbours. */
+void page_heap_free(struct span *span);
+
+/* Make a run longer or shorter where it lies. False, and nothing has changed, if what follows it is
+ * not free and cannot be got. Shorter always works. */
+bool page_heap_resize(struct span *span, size_t units);
+
+/* Give the memory behind free runs back to the kernel, but for `pad_bytes` at the top of the
+ * break. Returns the bytes that went back. */
+size_t page_heap_purge(size_t pad_bytes);
+
+/* A tag table for a new arena, or NULL (region.h). Makes sure that the break exists. */
+_Atomic uint8_t *page_heap_tags_create(void);
+
+struct page_heap_stats {
+    size_t total_units; /* got from the break and mapped regions */
+    size_t free_units;
+    size_t free_runs;
+    size_t free_used_units; /* free units whose memory has not been given back */
+    size_t top_free_units;  /* in the free run that ends at the top of the break */
+    uint64_t allocs;
+    uint64_t frees;
+    uint64_t resizes;
+    uint64_t purged_bytes;
+    uint64_t lock_acquisitions;
+};
+
+struct page_heap_stats page_heap_stats(void);
+
+/* Panics unless every run is in its bin, joined with its neighbours and accounted for. At rest. */
+void page_heap_check(void);
+
+#endif

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* region.h - which memory is the heap's, and the tables that describe it, a row a unit.
+ *
+ * The primary region is the break: one range from its base up, with tables reserved for all it may
+ * ever grow to. When the break cannot grow, mapped regions of a fixed size join it, with tables of
+ * their own; only the primary region is known to the fast path.
+ */
+#ifndef BREAKWATER_REGION_H
+#define BREAKWATER_REGION_H
+
+#include <stdatomic.h>
+
+#include "size_class.h"
+#include "util.h"
+
+enum span_state {
+    SPAN_NONE = 0, /* no run starts or ends at this unit, or it is an inner unit of one */
+    SPAN_FREE,     /* first and last unit of a free run */
+    SPAN_SLAB,     /* a slab */
+    SPAN_LARGE,    /* first unit of a large block */
+    SPAN_GAP,      /* not ours: a foreign sbrk() took it, or the break was lowered */
+};
+
+/* What may lie in a unit's memory. */
+enum unit_history {
+    UNIT_CLEAN = 0, /* reads as zero */
+    UNIT_USED,      /* was handed out since it was last clean */
+    UNIT_FREED,     /* was handed out, and a block that began here, or a slab, was freed */
+};
+
+/* A row of a region's span table. Written under the page heap's lock, or by the run's owner. */
+struct span {
+    struct span *next; /* free runs: the bin's list */
+    struct span *prev;
+    struct slab *slab; /* SPAN_SLAB */
+    uint32_t units;    /* length of the run, at its first unit; for free runs also at its last */
+    uint8_t state;     /* enum span_state */
+    uint8_t region;    /* index of the region the span is of */
+};
+
+struct region {
+    uintptr_t base;
+    _Atomic size_t units; /* rows in use; grows only */
+    size_t units_max;     /* rows there is address space for */
+    struct span *spans;
+    uint8_t *history; /* enum unit_history, a byte a unit */
+    struct region *next;
+    uint8_t index;
+};
+
+/* The break. units stays 0 until the first memory, so that no address is in it. */
+extern struct region region_primary;
+
+/* Set when the break gave nothing at the first call: then mapped regions are all there is. */
+extern bool region_primary_disabled;
+
+/* Note memory got from the break: its rows, all GAP before, are SPAN_NONE and clean afterwards. The
+ * first call fixes the base and reserves the tables. False if there is no room in the tables. */
+bool region_add_break(uintptr_t start, size_t bytes);
+
+/* Map a new region of `units`; NULL if the kernel has none. */
+struct region *region_map(size_t units);
+
+/* A tag table, a byte for each unit that the primary region may ever have, for one more arena. NULL
+ * without memory. Needs the page heap's lock, and region_add_break() to have run. */
+_Atomic uint8_t *region_tags_create(void);
+
+/* The region `address` lies in, or NULL. Any thread, no lock. */
+struct region *region_of(uintptr_t address);
+
+/* By index, or NULL. Any thread, no lock. */
+struct region *region_by_index(unsigned index);
+
+/* The region after `region` (NULL: the first), or NULL. Any thread, no lock. */
+struct region *region_next(const struct region *region);
+
+/* Regions other than the break, and their bytes. */
+void region_mapped(size_t *count, size_t *bytes);
+
+static inline size_t region_units(const struct region *region)
+{
+    /* Acquire: pairs with the release in region_add_break(); the rows below it are initialised. */
+    return atomic_load_explicit(&region->units, memory_order_acquire);
+}
+
+static inline size_t region_unit_of(const struct region *region, uintptr_t address)
+{
+    return (address - region->base) >> UNIT_SHIFT;
+}
+
+static inline size_t span_unit(const struct span *span)
+{
+    return (size_t)(span - region_by_index(span->region)->spans);
+}
+
+static inline uintptr_t span_address(const struct span *span)
+{
+    const struct region *region = region_by_index(span->region);
+
+    return region->base + ((size_t)(span - region->spans) << UNIT_SHIFT);
+}
+
+static inline uint8_t *span_history(const struct span *span)
+{
+    const struct region *region = region_by_index(span->region);
+
+    return region->history + (span - region->spans);
+}
+
+/* The row of the unit that `address` lies in, or NULL if the heap does not reach there. */
+struct span *span_of(uintptr_t address);
+
+#endif

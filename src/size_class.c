@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* size_class.c - the two tables of size_class.h.
+ *
+ * Owns         size_classes, size_class_codes: written once by size_class_init(), then constant.
+ * Concurrency  readers need no lock; life.c runs the initialisation before it publishes anything.
+ */
+#include "size_class.h"
+
+enum {
+    LINEAR_STEP = 16,
+    LINEAR_MAX = 128,
+    STEPS_PER_DOUBLING = 4,
+    CAPACITY_MAX = 253,   /* a magazine of 2 KiB: 253 slots and its header */
+    CAPACITY_MIN = 5,     /* a magazine of one cache line */
+    CAPACITY_BYTES = 24 * 1024, /* a stack's blocks should stay in a first-level cache */
+    MEDIUM_BYTES = 1024,
+    MEDIUM_CAPACITY = 29,
+    BIG_BYTES = 16384,
+    INITIAL_BATCH_BYTES = 512,
+};
+
+struct size_class size_classes[CLASS_COUNT];
+_Atomic uint8_t size_class_codes[SMALL_MAX_BYTES / BLOCK_ALIGN + 1];
+
+static size_t next_size(size_t size)
+{
+    if (size < LINEAR_MAX) {
+        return size + LINEAR_STEP;
+    }
+    size_t power = (size_t)1 << (63 - __builtin_clzll(size));
+
+    return size + power / STEPS_PER_DOUBLING;
+}
+
+/* Magazines are 64 bytes times a power of two, of which three words are the header. */
+static uint16_t capacity_of(size_t size)
+{
+    size_t wanted = CAPACITY_BYTES / size;
+    size_t capacity = CAPACITY_MIN;
+
+    if (size >= MEDIUM_BYTES && size < BIG_BYTES) {
+        wanted = MEDIUM_CAPACITY;
+    }
+    while (capacity < CAPACITY_MAX && capacity * 2 < wanted + wanted / 2) {
+        capacity = capacity * 2 + 3;
+    }
+    return (uint16_t)capacity;
+}
+
+static struct size_class describe(size_t size)
+{
+    size_t blocks = UNIT_BYTES / size;
+
+    return (struct size_class){
+        .size = (uint32_t)size,
+        .reciprocal = (uint32_t)(((UINT64_C(1) << 32) + size - 1) / size),
+        .blocks = (uint16_t)blocks,
+        .words = (uint16_t)((blocks + BITS_PER_WORD - 1) / BITS_PER_WORD),
+        .capacity = capacity_of(size),
+        .batch_initial =
+            (uint16_t)size_min(CAPACITY_MIN, size_max(1, INITIAL_BATCH_BYTES / size)),
+        .align_mask = (uint32_t)((size & -size) - 1),
+    };
+}
+
+void size_class_init(void)
+{
+    size_t size = LINEAR_STEP;
+    size_t slot = 0;
+
+    for (unsigned class = 0; class < CLASS_COUNT; class++) {
+        size_classes[class] = describe(size);
+        for (; slot <= size / BLOCK_ALIGN; slot++) {
+            atomic_store_explicit(&size_class_codes[slot], SIZE_CLASS_CODE(class),
+                                  memory_order_relaxed);
+        }
+        size = next_size(size);
+    }
+    ASSERT(size_classes[CLASS_COUNT - 1].size == SMALL_MAX_BYTES);
+}
+
+unsigned size_class_of_aligned(size_t size, size_t alignment)
+{
+    if (size > SMALL_MAX_BYTES || alignment > SMALL_MAX_BYTES) {
+        return CLASS_COUNT;
+    }
+    unsigned class = size_class_of(size_max(size, alignment));
+
+    while (class < CLASS_COUNT && (size_classes[class].align_mask & (alignment - 1)) !=
+                                      (uint32_t)(alignment - 1)) {
+        class++;
+    }
+    return class;
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* size_class.h - which sizes exist, and all that follows from a size alone.
+ *
+ * Sizes step by 16 bytes up to 128 and by a quarter of a power of two above, up to one unit: at
+ * most 20% of a block is lost to rounding above 80 bytes. A class is known by its index, or by its code
+ * (see SIZE_CLASS_CODE), the form the fast path uses.
+ */
+#ifndef BREAKWATER_SIZE_CLASS_H
+#define BREAKWATER_SIZE_CLASS_H
+
+#include <stdatomic.h>
+
+#include "util.h"
+
+/* Memory is handed from the break to slabs and large blocks in units. A slab is one unit. */
+#define UNIT_SHIFT 16
+#define UNIT_BYTES ((size_t)1 << UNIT_SHIFT)
+
+#define BLOCK_ALIGN     ((size_t)16)
+#define SMALL_MAX_BYTES UNIT_BYTES
+#define CLASS_COUNT     44
+#define BITS_PER_WORD   64
+#define SLAB_MAX_WORDS  (UNIT_BYTES / BLOCK_ALIGN / BITS_PER_WORD)
+
+/* A class's code is the offset of its bin in a thread cache, in eighths of a bin's size: one x86-64
+ * addressing mode turns it into an address. Code 0 belongs to no class. */
+#define CODE_STEP              4
+#define SIZE_CLASS_CODE(class) ((uint8_t)(((class) + 1) * CODE_STEP))
+
+_Static_assert(CLASS_COUNT * CODE_STEP < 256, "a code fits in a byte");
+
+struct size_class {
+    uint32_t size;          /* bytes of a block */
+    uint32_t reciprocal;    /* ceil(2^32 / size): offset to block index without a division */
+    uint16_t blocks;        /* in a slab */
+    uint16_t words;         /* of a slab's bitmap */
+    uint16_t capacity;      /* the most blocks one stack of a thread cache holds */
+    uint16_t batch_initial; /* blocks of the first refill of a thread */
+    uint32_t align_mask;    /* bits that are 0 in the address of every block */
+};
+
+extern struct size_class size_classes[CLASS_COUNT];
+
+/* Codes by (size + 15) / 16. All zero until size_class_init(): the first call meets code 0.
+ * Relaxed accesses: a thread that reads 0 too late only takes the slow path, which synchronises. */
+extern _Atomic uint8_t size_class_codes[SMALL_MAX_BYTES / BLOCK_ALIGN + 1];
+
+/* Fill both tables. Called once, before any other layer. */
+void size_class_init(void);
+
+/* The code of the smallest class that holds `size` <= SMALL_MAX_BYTES bytes. */
+static inline uint8_t size_class_code(size_t size)
+{
+    return atomic_load_explicit(&size_class_codes[(size + BLOCK_ALIGN - 1) / BLOCK_ALIGN],
+                                memory_order_relaxed);
+}
+
+static inline unsigned size_class_of(size_t size)
+{
+    return size_class_code(size) / CODE_STEP - 1U;
+}
+
+/* The smallest class of at least `size` bytes whose blocks are all aligned to `alignment`, a power
+ * of two; CLASS_COUNT if there is none. */
+unsigned size_class_of_aligned(size_t size, size_t alignment);
+
+/* The index of the block at `offset` in its slab, or blocks if no block starts there. */
+static inline unsigned size_class_index(const struct size_class *class, size_t offset)
+{
+    /* Exact for every offset below UNIT_BYTES: the reciprocal's error is below size / 2^32. */
+    unsigned index = (unsigned)(((uint64_t)offset * class->reciprocal) >> 32);
+
+    return (size_t)index * class->size == offset && index < class->blocks ? index : class->blocks;
+}
+
+#endif

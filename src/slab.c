@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* slab.c - blocks in and out of a slab's free bitmap, a word at a time.
+ *
+ * Owns         descriptors and bitmaps (memory of meta.c).
+ * Invariants   free_count = bits set in free; a bit of free_summary is set exactly if its word is
+ *              not 0; bits past the last block are never set. A block's memory is never touched.
+ * Concurrency  the free side is guarded by the lock of the slab's bin (arena.c); the remote side is
+ *              lock-free (remote.c).
+ */
+#include "slab.h"
+
+#include "meta.h"
+
+static size_t slab_bytes(unsigned class)
+{
+    return sizeof(struct slab) + 2 * sizeof(uint64_t) * size_classes[class].words;
+}
+
+/* The bits of `word` that stand for blocks. */
+static uint64_t word_mask(const struct size_class *class, unsigned word)
+{
+    unsigned blocks = class->blocks - word * BITS_PER_WORD;
+
+    return blocks >= BITS_PER_WORD ? ~UINT64_C(0) : (UINT64_C(1) << blocks) - 1;
+}
+
+struct slab *slab_create(struct span *span, unsigned class, unsigned arena,
+                         struct remote_queue *queue)
+{
+    struct slab *slab = (struct slab *)meta_alloc(slab_bytes(class));
+
+    if (slab == NULL) {
+        return NULL;
+    }
+    slab->free_count = size_classes[class].blocks;
+    slab->words = size_classes[class].words;
+    slab->class = (uint8_t)class;
+    slab->arena = (uint8_t)arena;
+    slab->start = span_address(span);
+    slab->queue = queue;
+    slab->free = (uint64_t *)(slab + 1);
+    slab->remote = (_Atomic uint64_t *)(slab->free + slab->words);
+    for (unsigned word = 0; word < slab->words; word++) {
+        slab->free[word] = word_mask(&size_classes[class], word);
+        slab->free_summary |= UINT64_C(1) << word;
+    }
+    span->slab = slab;
+    return slab;
+}
+
+void slab_destroy(struct slab *slab)
+{
+    ASSERT(slab_is_empty(slab));
+    meta_free(slab, slab_bytes(slab->class));
+}
+
+struct slab *slab_of_block(uintptr_t block, unsigned *index)
+{
+    const struct span *span = span_of(block);
+
+    if (span == NULL || span->state != SPAN_SLAB) {
+        return NULL;
+    }
+    const struct size_class *class = slab_class(span->slab);
+
+    *index = size_class_index(class, block - span->slab->start);
+    return *index < class->blocks ? span->slab : NULL;
+}
+
+struct slab *slab_of_own_block(uintptr_t block, unsigned *index)
+{
+    struct slab *slab = slab_of_block(block, index);
+
+    if (slab == NULL) {
+        fatal_at("invalid free of", block);
+    }
+    return slab;
+}
+
+/* Write the addresses of the blocks of `taken`, descending in memory from `out`. */
+static void write_blocks(const struct slab *slab, unsigned word, uint64_t taken, void **out)
+{
+    size_t size = slab_class(slab)->size;
+    uintptr_t first = slab->start + (size_t)word * BITS_PER_WORD * size;
+
+    if (taken == ~UINT64_C(0)) {
+        for (unsigned bit = 0; bit < BITS_PER_WORD; bit++) {
+            *--out = (void *)(first + bit * size); /* NOLINT(performance-no-int-to-ptr) */
+        }
+        return;
+    }
+    for (; taken != 0; taken &= taken - 1) {
+        *--out = (void *)(first + bit_lowest(taken) * size); /* NOLINT(performance-no-int-to-ptr) */
+    }
+}
+
+/* The lowest `count` set bits of `word`, which has more. */
+static uint64_t lowest_bits(uint64_t word, size_t count)
+{
+    uint64_t rest = word;
+
+    for (; count > 0; count--) {
+        rest &= rest - 1;
+    }
+    return word & ~rest;
+}
+
+size_t slab_take_locked(struct slab *slab, void **out, size_t want)
+{
+    size_t taken_count = 0;
+
+    while (taken_count < want && slab->free_summary != 0) {
+        unsigned word = bit_lowest(slab->free_summary);
+        uint64_t taken = slab->free[word];
+        size_t count = bit_count(taken);
+
+        if (count > want - taken_count) {
+            count = want - taken_count;
+            taken = lowest_bits(taken, count);
+        }
+        slab->free[word] &= ~taken;
+        if (slab->free[word] == 0) {
+            slab->free_summary &= ~(UINT64_C(1) << word);
+        }
+        write_blocks(slab, word, taken, out + want - taken_count);
+        taken_count += count;
+    }
+    slab->free_count -= (uint32_t)taken_count;
+    return taken_count;
+}
+
+void slab_put_word_locked(struct slab *slab, unsigned word, uint64_t blocks)
+{
+    uint64_t twice = slab->free[word] & blocks;
+
+    if (unlikely(twice != 0)) {
+        unsigned index = word * BITS_PER_WORD + bit_lowest(twice);
+
+        fatal_at("double free of", slab->start + (size_t)index * slab_class(slab)->size);
+    }
+    slab->free[word] |= blocks;
+    slab->free_summary |= UINT64_C(1) << word;
+    slab->free_count += bit_count(blocks);
+}
+
+void slab_check(struct slab *slab)
+{
+    uint32_t count = 0;
+
+    for (unsigned word = 0; word < slab->words; word++) {
+        uint64_t blocks = slab->free[word];
+        /* Relaxed: at rest nobody publishes. */
+        uint64_t remote = atomic_load_explicit(&slab->remote[word], memory_order_relaxed);
+        bool summary = (slab->free_summary >> word & 1) != 0;
+
+        if ((blocks & ~word_mask(slab_class(slab), word)) != 0 || summary != (blocks != 0) ||
+            (blocks & remote) != 0) {
+            fatal("slab: bitmap and summary disagree, or a block is in two places");
+        }
+        count += bit_count(blocks);
+    }
+    if (count != slab->free_count) {
+        fatal("slab: free_count is wrong");
+    }
+}

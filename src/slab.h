@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* slab.h - a unit of blocks of one class, and the bitmaps that say where each block is. */
+#ifndef BREAKWATER_SLAB_H
+#define BREAKWATER_SLAB_H
+
+#include <stdatomic.h>
+
+#include "lfstack.h"
+#include "region.h"
+#include "size_class.h"
+
+struct remote_queue; /* remote.h */
+
+/* The descriptor: what the bin's lock guards first, what producers share in a line of its own. The
+ * bitmaps follow: words of `free`, then words of `remote`. */
+struct slab {
+    /* Guarded by the lock of the slab's bin. */
+    struct slab *next;
+    struct slab *prev;
+    uint64_t free_summary; /* bit set: that word of the free bitmap is not 0 */
+    uint32_t free_count;   /* bits set in the free bitmap */
+    uint16_t list;         /* arena.c: which list of the bin the slab is on */
+
+    /* Constant while the slab lives. */
+    uint16_t words;
+    uint8_t class;
+    uint8_t arena;
+    uintptr_t start;
+    struct remote_queue *queue; /* its arena's */
+    uint64_t *free;             /* bit set: the block is free in the slab */
+    _Atomic uint64_t *remote;   /* bit set: freed elsewhere, not yet taken in */
+
+    /* Lock-free; see remote.c. */
+    _Alignas(CACHE_LINE_BYTES) _Atomic uint64_t remote_summary;
+    struct cds_lfs_node queue_node;
+};
+
+/* Make the run a slab with every block free, or NULL without memory for the descriptor. Nobody else
+ * knows of the slab yet. */
+struct slab *slab_create(struct span *span, unsigned class, unsigned arena,
+                         struct remote_queue *queue);
+
+/* Undo slab_create(); the run stays with the caller. Every block must be free in the slab. */
+void slab_destroy(struct slab *slab);
+
+static inline const struct size_class *slab_class(const struct slab *slab)
+{
+    return &size_classes[slab->class];
+}
+
+/* The slab that `block` is a block of, with its index; NULL if no block of a slab starts there. */
+struct slab *slab_of_block(uintptr_t block, unsigned *index);
+
+/* As slab_of_block(), for an address that must be a block: else the process stops. */
+struct slab *slab_of_own_block(uintptr_t block, unsigned *index);
+
+/* Move up to `want` free blocks out, ascending from the top of out[want - 1] down, so that a stack
+ * filled this way gives them in ascending order. Returns how many: they fill the end of out.
+ * Under the bin's lock. */
+size_t slab_take_locked(struct slab *slab, void **out, size_t want);
+
+/* Take in the blocks of one word. A block that is free already stops the process. */
+void slab_put_word_locked(struct slab *slab, unsigned word, uint64_t blocks);
+
+static inline bool slab_is_empty(const struct slab *slab)
+{
+    return slab->free_count == slab_class(slab)->blocks;
+}
+
+/* Panics unless summary, count and bitmap agree and no block is both free and remote. At rest. */
+void slab_check(struct slab *slab);
+
+#endif

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* util.h - the few words every layer uses; no state. */
+#ifndef BREAKWATER_UTIL_H
+#define BREAKWATER_UTIL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "fatal.h"
+
+#define likely(condition)   __builtin_expect(!!(condition), 1)
+#define unlikely(condition) __builtin_expect(!!(condition), 0)
+
+#define CACHE_LINE_BYTES 64
+
+#ifdef BREAKWATER_CHECKS
+#define CHECKS_ENABLED 1
+#else
+#define CHECKS_ENABLED 0
+#endif
+
+/* An assertion is documentation that the dev preset executes. */
+#define ASSERT(condition)                                                                          \
+    do {                                                                                           \
+        if (CHECKS_ENABLED && unlikely(!(condition))) {                                            \
+            fatal("assertion failed: " #condition);                                                \
+        }                                                                                          \
+    } while (0)
+
+static inline size_t align_up(size_t value, size_t power_of_two)
+{
+    return (value + power_of_two - 1) & ~(power_of_two - 1);
+}
+
+static inline size_t align_down(size_t value, size_t power_of_two)
+{
+    return value & ~(power_of_two - 1);
+}
+
+static inline bool is_power_of_two(size_t value)
+{
+    return value != 0 && (value & (value - 1)) == 0;
+}
+
+static inline size_t size_min(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline size_t size_max(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+static inline unsigned bit_lowest(uint64_t word)
+{
+    return (unsigned)__builtin_ctzll(word);
+}
+
+static inline unsigned bit_count(uint64_t word)
+{
+    return (unsigned)__builtin_popcountll(word);
+}
+
+#endif
