@@ -238,10 +238,10 @@ void deletes_give_the_memory_back(void **)
 void blocks_may_be_deleted_on_another_thread(void **)
 {
     for (const form &form : forms) {
-        std::vector<void *> blocks;
+        std::vector<void *> blocks(3000);
 
-        for (int i = 0; i < 3000; i++) {
-            blocks.push_back(form.allocate(100, some_alignment));
+        for (void *&block : blocks) {
+            block = form.allocate(100, some_alignment);
         }
         std::thread([&] {
             for (void *block : blocks) {
