@@ -246,28 +246,47 @@ static void freeing_a_block_twice_with_many_between_is_a_double_free(void **stat
     assert_dies_at_every_size(DOUBLE_FREE, free_twice_with_many_between);
 }
 
-static void *free_on_this_thread(void *block)
+/* A thread that frees a block when it is told to. It is started before the first free: starting it
+ * allocates, and might be given the very block. */
+struct helper {
+    pthread_t thread;
+    pthread_barrier_t told;
+    void *block;
+};
+
+static void *free_when_told(void *argument)
 {
-    tested.free(block);
+    struct helper *helper = argument;
+
+    pthread_barrier_wait(&helper->told);
+    tested.free(helper->block);
     return NULL;
 }
 
-static void free_on_another_thread(void *block)
+static void helper_start(struct helper *helper, void *block)
 {
-    pthread_t thread;
-
-    if (pthread_create(&thread, NULL, free_on_this_thread, block) != 0) {
+    helper->block = block;
+    if (pthread_barrier_init(&helper->told, NULL, 2) != 0 ||
+        pthread_create(&helper->thread, NULL, free_when_told, helper) != 0) {
         _exit(CHILD_FAILED);
     }
-    pthread_join(thread, NULL);
+}
+
+/* The block has been freed, and the thread is gone, when this returns. */
+static void helper_free(struct helper *helper)
+{
+    pthread_barrier_wait(&helper->told);
+    pthread_join(helper->thread, NULL);
 }
 
 static void free_here_then_elsewhere(size_t size)
 {
     void *block = fault_at(block_of(size));
+    struct helper helper;
 
+    helper_start(&helper, block);
     tested.free(block);
-    free_on_another_thread(block);
+    helper_free(&helper);
     go_on_with(size);
 }
 
@@ -280,8 +299,10 @@ static void freeing_again_on_another_thread_is_a_double_free(void **state)
 static void free_elsewhere_then_here(size_t size)
 {
     void *block = fault_at(block_of(size));
+    struct helper helper;
 
-    free_on_another_thread(block);
+    helper_start(&helper, block);
+    helper_free(&helper);
     tested.free(block);
     go_on_with(size);
 }
@@ -295,9 +316,13 @@ static void freeing_what_another_thread_freed_is_a_double_free(void **state)
 static void free_on_two_other_threads(size_t size)
 {
     void *block = fault_at(block_of(size));
+    struct helper first;
+    struct helper second;
 
-    free_on_another_thread(block);
-    free_on_another_thread(block);
+    helper_start(&first, block);
+    helper_start(&second, block);
+    helper_free(&first);
+    helper_free(&second);
     go_on_with(size);
 }
 
@@ -683,11 +708,12 @@ static void the_usable_size_of_what_is_no_block_is_invalid(void **state)
 
 static void correct_use(size_t size)
 {
-    void *block = block_of(size);
+    struct helper helper;
 
-    tested.free(block);
+    helper_start(&helper, block_of(size));
+    tested.free(block_of(size));
     tested.free(tested.realloc(block_of(size), 2 * size));
-    free_on_another_thread(block_of(size));
+    helper_free(&helper);
     go_on_with(size);
 }
 
