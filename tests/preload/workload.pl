@@ -11,7 +11,7 @@ $Data::Dumper::Sortkeys = 1;
 sub tree_digest {
     my ($seed) = @_;
     my %tree;
-    for my $i (1 .. 8000) {
+    for my $i (1 .. 5000) {
         my $key = join '/', 'k' . ($i % 17), 'l' . ($i % 101), 'm' x ($i % 53);
         push @{ $tree{$key} }, { id => $i * $seed, text => 'x' x ($i % 257) };
     }

@@ -3,4 +3,6 @@
 # scripts.sh ROOT - shellcheck finds nothing in the shell scripts.
 . "$(dirname "$0")/files.sh"
 
-find_sources '.*(\.sh|/tests/run|/\.ci/run)' . | xargs -0 shellcheck --external-sources --source-path=SCRIPTDIR
+# SC2015 objects to "check && check || fail", which is what is meant there.
+find_sources '.*(\.sh|/tests/run|/\.ci/run)' . |
+    xargs -0 shellcheck --exclude=SC2015 --external-sources --source-path=SCRIPTDIR

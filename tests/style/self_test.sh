@@ -87,6 +87,8 @@ printf '/* A comment. */\n' >src/low.h
 rejects spdx "a C file without a licence line" 'src/low.h: no '
 printf '#!/bin/sh\n\n\n\n# SPDX-License-Identifier: LGPL-2.1-or-later\n' >script.sh
 rejects spdx "a licence line too far down" 'script.sh: no '
+: >src/low.h
+rejects spdx "an empty file" 'src/low.h: no '
 echo 'echo $1' >>script.sh
 rejects scripts "an unquoted variable" 'SC2086'
 printf 'int low2(void);\nint low2(void)\n{\n    int a[2];\n    return a[2];\n}\n' >>src/low.c
