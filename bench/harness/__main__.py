@@ -20,7 +20,7 @@ OUT_DIRECTORY = os.path.join(SOURCE_DIRECTORY, "build", "bench")
 
 ROUNDS_DEFAULT = 5
 ROUNDS_MAX = 1000
-TIME_LIMIT_SECONDS = 285  # of all, with the build; no round starts that would end later
+TIME_LIMIT_SECONDS = 285  # of all, with the build; no test starts that would end later
 
 EXIT_OK, EXIT_FAILED_ROWS, EXIT_ERROR, EXIT_SIGNAL_BASE = 0, 1, 2, 128
 

@@ -12,6 +12,7 @@ PACKAGES = ("redis-server", "redis-tools", "libjemalloc2", "libtcmalloc-minimal4
             "libmimalloc2.0", "libtbbmalloc2",
             "cmake", "ninja-build", "pkg-config", "liburcu-dev", "libcmocka-dev", "python3")
 
+PACKAGE_STATUS_FORMAT = "${Package} ${db:Status-Status}\n"
 BUILD_LINES_SHOWN = 20
 
 APT_VARIABLES = {"DEBIAN_FRONTEND": "noninteractive"}
@@ -21,16 +22,16 @@ def say(text):
     print(text, file=sys.stderr, flush=True)
 
 
-def package_installed(package):
-    # pkg-config is a package of its own or one that pkgconf provides: the command settles it.
-    if package == "pkg-config" and shutil.which("pkg-config"):
-        return True
-    query = subprocess.run(["dpkg", "-s", package], capture_output=True, text=True, check=False)
-    return query.returncode == 0 and "\nStatus: install ok installed\n" in query.stdout
+def missing_packages():
+    query = subprocess.run(["dpkg-query", "-W", "-f", PACKAGE_STATUS_FORMAT, *PACKAGES],
+                           capture_output=True, text=True, check=False)
+    installed = {line.split()[0] for line in query.stdout.splitlines()
+                 if line.endswith(" installed")}
+    return [package for package in PACKAGES if package not in installed]
 
 
 def install_packages():
-    missing = [package for package in PACKAGES if not package_installed(package)]
+    missing = missing_packages()
     if not missing:
         return
     if os.geteuid() != 0:

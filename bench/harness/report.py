@@ -113,7 +113,7 @@ def print_table(tests, rows, overall, redis_names, rounds):
         for line in overall:
             print(layout.format(line.allocator, show_number(line.throughput, "{:,.0f}"),
                                 show_number(line.vs_best_peer), show_number(line.memory_vs_glibc)))
-    print(f"\nMedians of {rounds} interleaved run(s). vs peer: throughput in relation to the best "
+    print(f"\nMedians of {rounds} interleaved rounds. vs peer: throughput in relation to the best "
           f"allocator\nother than {BREAKWATER}. mem/glibc: peak resident memory in relation to "
           f"{REFERENCE}'s.")
 

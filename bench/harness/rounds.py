@@ -11,7 +11,7 @@ from typing import Optional
 from allocators import check_bindings
 from process import Failure
 
-MARGIN = 1.15  # how much longer than the longest round so far the next one may take
+MARGIN = 1.15  # how much longer than in the longest round so far a test may take
 
 
 @dataclass
@@ -45,9 +45,9 @@ class Progress:
             left += runs_left * (sum(taken) / len(taken) if taken else mean)
         return left
 
-    def starts(self, number, test, allocator, first):
-        if not self.rewrites and not first:
-            return
+    def starts(self, number, test, allocator):
+        if not self.rewrites and self.done % self.per_test != 0:
+            return  # one line for all allocators of a test
         left = self.seconds_left()
         total = self.rounds * len(self.tests) * self.per_test
         text = (f"[{self.done}/{total}] round {number + 1} of {self.rounds}  {test.name}"
@@ -77,20 +77,22 @@ class Rounds:
         self.count = count
         self.progress = Progress(count, tests, allocators)
         self.runs = []
+        self.longest = {test.name: 0.0 for test in tests}  # seconds under all allocators
         self.failed = {}  # (test, allocator) -> error: not tried again, a hang takes too long
 
     def run(self, deadline=None):
-        """Runs up to `count` rounds; with a deadline (time.monotonic()) no round but the first is
-        started that would be likely to end after it. Returns how many were run."""
-        longest = 0.0
+        """Runs up to `count` rounds. With a deadline (time.monotonic()) it stops, but not in the
+        first round, before a test that would be likely to end after it. Returns the number of
+        whole rounds; some tests may have been run once more, under every allocator."""
         self.check_bindings()
         for number in range(self.count):
-            begin = time.monotonic()
-            if number and deadline is not None and begin + longest * MARGIN > deadline:
-                self.progress.say(f"stopping after {number} rounds to stay within the time")
-                return number
-            self.run_round(number)
-            longest = max(longest, time.monotonic() - begin)
+            for test in self.tests:
+                begin = time.monotonic()
+                if number and deadline and begin + self.longest[test.name] * MARGIN > deadline:
+                    self.progress.say(f"stopping in round {number + 1} to stay within the time")
+                    return number
+                self.run_test(number, test)
+                self.longest[test.name] = max(self.longest[test.name], time.monotonic() - begin)
         self.progress.clear()
         return self.count
 
@@ -116,13 +118,11 @@ class Rounds:
         self.failed[test.name, allocator.name] = error
         self.progress.say(f"FAILED  {test.name}  {allocator.name}: {error}")
 
-    def run_round(self, number):
+    def run_test(self, number, test):
         first = number % len(self.allocators)
-        order = self.allocators[first:] + self.allocators[:first]
-        for test in self.tests:
-            for allocator in order:
-                self.progress.starts(number, test, allocator, allocator is order[0])
-                self.run_one(number, test, allocator)
+        for allocator in self.allocators[first:] + self.allocators[:first]:
+            self.progress.starts(number, test, allocator)
+            self.run_one(number, test, allocator)
 
     def run_one(self, number, test, allocator):
         begin = time.monotonic()

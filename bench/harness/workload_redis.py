@@ -72,18 +72,18 @@ class RedisTest:
 
 
 TESTS = (
-    RedisTest("redis-set-64", "SET of 64 bytes", (set_values(64, 300_000, 100_000),)),
+    RedisTest("redis-set-64", "SET of 64 bytes", (set_values(64, 240_000, 100_000),)),
     RedisTest("redis-set-1k", "SET of 1 KiB", (set_values(1024, 150_000, 50_000),)),
     RedisTest("redis-set-16k", "SET of 16 KiB", (set_values(16384, 40_000, 4_000),)),
     RedisTest("redis-set-resize", "SET of 300 bytes over values of 64 and 1000 bytes",
               (set_values(64, 100_000, 50_000), set_values(1000, 75_000, 50_000),
-               set_values(300, 200_000, 50_000))),
+               set_values(300, 150_000, 50_000))),
     RedisTest("redis-set-single", "SET of 256 bytes, one request at a time (no pipelining)",
               (set_values(256, 30_000, 20_000, pipeline=1),)),
     RedisTest("redis-get-256", "GET of 256 bytes",
-              (set_values(256, 150_000, 50_000), get_values(300_000, 50_000))),
+              (set_values(256, 100_000, 50_000), get_values(250_000, 50_000))),
     RedisTest("redis-lpush-100", "LPUSH of 100 bytes to 1000 lists",
-              (push_values(100, 300_000, 1_000),)),
+              (push_values(100, 200_000, 1_000),)),
     RedisTest("redis-lrange-100", "LRANGE of the first 100 of about 150 values of 64 bytes",
               (push_values(64, 150_000, 1_000), read_ranges(100, 40_000, 1_000))),
 )
