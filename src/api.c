@@ -17,8 +17,8 @@
 
 #define ALIGNMENT_MOST ((size_t)1 << 63)
 
-/* Bounds that glibc's mallopt() sets. */
-enum { MXFAST_MOST = 80 * sizeof(size_t) / 4, MMAP_THRESHOLD_MOST = 32 * 1024 * 1024 };
+/* The one bound that glibc's mallopt() checks. */
+enum { MXFAST_MOST = 80 * sizeof(size_t) / 4 };
 
 void *bw_malloc(size_t size)
 {
@@ -146,21 +146,13 @@ int bw_malloc_trim(size_t pad)
 
 int bw_mallopt(int parameter, int value)
 {
-    switch (parameter) {
-    case M_MXFAST:
+    if (parameter == M_MXFAST) {
         return value >= 0 && value <= (int)MXFAST_MOST;
-    case M_MMAP_THRESHOLD:
-        return value >= 0 && value <= (int)MMAP_THRESHOLD_MOST;
-    case M_ARENA_TEST:
-        return value > 0;
-    case M_ARENA_MAX:
-        if (value > 0) {
-            life_limit_arenas((uint32_t)value);
-        }
-        return value > 0;
-    default:
-        return 1;
     }
+    if (parameter == M_ARENA_MAX && value > 0) {
+        life_limit_arenas((uint32_t)value);
+    }
+    return 1;
 }
 
 struct bw_mallinfo2 bw_mallinfo2(void)

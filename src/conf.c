@@ -58,6 +58,8 @@ static void apply(const char *pair, const char *key, const char *value)
 
     if (strcmp(key, "stats_print") == 0) {
         valid = parse_bool(value, &conf.stats_print);
+    } else if (strcmp(key, "checked") == 0) {
+        valid = parse_bool(value, &conf.checked);
     } else if (strcmp(key, "arenas") == 0) {
         valid = parse_count(value, ARENAS_LIMIT, &conf.arenas);
     } else {

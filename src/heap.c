@@ -192,20 +192,29 @@ _Noreturn static void fatal_free(const struct span *span, uintptr_t address)
 
 static void free_remote(struct cache *cache, void *block, uint32_t size)
 {
-    if (cache_is_real(cache) && cache_keep_remote(cache, block, size)) {
+    if (cache_keep_remote(cache, block, size)) {
         return;
     }
-    if (!gate_enter(gate_of(cache))) {
+    if (!gate_enter(&cache->gate)) {
         (void)emergency_defer(block);
         return;
     }
-    if (cache_is_real(cache)) {
-        cache_publish_remote(cache);
-    }
-    if (!cache_is_real(cache) || !cache_keep_remote(cache, block, size)) {
+    cache_publish_remote(cache);
+    if (!cache_keep_remote(cache, block, size)) {
         arena_free_remote(&block, 1);
     }
-    gate_leave(gate_of(cache));
+    gate_leave(&cache->gate);
+}
+
+/* A block freed by a thread that has no cache: straight into its slab. */
+static void free_uncached(const struct slab *slab, void *block)
+{
+    if (!gate_enter(NULL)) {
+        (void)emergency_defer(block);
+        return;
+    }
+    arena_free_blocks(arena_by_index(slab->arena), slab->class, &block, 1);
+    gate_leave(NULL);
 }
 
 /* A block of the cache's own arena, on a stack that has no room. */
@@ -257,7 +266,9 @@ static void free_slow(void *block)
     struct cache *cache = attached_cache();
     struct slab *slab = slab_of_block(address, &index);
 
-    if (slab != NULL && cache_is_real(cache) && slab->arena == cache->arena->index) {
+    if (slab != NULL && !cache_is_real(cache)) {
+        free_uncached(slab, block);
+    } else if (slab != NULL && slab->arena == cache->arena->index) {
         free_local(cache, slab->class, block);
     } else if (slab != NULL) {
         free_remote(cache, block, slab_class(slab)->size);

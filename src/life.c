@@ -130,7 +130,8 @@ static struct cache *attach_locked(void)
     if (!life_started() && !start_locked()) {
         return NULL;
     }
-    struct arena *arena = arena_choose_locked();
+    /* Without caches a block is either with the program or in a bitmap: every fault shows. */
+    struct arena *arena = conf.checked ? NULL : arena_choose_locked();
     struct cache *cache = arena != NULL ? cache_get_locked() : NULL;
 
     if (cache == NULL) {

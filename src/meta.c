@@ -48,7 +48,7 @@ static bool chunk_refill_locked(size_t bytes)
         return false;
     }
     stats.mapped_bytes += wish;
-    if (fresh == chunk + chunk_bytes_left) {
+    if (chunk != NULL && fresh == chunk + chunk_bytes_left) {
         chunk_bytes_left += wish;
         return true;
     }

@@ -205,10 +205,12 @@ static struct span *run_carve_locked(struct span *run, const struct run_request 
 /* The free run that ends at the top of the break, or NULL. */
 static struct span *top_run_locked(void)
 {
-    if (region_units(&region_primary) == 0) {
+    uintptr_t top = break_top();
+
+    if (region_units(&region_primary) == 0 || top <= region_primary.base) {
         return NULL;
     }
-    struct span *last = &region_primary.spans[region_unit_of(&region_primary, break_top()) - 1];
+    struct span *last = &region_primary.spans[region_unit_of(&region_primary, top) - 1];
 
     return last->state == SPAN_FREE ? last - (last->units - 1) : NULL;
 }
