@@ -5,6 +5,9 @@
  * kept as it is; only the primitives below it are routed through the compiler. Only push and
  * pop-all are used: neither ever waits, and together they need no lock and have no ABA problem
  * (liburcu, urcu/lfstack.h, table of operations that may run concurrently).
+ *
+ * The push takes the address of the first member of what may be a null pointer, which
+ * UndefinedBehaviorSanitizer objects to: its preset calls the functions of liburcu-cds instead.
  */
 #ifndef BREAKWATER_LFSTACK_H
 #define BREAKWATER_LFSTACK_H
@@ -14,7 +17,9 @@
 #pragma GCC diagnostic ignored "-Wconversion"
 #pragma GCC diagnostic ignored "-Wshadow"
 
+#ifndef BREAKWATER_LIBURCU_LINKED
 #define _LGPL_SOURCE /* NOLINT: liburcu's switch for its inline code */
+#endif
 #include <urcu/uatomic.h>
 
 #undef uatomic_cmpxchg
