@@ -10,9 +10,9 @@
  * Invariants   a slab is on the list that its free_count says; free_blocks = the sum over slabs;
  *              a tag is set exactly while its unit is a slab of the arena.
  * Concurrency  a bin's lock (rank BIN) guards the bin and the free side of its slabs; drain_lock
- *              (rank DRAIN) makes drains of one arena take turns. A thread holds one bin's lock at a
- *              time. The page heap is called with no bin locked, so that it may be slow.
- * Called by    cache.c and heap.c.
+ *              (rank DRAIN) makes drains of one arena take turns. A thread holds one bin's lock at
+ * a time. The page heap is called with no bin locked, so that it may be slow. Called by    cache.c
+ * and heap.c.
  */
 #include "arena.h"
 
@@ -45,7 +45,7 @@ struct arena *arena_create(unsigned index)
     lock_init(&arena->drain_lock, LOCK_RANK_DRAIN);
     arena->index = (uint8_t)index;
     arena->tags = page_heap_tags_create();
-    for (unsigned class = 0; class < CLASS_COUNT; class++) {
+    for (unsigned class = 0; class < CLASS_COUNT; class ++) {
         lock_init(&arena->bins[class].lock, LOCK_RANK_BIN);
     }
     atomic_store_explicit(&arenas[index], arena, memory_order_release);
@@ -346,8 +346,7 @@ static bool slab_add(struct arena *arena, unsigned class, bool grow)
     struct bin *bin = &arena->bins[class];
     struct span *span = page_heap_alloc(&(struct run_request){
         .units = 1, .align_units = 1, .state = SPAN_SLAB, .grow = grow, .zero = false});
-    struct slab *slab =
-        span != NULL ? slab_create(span, class, arena->index, &arena->queue) : NULL;
+    struct slab *slab = span != NULL ? slab_create(span, class, arena->index, &arena->queue) : NULL;
 
     if (slab == NULL) {
         if (span != NULL) {
@@ -509,8 +508,7 @@ void arena_free_remote(void **blocks, size_t count)
         struct slab *slab = slab_of_own_block((uintptr_t)blocks[i], &index);
         unsigned word = index / BITS_PER_WORD;
         uint64_t bit = UINT64_C(1) << (index % BITS_PER_WORD);
-        struct word_batch *batch =
-            &batches[((slab->start >> UNIT_SHIFT) + word) % BATCH_SLOTS];
+        struct word_batch *batch = &batches[((slab->start >> UNIT_SHIFT) + word) % BATCH_SLOTS];
 
         if (batch->slab != slab || batch->word != word || (batch->blocks & bit) != 0) {
             batch_publish(batch);
@@ -613,7 +611,7 @@ void arena_reclaim_all(void)
 {
     arena_drain_all();
     for (unsigned index = 0; arena_by_index(index) != NULL; index++) {
-        for (unsigned class = 0; class < CLASS_COUNT; class++) {
+        for (unsigned class = 0; class < CLASS_COUNT; class ++) {
             reclaim_bin(arena_by_index(index), class);
         }
     }
@@ -638,7 +636,7 @@ struct arena_totals arena_totals(void)
     struct arena_totals totals = {0, 0};
 
     for (unsigned index = 0; arena_by_index(index) != NULL; index++) {
-        for (unsigned class = 0; class < CLASS_COUNT; class++) {
+        for (unsigned class = 0; class < CLASS_COUNT; class ++) {
             totals_add(&totals, &arena_by_index(index)->bins[class], class);
         }
     }
@@ -669,7 +667,7 @@ static void bin_check_locked(struct bin *bin)
 
 void arena_check(struct arena *arena)
 {
-    for (unsigned class = 0; class < CLASS_COUNT; class++) {
+    for (unsigned class = 0; class < CLASS_COUNT; class ++) {
         lock_acquire(&arena->bins[class].lock);
         bin_check_locked(&arena->bins[class]);
         lock_release(&arena->bins[class].lock);

@@ -17,16 +17,16 @@
 
 /* Slabs by how much of them is free: fullest first, so that the emptier ones get to empty. */
 enum slab_list {
-    SLAB_LIST_PARTIAL,                          /* fewer than a quarter of the blocks free */
-    SLAB_LIST_EMPTY = SLAB_LIST_PARTIAL + 4,    /* all free */
-    SLAB_LIST_COUNT,                            /* lists that exist */
-    SLAB_LIST_NONE = SLAB_LIST_COUNT,           /* no block free: on no list */
+    SLAB_LIST_PARTIAL,                       /* fewer than a quarter of the blocks free */
+    SLAB_LIST_EMPTY = SLAB_LIST_PARTIAL + 4, /* all free */
+    SLAB_LIST_COUNT,                         /* lists that exist */
+    SLAB_LIST_NONE = SLAB_LIST_COUNT,        /* no block free: on no list */
 };
 
 struct bin_stats {
-    uint64_t refills;         /* stacks filled for thread caches */
+    uint64_t refills; /* stacks filled for thread caches */
     uint64_t refill_blocks;
-    uint64_t flushes;         /* stacks taken back */
+    uint64_t flushes; /* stacks taken back */
     uint64_t flush_blocks;
     uint64_t depot_exchanges; /* refills and flushes done by exchanging whole stacks */
     uint64_t remote_batches;  /* bitmap words taken in from the remote side */
@@ -52,8 +52,8 @@ struct arena {
     _Alignas(CACHE_LINE_BYTES) struct lock drain_lock;
     uint64_t drains;        /* guarded by drain_lock */
     uint64_t drained_slabs; /* guarded by drain_lock */
-    _Atomic uint8_t *tags; /* codes by unit of the primary region; NULL: no memory for a table */
-    uint32_t threads;            /* guarded by the life lock */
+    _Atomic uint8_t *tags;  /* codes by unit of the primary region; NULL: no memory for a table */
+    uint32_t threads;       /* guarded by the life lock */
     uint8_t index;
     struct bin bins[CLASS_COUNT];
 };
@@ -61,13 +61,13 @@ struct arena {
 /* Arena `index`, or NULL if it does not exist (yet). No lock. */
 struct arena *arena_by_index(unsigned index);
 
-/* Make arena `index`, which must be the first that does not exist; NULL without memory. Callers hold
- * the life lock. */
+/* Make arena `index`, which must be the first that does not exist; NULL without memory. Callers
+ * hold the life lock. */
 struct arena *arena_create(unsigned index);
 
-/* Fill a stack with up to `want` blocks, or more out of the depot. `magazine` is empty; the result is
- * it, or another one in exchange, with at least one block; NULL without memory, and `magazine` stays
- * the caller's. */
+/* Fill a stack with up to `want` blocks, or more out of the depot. `magazine` is empty; the result
+ * is it, or another one in exchange, with at least one block; NULL without memory, and `magazine`
+ * stays the caller's. */
 struct magazine *arena_refill(struct arena *arena, unsigned class, struct magazine *magazine,
                               uint32_t want);
 
@@ -96,7 +96,7 @@ void arena_drain_all(void);
 void arena_reclaim_all(void);
 
 struct arena_totals {
-    uint64_t free_bytes;  /* in slabs and depots */
+    uint64_t free_bytes; /* in slabs and depots */
     uint64_t tail_bytes; /* behind the last blocks of slabs */
 };
 

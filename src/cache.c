@@ -2,15 +2,14 @@
 /* cache.c - what a thread cache does when a stack is empty or full.
  *
  * Stacks start at MAGAZINE_SMALLEST slots and grow with each miss up to the class's capacity, so a
- * thread that uses a class rarely pays for little. Before freed blocks can be handed out again, by a
- * swap, they are verified: aligned to their class, none twice. A flush to the arena verifies by the
- * bitmaps.
+ * thread that uses a class rarely pays for little. Before freed blocks can be handed out again, by
+ * a swap, they are verified: aligned to their class, none twice. A flush to the arena verifies by
+ * the bitmaps.
  *
  * Owns         cache_self; the contents of every cache, each by its own thread.
- * Invariants   a block on a stack is neither with the program nor in its slab's bitmaps; slots below
- *              a stack's bottom are NULL (magazine->floor).
- * Concurrency  a cache is touched by its thread alone, but for its gate slot.
- * Called by    heap.c and life.c.
+ * Invariants   a block on a stack is neither with the program nor in its slab's bitmaps; slots
+ * below a stack's bottom are NULL (magazine->floor). Concurrency  a cache is touched by its thread
+ * alone, but for its gate slot. Called by    heap.c and life.c.
  */
 #include "cache.h"
 
@@ -19,7 +18,7 @@
 enum {
     REMOTE_SLOTS = 125,
     REMOTE_BYTES_MAX = 32 * 1024,
-    SWAPS_PER_GROWTH = 16, /* swaps of short stacks before a refill lengthens them */
+    SWAPS_PER_GROWTH = 16,   /* swaps of short stacks before a refill lengthens them */
     SWAPS_BATCH_ENOUGH = 64, /* stacks this long are cheap to swap */
     FILTER_SHIFT = 6,
     FILTER_WORDS = 1 << FILTER_SHIFT,
@@ -28,7 +27,10 @@ enum {
 /* The stack of a bin that has none: empty and full. It is never written. */
 static void *no_stack[2];
 
-#define BIN_NONE       {&no_stack[0], &no_stack[1], &no_stack[1], 0}
+#define BIN_NONE                                                                                   \
+    {                                                                                              \
+        &no_stack[0], &no_stack[1], &no_stack[1], 0                                                \
+    }
 #define FIVE_BINS_NONE BIN_NONE, BIN_NONE, BIN_NONE, BIN_NONE, BIN_NONE
 
 #define CACHE_NONE                                                                                 \
@@ -72,7 +74,7 @@ void cache_bind(struct cache *cache, struct arena *arena)
     cache->base = region_primary.base;
     cache->units = arena->tags != NULL ? region_primary.units_max : 0;
     cache->bins[0] = (struct cache_bin)BIN_NONE;
-    for (unsigned class = 0; class < CLASS_COUNT; class++) {
+    for (unsigned class = 0; class < CLASS_COUNT; class ++) {
         struct cache_bin *bin = cache_bin_of_class(cache, class);
 
         bin_set_alloc(bin, NULL, 0);
@@ -129,7 +131,7 @@ static void verify_stack(unsigned class, void *const *blocks, size_t count)
 
 void cache_verify(const struct cache *cache)
 {
-    for (unsigned class = 0; cache_is_real(cache) && class < CLASS_COUNT; class++) {
+    for (unsigned class = 0; cache_is_real(cache) && class < CLASS_COUNT; class ++) {
         const struct magazine *freed = cache->classes[class].free;
 
         if (freed != NULL) {
@@ -299,7 +301,7 @@ static void flush_class(struct cache *cache, unsigned class)
 
 void cache_flush_all(struct cache *cache)
 {
-    for (unsigned class = 0; class < CLASS_COUNT; class++) {
+    for (unsigned class = 0; class < CLASS_COUNT; class ++) {
         flush_class(cache, class);
     }
     if (cache->remote != NULL) {
@@ -316,7 +318,7 @@ void cache_count(const struct cache *cache, size_t *blocks, size_t *bytes)
     if (!cache_is_real(cache)) {
         return;
     }
-    for (unsigned class = 0; class < CLASS_COUNT; class++) {
+    for (unsigned class = 0; class < CLASS_COUNT; class ++) {
         const struct cache_bin *bin = &cache->bins[class + 1];
         const struct cache_class *cold = &cache->classes[class];
         size_t count = alloc_count(bin, cold->alloc) + free_count(bin, cold->free);
@@ -328,7 +330,7 @@ void cache_count(const struct cache *cache, size_t *blocks, size_t *bytes)
 
 void cache_check(struct cache *cache)
 {
-    for (unsigned class = 0; cache_is_real(cache) && class < CLASS_COUNT; class++) {
+    for (unsigned class = 0; cache_is_real(cache) && class < CLASS_COUNT; class ++) {
         const struct cache_bin *bin = cache_bin_of_class(cache, class);
         const struct cache_class *cold = &cache->classes[class];
         size_t allocs = alloc_count(bin, cold->alloc);

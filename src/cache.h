@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* cache.h - a thread's own stacks of blocks, two a class: no lock, no atomic operation.
  *
- * malloc pops the alloc stack, free pushes on the free stack; when the first runs dry and the second
- * is not empty they change places. Only misses go further, to the thread's arena.
+ * malloc pops the alloc stack, free pushes on the free stack; when the first runs dry and the
+ * second is not empty they change places. Only misses go further, to the thread's arena.
  */
 #ifndef BREAKWATER_CACHE_H
 #define BREAKWATER_CACHE_H
@@ -12,9 +12,9 @@
 
 /* The hot half of a class: 32 bytes, found by the class's code (size_class.h). */
 struct cache_bin {
-    void **alloc_top; /* the block malloc takes next; NULL there: the stack is empty */
-    void **free_top;  /* where free puts the next block */
-    void **free_end;  /* the stack is full when free_top is here */
+    void **alloc_top;    /* the block malloc takes next; NULL there: the stack is empty */
+    void **free_top;     /* where free puts the next block */
+    void **free_end;     /* the stack is full when free_top is here */
     uint32_t align_mask; /* bits that are 0 in every block's address */
 };
 
@@ -44,8 +44,8 @@ _Static_assert(sizeof(struct cache_bin) == (size_t)8 * CODE_STEP,
                "a code is a bin's offset in eighths of a bin");
 
 /* The calling thread's cache. A thread that has none yet points to cache_none, one that has ended
- * its own to cache_exited: in both every stack is empty and full at once, so that the fast path needs
- * no test for them. */
+ * its own to cache_exited: in both every stack is empty and full at once, so that the fast path
+ * needs no test for them. */
 extern _Thread_local struct cache *cache_self __attribute__((tls_model("initial-exec")));
 extern struct cache cache_none;
 extern struct cache cache_exited;
@@ -86,7 +86,8 @@ static inline bool cache_push(struct cache_bin *bin, void *block)
 {
     void **top = bin->free_top;
 
-    if (unlikely(top == bin->free_end) || unlikely(((uint32_t)(uintptr_t)block & bin->align_mask) != 0) ||
+    if (unlikely(top == bin->free_end) ||
+        unlikely(((uint32_t)(uintptr_t)block & bin->align_mask) != 0) ||
         unlikely(top[-1] == block)) {
         return false;
     }
@@ -97,7 +98,8 @@ static inline bool cache_push(struct cache_bin *bin, void *block)
 }
 
 /* Let the stacks change places. False if the free stack is empty, or if short stacks have been
- * swapped so often that a refill should lengthen them; then the next call is true. No gate needed. */
+ * swapped so often that a refill should lengthen them; then the next call is true. No gate needed.
+ */
 bool cache_swap(struct cache *cache, unsigned class);
 
 /* Fill the empty alloc stack. False without memory. Inside the gate. */
@@ -122,8 +124,8 @@ void cache_verify(const struct cache *cache);
 /* Blocks and bytes in the cache. By its own thread only. */
 void cache_count(const struct cache *cache, size_t *blocks, size_t *bytes);
 
-/* Panics on a block that is twice on the cache's stacks or is not one of its class's. By the cache's
- * own thread only. */
+/* Panics on a block that is twice on the cache's stacks or is not one of its class's. By the
+ * cache's own thread only. */
 void cache_check(struct cache *cache);
 
 #endif

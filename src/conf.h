@@ -6,9 +6,9 @@
 #include "util.h"
 
 struct conf {
-    bool stats_print;  /* stats_print:true|false - statistics on standard error at exit */
-    bool checked;      /* checked:true|false - no thread caches: every double free is found */
-    uint32_t arenas;   /* arenas:N - spread threads over at most N arenas; 0: from the CPUs */
+    bool stats_print; /* stats_print:true|false - statistics on standard error at exit */
+    bool checked;     /* checked:true|false - no thread caches: every double free is found */
+    uint32_t arenas;  /* arenas:N - spread threads over at most N arenas; 0: from the CPUs */
 };
 
 extern struct conf conf;

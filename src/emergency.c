@@ -20,17 +20,17 @@
 
 enum { GRANULE_SHIFT = 6, CURSOR_BITS = 32 };
 
-#define GRANULE_BYTES  ((size_t)1 << GRANULE_SHIFT)
+#define GRANULE_BYTES   ((size_t)1 << GRANULE_SHIFT)
 #define RUN_BYTES_LEAST ((size_t)1024 * 1024)
-#define LIVE_ONE       (UINT64_C(1) << CURSOR_BITS)
-#define CURSOR_MASK    (LIVE_ONE - 1)
+#define LIVE_ONE        (UINT64_C(1) << CURSOR_BITS)
+#define CURSOR_MASK     (LIVE_ONE - 1)
 #define RETIRED_LIVE    (UINT64_C(1) << 31)
 
 struct run {
     struct run *next;
     uintptr_t start;
     size_t granules;
-    _Atomic uint64_t state;    /* live blocks << 32 | next free granule */
+    _Atomic uint64_t state;   /* live blocks << 32 | next free granule */
     _Atomic uint32_t sizes[]; /* granules of the block that starts here, or 0 */
 };
 

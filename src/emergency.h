@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* emergency.h - memory while the gate is closed for a fork: no lock, no shared state but its own. */
+/* emergency.h - memory while the gate is closed for a fork: no lock, no shared state but its own.
+ */
 #ifndef BREAKWATER_EMERGENCY_H
 #define BREAKWATER_EMERGENCY_H
 

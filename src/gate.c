@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* gate.c - a flag a thread, a count of those who keep the gate closed.
  *
- * A thread sets its own flag, then looks whether the gate is closed; who closes it raises the count,
- * then looks at the flags. Both are sequentially consistent, so at least one sees the other:
+ * A thread sets its own flag, then looks whether the gate is closed; who closes it raises the
+ * count, then looks at the flags. Both are sequentially consistent, so at least one sees the other:
  * src/model/fork.pml, with the mutant that looks first and sets afterwards.
  *
  * Owns         the list of slots, the count of the threads inside without a slot.

@@ -19,8 +19,8 @@ void *heap_alloc_aligned(size_t alignment, size_t size);
 /* `size` zeroed bytes; NULL with errno ENOMEM. */
 void *heap_alloc_zeroed(size_t size);
 
-/* The block with its contents, of at least `size` > 0 bytes; NULL with errno ENOMEM, and the old block
- * is as it was. `block` is not NULL. */
+/* The block with its contents, of at least `size` > 0 bytes; NULL with errno ENOMEM, and the old
+ * block is as it was. `block` is not NULL. */
 void *heap_resize(void *block, size_t size);
 
 /* The bytes that may be used at a live block. `fault` is what to call a block that is none. */

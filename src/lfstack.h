@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* lfstack.h - liburcu's lock-free stack, inlined, on the compiler's atomics.
  *
- * liburcu's own uatomic_* are inline assembly, which ThreadSanitizer cannot see. The stack's code is
- * kept as it is; only the primitives below it are routed through the compiler. Only push and
+ * liburcu's own uatomic_* are inline assembly, which ThreadSanitizer cannot see. The stack's code
+ * is kept as it is; only the primitives below it are routed through the compiler. Only push and
  * pop-all are used: neither ever waits, and together they need no lock and have no ABA problem
  * (liburcu, urcu/lfstack.h, table of operations that may run concurrently).
  *

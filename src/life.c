@@ -3,14 +3,15 @@
  *
  * The first allocation of the process may come from ld.so, before any constructor: everything that
  * allocation needs is set up on the first slow path, in start_locked(). What may itself allocate
- * (pthread_atfork takes a lock of its own, and allocates beyond 48 handlers) waits for the library's
- * constructor.
+ * (pthread_atfork takes a lock of its own, and allocates beyond 48 handlers) waits for the
+ * library's constructor.
  *
  * A thread's cache is taken back by a key destructor. Whatever the thread frees or allocates later,
  * in other destructors, goes past the cache (cache_exited): slower, and nothing is left behind.
  *
- * fork(): prepare closes the gate (gate.h), parent and child open it. No lock is held across, so the
- * stdio locks that fork() takes after our handler cannot be waited for by somebody who waits for us.
+ * fork(): prepare closes the gate (gate.h), parent and child open it. No lock is held across, so
+ * the stdio locks that fork() takes after our handler cannot be waited for by somebody who waits
+ * for us.
  *
  * Owns         the list of idle caches, the spread of threads over arenas, the key.
  * Concurrency  life_lock, of rank LIFE, the first: taken inside the gate, with no other lock held.
@@ -204,8 +205,8 @@ static void fork_parent(void)
     }
 }
 
-/* Only the forking thread lives on. The caches of the others, and the blocks in them, are lost: they
- * may have been copied in the middle of a fast path. */
+/* Only the forking thread lives on. The caches of the others, and the blocks in them, are lost:
+ * they may have been copied in the middle of a fast path. */
 static void fork_child(void)
 {
     bool attached = cache_is_real(cache_self);

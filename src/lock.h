@@ -30,7 +30,10 @@ struct lock {
     uint64_t acquisitions; /* counted by the holder */
 };
 
-#define LOCK_INITIALIZER(lock_rank) {.state = 0, .rank = (lock_rank), .acquisitions = 0}
+#define LOCK_INITIALIZER(lock_rank)                                                                \
+    {                                                                                              \
+        .state = 0, .rank = (lock_rank), .acquisitions = 0                                         \
+    }
 
 void lock_init(struct lock *lock, enum lock_rank rank);
 void lock_wait(struct lock *lock);

@@ -167,8 +167,8 @@ void meta_check(void)
             listed += lines * CACHE_LINE_BYTES;
         }
     }
-    if (listed != free_bytes || stats.used_bytes + free_bytes + chunk_bytes_left +
-                                        remainder_bytes != stats.mapped_bytes) {
+    if (listed != free_bytes ||
+        stats.used_bytes + free_bytes + chunk_bytes_left + remainder_bytes != stats.mapped_bytes) {
         fatal("meta: accounts do not add up");
     }
     lock_release(&meta_lock);

@@ -62,10 +62,9 @@ BW_API void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, c
 {
     void *block = heap_alloc_aligned(alignment, size);
 
-    return likely(block != NULL)
-               ? block
-               : new_aligned_after_failure("_ZnwmSt11align_val_tRKSt9nothrow_t", size, alignment,
-                                           nothrow);
+    return likely(block != NULL) ? block
+                                 : new_aligned_after_failure("_ZnwmSt11align_val_tRKSt9nothrow_t",
+                                                             size, alignment, nothrow);
 }
 
 BW_API void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, const void *nothrow);
@@ -73,10 +72,9 @@ BW_API void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, c
 {
     void *block = heap_alloc_aligned(alignment, size);
 
-    return likely(block != NULL)
-               ? block
-               : new_aligned_after_failure("_ZnamSt11align_val_tRKSt9nothrow_t", size, alignment,
-                                           nothrow);
+    return likely(block != NULL) ? block
+                                 : new_aligned_after_failure("_ZnamSt11align_val_tRKSt9nothrow_t",
+                                                             size, alignment, nothrow);
 }
 
 BW_API void _ZdlPvRKSt9nothrow_t(void *block, const void *nothrow);

@@ -63,8 +63,7 @@ static void *map(size_t bytes, int protection)
     if (call_fails()) {
         return NULL;
     }
-    void *start =
-        mmap(NULL, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *start = mmap(NULL, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
     return start == MAP_FAILED ? NULL : start;
 }

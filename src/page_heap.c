@@ -369,7 +369,8 @@ void page_heap_free(struct span *span)
     lock_release(&page_heap_lock);
 }
 
-/* The free run right behind `span`, made longer at the break if need be; NULL if it is too short. */
+/* The free run right behind `span`, made longer at the break if need be; NULL if it is too short.
+ */
 static struct span *run_behind_locked(struct span *span, size_t more)
 {
     struct region *region = region_by_index(span->region);

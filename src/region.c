@@ -19,7 +19,7 @@
 enum {
     REGIONS_MAX = 256,
     TABLES_MAX = 2,   /* spans and history; tag tables are small enough to be mapped whole */
-    UNITS_LEAST = 64,     /* the smallest break worth tables */
+    UNITS_LEAST = 64, /* the smallest break worth tables */
 };
 
 /* 8 TiB of break: the most that tables are reserved for. */
@@ -160,8 +160,7 @@ struct region *region_map(size_t units)
     struct region *region = (struct region *)meta_alloc(sizeof(*region));
     struct span *spans = (struct span *)meta_alloc(units * sizeof(*spans));
     uint8_t *history = (uint8_t *)meta_alloc(units);
-    char *memory =
-        region && spans && history ? (char *)os_map(bytes + UNIT_BYTES) : (char *)NULL;
+    char *memory = region && spans && history ? (char *)os_map(bytes + UNIT_BYTES) : (char *)NULL;
 
     if (memory == NULL) {
         meta_free(history, units);

@@ -11,8 +11,8 @@
  *      pushed once at a time, and its queue_node is free to be written by the pusher.
  *   2. A word that is not 0 has its summary bit set, or the producer that turned it from 0 is about
  *      to set it. So no block stays behind.
- *   3. A slab with a remote bit set is not empty (the block is not in the free bitmap), so it is not
- *      released. A producer whose word, or whose summary, was not 0 before it, never touches the
+ *   3. A slab with a remote bit set is not empty (the block is not in the free bitmap), so it is
+ * not released. A producer whose word, or whose summary, was not 0 before it, never touches the
  *      slab again; the one that must go on holds the slab alive by its own pending block: what it
  *      set is taken in only after its push.
  *
@@ -37,8 +37,7 @@ void remote_publish(struct slab *slab, unsigned word, uint64_t blocks)
     /* Release: the program's last writes to the blocks happen before the acquire in
      * remote_take_word(), which hands them out again. Acquire: if the word was not 0, the one who
      * turned it from 0 does the rest, and its fetch_or is ordered before ours. */
-    uint64_t before =
-        atomic_fetch_or_explicit(&slab->remote[word], blocks, memory_order_acq_rel);
+    uint64_t before = atomic_fetch_or_explicit(&slab->remote[word], blocks, memory_order_acq_rel);
 
     if (unlikely((before & blocks) != 0)) {
         unsigned index = word * BITS_PER_WORD + bit_lowest(before & blocks);
@@ -49,10 +48,11 @@ void remote_publish(struct slab *slab, unsigned word, uint64_t blocks)
         return;
     }
     /* Release: who sees the summary's bit in remote_take_summary() sees the word's bits. */
-    before = atomic_fetch_or_explicit(&slab->remote_summary, UINT64_C(1) << word,
-                                      memory_order_acq_rel);
+    before =
+        atomic_fetch_or_explicit(&slab->remote_summary, UINT64_C(1) << word, memory_order_acq_rel);
     if (before == 0) {
-        /* Sequentially consistent inside liburcu: pairs with the exchange in remote_take_queue(). */
+        /* Sequentially consistent inside liburcu: pairs with the exchange in remote_take_queue().
+         */
         (void)cds_lfs_push(&slab->queue->slabs, &slab->queue_node);
     }
 }

@@ -10,8 +10,8 @@ enum {
     LINEAR_STEP = 16,
     LINEAR_MAX = 128,
     STEPS_PER_DOUBLING = 4,
-    CAPACITY_MAX = 253,   /* a magazine of 2 KiB: 253 slots and its header */
-    CAPACITY_MIN = 5,     /* a magazine of one cache line */
+    CAPACITY_MAX = 253,         /* a magazine of 2 KiB: 253 slots and its header */
+    CAPACITY_MIN = 5,           /* a magazine of one cache line */
     CAPACITY_BYTES = 24 * 1024, /* a stack's blocks should stay in a first-level cache */
     MEDIUM_BYTES = 1024,
     MEDIUM_CAPACITY = 29,
@@ -57,8 +57,7 @@ static struct size_class describe(size_t size)
         .blocks = (uint16_t)blocks,
         .words = (uint16_t)((blocks + BITS_PER_WORD - 1) / BITS_PER_WORD),
         .capacity = capacity_of(size),
-        .batch_initial =
-            (uint16_t)size_min(CAPACITY_MIN, size_max(1, INITIAL_BATCH_BYTES / size)),
+        .batch_initial = (uint16_t)size_min(CAPACITY_MIN, size_max(1, INITIAL_BATCH_BYTES / size)),
         .align_mask = (uint32_t)((size & -size) - 1),
     };
 }
@@ -68,7 +67,7 @@ void size_class_init(void)
     size_t size = LINEAR_STEP;
     size_t slot = 0;
 
-    for (unsigned class = 0; class < CLASS_COUNT; class++) {
+    for (unsigned class = 0; class < CLASS_COUNT; class ++) {
         size_classes[class] = describe(size);
         for (; slot <= size / BLOCK_ALIGN; slot++) {
             atomic_store_explicit(&size_class_codes[slot], SIZE_CLASS_CODE(class),
@@ -86,9 +85,9 @@ unsigned size_class_of_aligned(size_t size, size_t alignment)
     }
     unsigned class = size_class_of(size_max(size, alignment));
 
-    while (class < CLASS_COUNT && (size_classes[class].align_mask & (alignment - 1)) !=
-                                      (uint32_t)(alignment - 1)) {
-        class++;
+    while (class < CLASS_COUNT &&
+           (size_classes[class].align_mask & (alignment - 1)) != (uint32_t)(alignment - 1)) {
+        class ++;
     }
     return class;
 }

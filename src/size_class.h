@@ -2,8 +2,8 @@
 /* size_class.h - which sizes exist, and all that follows from a size alone.
  *
  * Sizes step by 16 bytes up to 128 and by a quarter of a power of two above, up to one unit: at
- * most 20% of a block is lost to rounding above 80 bytes. A class is known by its index, or by its code
- * (see SIZE_CLASS_CODE), the form the fast path uses.
+ * most 20% of a block is lost to rounding above 80 bytes. A class is known by its index, or by its
+ * code (see SIZE_CLASS_CODE), the form the fast path uses.
  */
 #ifndef BREAKWATER_SIZE_CLASS_H
 #define BREAKWATER_SIZE_CLASS_H
@@ -27,7 +27,7 @@
 #define CODE_STEP              4
 #define SIZE_CLASS_CODE(class) ((uint8_t)(((class) + 1) * CODE_STEP))
 
-_Static_assert(CLASS_COUNT * CODE_STEP < 256, "a code fits in a byte");
+_Static_assert(CLASS_COUNT *CODE_STEP < 256, "a code fits in a byte");
 
 struct size_class {
     uint32_t size;          /* bytes of a block */

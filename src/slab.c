@@ -34,7 +34,7 @@ struct slab *slab_create(struct span *span, unsigned class, unsigned arena,
     }
     slab->free_count = size_classes[class].blocks;
     slab->words = size_classes[class].words;
-    slab->class = (uint8_t)class;
+    slab->class = (uint8_t) class;
     slab->arena = (uint8_t)arena;
     slab->start = span_address(span);
     slab->queue = queue;

@@ -153,16 +153,14 @@ static void print_bin(FILE *stream, unsigned class, const struct bin_snapshot *b
     if (bin->lock_acquisitions == 0) {
         return;
     }
-    (void)fprintf(stream, "  %6u %9llu %9llu %9llu %9llu %9llu %9llu %9llu %7llu %7llu %9llu\n",
-                  size_classes[class].size, (unsigned long long)stats->refills,
-                  (unsigned long long)stats->refill_blocks, (unsigned long long)stats->flushes,
-                  (unsigned long long)stats->flush_blocks,
-                  (unsigned long long)stats->depot_exchanges,
-                  (unsigned long long)stats->remote_batches,
-                  (unsigned long long)stats->remote_blocks,
-                  (unsigned long long)stats->slabs_created,
-                  (unsigned long long)stats->slabs_released,
-                  (unsigned long long)bin->lock_acquisitions);
+    (void)fprintf(
+        stream, "  %6u %9llu %9llu %9llu %9llu %9llu %9llu %9llu %7llu %7llu %9llu\n",
+        size_classes[class].size, (unsigned long long)stats->refills,
+        (unsigned long long)stats->refill_blocks, (unsigned long long)stats->flushes,
+        (unsigned long long)stats->flush_blocks, (unsigned long long)stats->depot_exchanges,
+        (unsigned long long)stats->remote_batches, (unsigned long long)stats->remote_blocks,
+        (unsigned long long)stats->slabs_created, (unsigned long long)stats->slabs_released,
+        (unsigned long long)bin->lock_acquisitions);
 }
 
 static void print_arena(FILE *stream, struct arena *arena)
@@ -176,7 +174,7 @@ static void print_arena(FILE *stream, struct arena *arena)
     (void)fprintf(stream,
                   "   block   refills    blocks   flushes    blocks     depot   batches    remote"
                   "   slabs released     locks\n");
-    for (unsigned class = 0; class < CLASS_COUNT; class++) {
+    for (unsigned class = 0; class < CLASS_COUNT; class ++) {
         struct bin_snapshot bin = bin_snapshot(&arena->bins[class]);
 
         print_bin(stream, class, &bin);
@@ -222,7 +220,7 @@ static void print_bin_xml(FILE *stream, unsigned class, const struct bin_snapsho
 static void print_arena_xml(FILE *stream, struct arena *arena)
 {
     (void)fprintf(stream, "  <arena nr=\"%u\">\n", arena->index);
-    for (unsigned class = 0; class < CLASS_COUNT; class++) {
+    for (unsigned class = 0; class < CLASS_COUNT; class ++) {
         struct bin_snapshot bin = bin_snapshot(&arena->bins[class]);
 
         print_bin_xml(stream, class, &bin);

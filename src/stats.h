@@ -14,7 +14,7 @@ struct stats_memory {
     size_t mapped_bytes;
     size_t used_bytes; /* with the program, or cached by other threads */
     size_t free_bytes;
-    size_t free_runs; /* a count */
+    size_t free_runs;     /* a count */
     size_t cached_blocks; /* a count; this thread's */
     size_t cached_bytes;
     size_t top_free_bytes;

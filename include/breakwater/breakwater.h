@@ -84,9 +84,9 @@ BW_API size_t bw_malloc_usable_size(void *block);
  * Returns 1 if any went back, else 0. */
 BW_API int bw_malloc_trim(size_t pad);
 
-/* GNU. Returns 0 for a value that glibc refuses for the parameter, else 1. Breakwater has no use for
- * glibc's tunables: they change nothing, except M_ARENA_MAX, which limits the arenas that threads
- * started from now on are spread over. */
+/* GNU. Returns 0 for a value that glibc refuses for the parameter, else 1. Breakwater has no use
+ * for glibc's tunables: they change nothing, except M_ARENA_MAX, which limits the arenas that
+ * threads started from now on are spread over. */
 BW_API int bw_mallopt(int parameter, int value);
 
 /* GNU's struct mallinfo and struct mallinfo2, whose fields are, in bytes unless said otherwise:
