@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# fast_path.sh - the fast paths of malloc and free, counted in the built library.
+#
+#   fast_path.sh LIBRARY
+#
+# From the entry to the first ret, which is where a hit ends, there are at most 20 instructions, and
+# none of them a call, a locked one or an exchange. That the check can fail is seen on a function
+# that calls and locks.
+set -euo pipefail
+
+library=$1
+most=20
+
+# The instructions of a function up to its first ret.
+path_of() {
+    objdump -d --no-show-raw-insn --disassemble="$1" "$library" |
+        awk '/^ +[0-9a-f]+:/ { $1 = ""; print; if ($2 ~ /^ret/) exit }'
+}
+
+# check NAME: prints what is wrong, and fails if anything is.
+check() {
+    local path count
+    path=$(path_of "$1")
+    count=$(grep -c . <<<"$path")
+    if ((count > most)); then
+        echo "$1: $count instructions to the first ret, more than $most"
+        return 1
+    fi
+    if grep -E '^ *(call|lock|xchg)' <<<"$path"; then
+        echo "$1: a call or an atomic operation on the fast path"
+        return 1
+    fi
+    echo "$1: $count instructions"
+}
+
+if [[ $(uname -m) != x86_64 ]]; then
+    echo "the limit is for x86-64 only; this is $(uname -m)" >&2
+    exit 1
+fi
+for name in malloc free bw_malloc bw_free; do
+    check "$name"
+done
+if check bw_malloc_trim >/dev/null; then
+    echo "the check does not see calls"
+    exit 1
+fi
