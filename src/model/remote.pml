@@ -398,7 +398,7 @@ proctype drainer(byte me)
     if
     :: slab == SLABS
     :: slab < SLABS -> skip                          /* keeps it */
-#ifndef CYCLES
+#ifndef CYCLES                 /* the search for cycles needs more memory a state */
     :: slab < SLABS -> publish(slab, word, block)
     :: slab < SLABS ->
         held[WORD(slab, word)] = held[WORD(slab, word)] & ~block;
