@@ -77,10 +77,18 @@ void gate_close(void)
     }
 }
 
+bool gate_is_open(void)
+{
+    /* Sequentially consistent: after the push of a deferred free, before this load, either we see
+     * the gate open or the thread that opens it sees the push (free_later() in heap.c). */
+    return atomic_load_explicit(&closed, memory_order_seq_cst) == 0;
+}
+
 bool gate_open(void)
 {
-    /* Release: a thread that finds the gate open sees what we did while it was closed. */
-    return atomic_fetch_sub_explicit(&closed, 1, memory_order_release) == 1;
+    /* Sequentially consistent: see gate_is_open(). A thread that finds the gate open sees what we
+     * did while it was closed. */
+    return atomic_fetch_sub_explicit(&closed, 1, memory_order_seq_cst) == 1;
 }
 
 void gate_reset_in_child(struct gate_slot *self)

@@ -30,6 +30,9 @@ void gate_leave(struct gate_slot *slot);
  * forking thread could need: threads that end, statistics, trims. */
 void gate_enter_waiting(struct gate_slot *slot);
 
+/* True if nobody keeps the gate closed at some moment during the call. */
+bool gate_is_open(void);
+
 /* Close the gate and wait until nobody is inside. Several threads may have it closed at once. */
 void gate_close(void);
 

@@ -178,6 +178,15 @@ void *heap_alloc_zeroed(size_t size)
 
 /* Freeing */
 
+/* Leave a block for whoever opens the gate. The fork may have ended between our look at the gate
+ * and the push, and its thread have looked for deferred blocks in vain: then we are the one. */
+static void free_later(void *block)
+{
+    if (emergency_defer(block) && gate_is_open()) {
+        emergency_release_deferred(heap_free);
+    }
+}
+
 /* Was the block at this address, in a unit that is free now, freed before? */
 static bool was_freed(const struct span *span)
 {
@@ -196,7 +205,7 @@ static void free_remote(struct cache *cache, void *block, uint32_t size)
         return;
     }
     if (!gate_enter(&cache->gate)) {
-        (void)emergency_defer(block);
+        free_later(block);
         return;
     }
     cache_publish_remote(cache);
@@ -210,7 +219,7 @@ static void free_remote(struct cache *cache, void *block, uint32_t size)
 static void free_uncached(const struct slab *slab, void *block)
 {
     if (!gate_enter(NULL)) {
-        (void)emergency_defer(block);
+        free_later(block);
         return;
     }
     arena_free_blocks(arena_by_index(slab->arena), slab->class, &block, 1);
@@ -229,7 +238,7 @@ static void free_local(struct cache *cache, unsigned class, void *block)
         return;
     }
     if (!gate_enter(&cache->gate)) {
-        (void)emergency_defer(block);
+        free_later(block);
         return;
     }
     if (!cache_grow_free(cache, class)) {
@@ -246,7 +255,7 @@ static void free_local(struct cache *cache, unsigned class, void *block)
 static void free_large(struct cache *cache, struct span *span, void *block)
 {
     if (!gate_enter(gate_of(cache))) {
-        (void)emergency_defer(block);
+        free_later(block);
         return;
     }
     page_heap_free(span);
