@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* support.h - what the unit tests share: isolation, death tests, and the break's surroundings.
+ *
+ * The allocator is state of the process, so every test runs in a child of its own, in which the
+ * allocator has not been used yet. A test asserts with cmocka as usual.
+ */
+#ifndef BREAKWATER_TESTS_UNIT_SUPPORT_H
+#define BREAKWATER_TESTS_UNIT_SUPPORT_H
+
+/* cmocka.h needs the four before it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdbool.h>
+
+#define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
+
+#define KIB ((size_t)1024)
+#define MIB ((size_t)1024 * 1024)
+
+struct isolated_test {
+    const char *name;
+    void (*run)(void **state);
+};
+
+#define ISOLATED(function)                                                                         \
+    {                                                                                              \
+#function, (function)                                                                      \
+    }
+
+/* Run each test in a child; the exit status for main(). */
+int run_isolated(const struct isolated_test *tests, size_t count);
+
+/* In a child, `act` writes the one line "breakwater: <fault>", and nothing else, to standard error
+ * and dies by SIGABRT. `act` must not assert. */
+void assert_dies(void (*act)(void *argument), void *argument, const char *fault);
+
+/* As assert_dies(), with the address in hexadecimal after the fault. */
+void assert_dies_at(void (*act)(void *argument), void *argument, const char *fault,
+                    uintptr_t address);
+
+/* In a child, `act` comes to its end. `act` returns whether all was well, and must not assert. */
+void assert_works_in_child(bool (*act)(void *argument), void *argument);
+
+/* `act` writes exactly `text` to standard error, and goes on. */
+void assert_warns(void (*act)(void *argument), void *argument, const char *text);
+
+/* Let `count` threads run `body` with the same argument, and wait for their ends. */
+void run_threads(unsigned count, void *(*body)(void *argument), void *argument);
+
+/* The break, asked of the kernel. */
+uintptr_t current_break(void);
+
+/* Move the break as a program might that knows nothing of the allocator. */
+void move_break_to(uintptr_t address);
+
+/* Put a mapping right above the break: it cannot grow until unblock_break(). */
+void block_break(void);
+void unblock_break(void);
+
+/* Pages of [start, start + bytes) that have memory behind them. */
+size_t resident_pages(const void *start, size_t bytes);
+
+/* Can the byte at `address` be read? */
+bool is_readable(const void *address);
+
+bool is_all(const void *start, size_t bytes, unsigned char value);
+
+#endif

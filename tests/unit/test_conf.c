@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* test_conf.c - good options are taken, bad ones are named once and change nothing. */
+#include "support.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "conf.h"
+
+static void parse(void *text)
+{
+    conf_parse((const char *)text);
+}
+
+static void load(void *unused)
+{
+    (void)unused;
+    conf_load();
+}
+
+/* conf_parse() of `text` writes `warnings`. */
+static void assert_parse_warns(const char *text, const char *warnings)
+{
+    assert_warns(parse, (void *)(uintptr_t)text, warnings);
+}
+
+static void assert_conf(bool stats_print, bool checked, uint32_t arenas)
+{
+    assert_int_equal(conf.stats_print, stats_print);
+    assert_int_equal(conf.checked, checked);
+    assert_int_equal(conf.arenas, arenas);
+}
+
+static void everything_is_off_by_default(void **state)
+{
+    (void)state;
+    assert_conf(false, false, 0);
+}
+
+static void every_key_is_read_and_nothing_is_said(void **state)
+{
+    (void)state;
+    assert_parse_warns("checked:true,arenas:12,stats_print:true", "");
+    assert_conf(true, true, 12);
+    assert_parse_warns("checked:false,stats_print:false,arenas:0", "");
+    assert_conf(false, false, 0);
+}
+
+static void empty_text_and_empty_options_say_nothing(void **state)
+{
+    (void)state;
+    assert_parse_warns("", "");
+    assert_parse_warns(",,arenas:3,,", "");
+    assert_conf(false, false, 3);
+}
+
+static void an_unknown_key_is_named_and_the_rest_is_read(void **state)
+{
+    (void)state;
+    assert_parse_warns("colour:red,arenas:2",
+                       "breakwater: BREAKWATER_CONF: unknown key in 'colour:red', ignored\n");
+    assert_conf(false, false, 2);
+}
+
+static void a_key_must_match_whole(void **state)
+{
+    (void)state;
+    assert_parse_warns("arena:2",
+                       "breakwater: BREAKWATER_CONF: unknown key in 'arena:2', ignored\n");
+    assert_parse_warns(":2", "breakwater: BREAKWATER_CONF: unknown key in ':2', ignored\n");
+    assert_parse_warns("ARENAS:2",
+                       "breakwater: BREAKWATER_CONF: unknown key in 'ARENAS:2', ignored\n");
+    assert_conf(false, false, 0);
+}
+
+static void a_bad_value_is_named_and_the_default_stays(void **state)
+{
+    static const char *const bad[] = {
+        "arenas:",           "arenas:x",          "arenas:-1",   "arenas:1x",
+        "arenas:65",         "checked:",          "checked:yes", "checked:TRUE",
+        "stats_print:truee", "stats_print:1",     "arenas: 1",   "arenas:1 ",
+        "checked:t",         "arenas:4294967297", "arenas:0x1",  "arenas:1:2",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        char warning[KIB] = "breakwater: BREAKWATER_CONF: bad value in '";
+
+        (void)strcat(strcat(warning, bad[i]), "', ignored\n");
+        assert_parse_warns(bad[i], warning);
+        assert_conf(false, false, 0);
+    }
+}
+
+static void an_option_without_a_colon_is_named(void **state)
+{
+    (void)state;
+    assert_parse_warns("checked", "breakwater: BREAKWATER_CONF: no ':' in 'checked', ignored\n");
+    assert_conf(false, false, 0);
+}
+
+static void an_option_that_is_too_long_is_cut_in_the_warning(void **state)
+{
+    char text[101];
+    char warning[KIB] = "breakwater: BREAKWATER_CONF: option too long: '";
+
+    (void)state;
+    memset(text, 'k', sizeof(text));
+    text[sizeof(text) - 1] = '\0';
+    (void)strcat(strncat(warning, text, 63), "', ignored\n");
+    assert_parse_warns(text, warning);
+}
+
+static void a_text_of_a_kilobyte_is_ignored_as_a_whole(void **state)
+{
+    char text[KIB + 1];
+
+    (void)state;
+    memset(text, ',', sizeof(text));
+    memcpy(text, "arenas:9", strlen("arenas:9"));
+    text[KIB] = '\0';
+    assert_parse_warns(text, "breakwater: BREAKWATER_CONF: over 1023 bytes long, ignored\n");
+    assert_conf(false, false, 0);
+    text[KIB - 1] = '\0';
+    assert_parse_warns(text, "");
+    assert_conf(false, false, 9);
+}
+
+static void the_last_of_two_values_counts(void **state)
+{
+    (void)state;
+    assert_parse_warns("arenas:4,arenas:5", "");
+    assert_conf(false, false, 5);
+}
+
+static void the_environment_is_read(void **state)
+{
+    (void)state;
+    assert_int_equal(setenv("BREAKWATER_CONF", "arenas:7", 1), 0);
+    assert_warns(load, NULL, "");
+    assert_conf(false, false, 7);
+}
+
+static void no_variable_changes_nothing(void **state)
+{
+    (void)state;
+    assert_int_equal(unsetenv("BREAKWATER_CONF"), 0);
+    assert_warns(load, NULL, "");
+    assert_conf(false, false, 0);
+}
+
+int main(void)
+{
+    static const struct isolated_test tests[] = {
+        ISOLATED(everything_is_off_by_default),
+        ISOLATED(every_key_is_read_and_nothing_is_said),
+        ISOLATED(empty_text_and_empty_options_say_nothing),
+        ISOLATED(an_unknown_key_is_named_and_the_rest_is_read),
+        ISOLATED(a_key_must_match_whole),
+        ISOLATED(a_bad_value_is_named_and_the_default_stays),
+        ISOLATED(an_option_without_a_colon_is_named),
+        ISOLATED(an_option_that_is_too_long_is_cut_in_the_warning),
+        ISOLATED(a_text_of_a_kilobyte_is_ignored_as_a_whole),
+        ISOLATED(the_last_of_two_values_counts),
+        ISOLATED(the_environment_is_read),
+        ISOLATED(no_variable_changes_nothing),
+    };
+
+    return run_isolated(tests, ARRAY_SIZE(tests));
+}

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* test_lock.c - one holder at a time, every waiter gets its turn, ranks only ascend. */
+#include "support.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include "lock.h"
+
+enum { THREADS = 4, ROUNDS = 20000 };
+
+struct counted {
+    struct lock lock;
+    uint64_t counter; /* deliberately not atomic */
+    _Atomic uint32_t inside;
+    _Atomic uint32_t overlaps;
+};
+
+static void *count_under_lock(void *argument)
+{
+    struct counted *counted = (struct counted *)argument;
+
+    for (int round = 0; round < ROUNDS; round++) {
+        lock_acquire(&counted->lock);
+        if (atomic_fetch_add(&counted->inside, 1) != 0) {
+            atomic_fetch_add(&counted->overlaps, 1);
+        }
+        counted->counter++;
+        /* Now and then lose the processor inside, so that others have to sleep. */
+        if (round % 1000 == 0) {
+            (void)sched_yield();
+        }
+        atomic_fetch_sub(&counted->inside, 1);
+        lock_release(&counted->lock);
+    }
+    return NULL;
+}
+
+static void no_two_threads_hold_a_lock_at_once(void **state)
+{
+    static struct counted counted = {.lock = LOCK_INITIALIZER(LOCK_RANK_BIN)};
+
+    (void)state;
+    run_threads(THREADS, count_under_lock, &counted);
+    assert_int_equal(counted.overlaps, 0);
+    assert_int_equal(counted.counter, THREADS * ROUNDS);
+    assert_int_equal(counted.lock.acquisitions, THREADS * ROUNDS);
+    assert_false(lock_is_held(&counted.lock));
+}
+
+static void *take_and_release(void *argument)
+{
+    struct lock *lock = (struct lock *)argument;
+
+    lock_acquire(lock);
+    lock_release(lock);
+    return NULL;
+}
+
+static void all_that_sleep_on_a_lock_are_woken(void **state)
+{
+    static struct lock lock = LOCK_INITIALIZER(LOCK_RANK_LIFE);
+    pthread_t sleepers[THREADS];
+
+    (void)state;
+    lock_acquire(&lock);
+    for (int i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_create(&sleepers[i], NULL, take_and_release, &lock), 0);
+    }
+    /* Someone sleeps: only a sleeper sets the state to 2. */
+    while (atomic_load(&lock.state) != 2) {
+        (void)sched_yield();
+    }
+    lock_release(&lock);
+    for (int i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_join(sleepers[i], NULL), 0);
+    }
+    assert_int_equal(lock.acquisitions, THREADS + 1);
+}
+
+static void *try_acquire(void *argument)
+{
+    struct lock *lock = (struct lock *)argument;
+
+    return lock_try_acquire(lock) ? lock : NULL;
+}
+
+static void a_held_lock_cannot_be_taken_by_trying(void **state)
+{
+    struct lock lock;
+    pthread_t thread;
+    void *taken = &lock;
+
+    (void)state;
+    lock_init(&lock, LOCK_RANK_META);
+    assert_false(lock_is_held(&lock));
+    lock_acquire(&lock);
+    assert_true(lock_is_held(&lock));
+    assert_int_equal(pthread_create(&thread, NULL, try_acquire, &lock), 0);
+    assert_int_equal(pthread_join(thread, &taken), 0);
+    assert_null(taken);
+    assert_int_equal(lock.acquisitions, 1);
+    lock_release(&lock);
+    assert_true(lock_try_acquire(&lock));
+    lock_release(&lock);
+}
+
+/* The witness */
+
+static struct lock ranked[] = {
+    LOCK_INITIALIZER(LOCK_RANK_LIFE),  LOCK_INITIALIZER(LOCK_RANK_DRAIN),
+    LOCK_INITIALIZER(LOCK_RANK_BIN),   LOCK_INITIALIZER(LOCK_RANK_PAGE_HEAP),
+    LOCK_INITIALIZER(LOCK_RANK_BREAK), LOCK_INITIALIZER(LOCK_RANK_META),
+};
+
+static void acquire(void *lock)
+{
+    lock_acquire((struct lock *)lock);
+}
+
+static void every_lock_may_be_taken_in_ascending_order(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(ranked); i++) {
+        lock_acquire(&ranked[i]);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(ranked); i++) {
+        lock_release(&ranked[i]);
+    }
+}
+
+static void taking_a_lower_rank_dies(void **state)
+{
+    (void)state;
+    for (size_t held = 1; held < ARRAY_SIZE(ranked); held++) {
+        lock_acquire(&ranked[held]);
+        for (size_t lower = 0; lower < held; lower++) {
+            assert_dies(acquire, &ranked[lower], "lock taken out of rank order");
+        }
+        lock_release(&ranked[held]);
+    }
+}
+
+static void taking_two_locks_of_one_rank_dies(void **state)
+{
+    struct lock first = LOCK_INITIALIZER(LOCK_RANK_BIN);
+    struct lock second = LOCK_INITIALIZER(LOCK_RANK_BIN);
+
+    (void)state;
+    lock_acquire(&first);
+    assert_dies(acquire, &second, "lock taken out of rank order");
+    lock_release(&first);
+}
+
+static void a_rank_may_be_taken_again_after_its_release(void **state)
+{
+    (void)state;
+    lock_acquire(&ranked[1]);
+    lock_acquire(&ranked[3]);
+    lock_release(&ranked[3]);
+    lock_acquire(&ranked[2]);
+    lock_release(&ranked[2]);
+    lock_release(&ranked[1]);
+    lock_acquire(&ranked[0]);
+    lock_release(&ranked[0]);
+}
+
+static void what_another_thread_holds_does_not_count(void **state)
+{
+    (void)state;
+    lock_acquire(&ranked[5]);
+    run_threads(1, take_and_release, &ranked[0]);
+    lock_release(&ranked[5]);
+}
+
+int main(void)
+{
+    static const struct isolated_test tests[] = {
+        ISOLATED(no_two_threads_hold_a_lock_at_once),
+        ISOLATED(all_that_sleep_on_a_lock_are_woken),
+        ISOLATED(a_held_lock_cannot_be_taken_by_trying),
+        ISOLATED(every_lock_may_be_taken_in_ascending_order),
+        ISOLATED(taking_a_lower_rank_dies),
+        ISOLATED(taking_two_locks_of_one_rank_dies),
+        ISOLATED(a_rank_may_be_taken_again_after_its_release),
+        ISOLATED(what_another_thread_holds_does_not_count),
+    };
+
+    return run_isolated(tests, ARRAY_SIZE(tests));
+}

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* test_os.c - what the kernel calls give, and that the seam makes exactly the calls asked for fail.
+ */
+#include "support.h"
+
+#include <string.h>
+#include <sys/resource.h>
+
+#include "os.h"
+
+enum { PAGES = 4 };
+
+static void mapped_memory_is_zeroed_page_aligned_and_ours(void **state)
+{
+    size_t bytes = PAGES * os_page_bytes();
+    char *memory = (char *)os_map(bytes);
+
+    (void)state;
+    assert_non_null(memory);
+    assert_int_equal((uintptr_t)memory % os_page_bytes(), 0);
+    assert_true(is_all(memory, bytes, 0));
+    memset(memory, 0x5a, bytes);
+    os_unmap(memory, bytes);
+    assert_false(is_readable(memory));
+}
+
+static void reserved_memory_is_unusable_until_committed(void **state)
+{
+    size_t page = os_page_bytes();
+    char *memory = (char *)os_reserve(PAGES * page);
+
+    (void)state;
+    assert_non_null(memory);
+    assert_false(is_readable(memory));
+    assert_true(os_commit(memory + page, page));
+    assert_false(is_readable(memory));
+    assert_false(is_readable(memory + 2 * page));
+    assert_true(is_all(memory + page, page, 0));
+    memset(memory + page, 1, page);
+    os_unmap(memory, PAGES * page);
+}
+
+static void purged_memory_has_no_pages_and_reads_as_zero(void **state)
+{
+    size_t bytes = PAGES * os_page_bytes();
+    char *memory = (char *)os_map(bytes);
+
+    (void)state;
+    assert_non_null(memory);
+    memset(memory, 0x5a, bytes);
+    assert_int_equal(resident_pages(memory, bytes), PAGES);
+    assert_true(os_purge(memory, bytes));
+    assert_int_equal(resident_pages(memory, bytes), 0);
+    assert_true(is_all(memory, bytes, 0));
+    os_unmap(memory, bytes);
+}
+
+static void the_break_moves_up_and_down_by_what_is_asked(void **state)
+{
+    uintptr_t before = os_break();
+    intptr_t bytes = PAGES * (intptr_t)os_page_bytes();
+
+    (void)state;
+    assert_ptr_equal(os_sbrk(bytes), before);
+    assert_int_equal(os_break(), before + (uintptr_t)bytes);
+    assert_ptr_equal(os_sbrk(-bytes), before + (uintptr_t)bytes);
+    assert_int_equal(os_break(), before);
+}
+
+static void a_break_that_cannot_grow_gives_null(void **state)
+{
+    uintptr_t before = os_break();
+
+    (void)state;
+    block_break();
+    assert_null(os_sbrk((intptr_t)MIB));
+    assert_int_equal(os_break(), before);
+    unblock_break();
+}
+
+static void more_than_the_address_space_gives_null(void **state)
+{
+    (void)state;
+    assert_null(os_map((size_t)1 << 60));
+    assert_null(os_reserve((size_t)1 << 60));
+}
+
+static bool map_works(void)
+{
+    size_t bytes = os_page_bytes();
+    void *memory = os_map(bytes);
+
+    if (memory == NULL) {
+        return false;
+    }
+    os_unmap(memory, bytes);
+    return true;
+}
+
+static void only_the_calls_chosen_fail(void **state)
+{
+    (void)state;
+    os_fail_calls(3, 2);
+    for (int call = 1; call <= 6; call++) {
+        assert_int_equal(map_works(), call != 3 && call != 4);
+    }
+    assert_int_equal(os_call_count(), 6);
+}
+
+static void counting_starts_anew_and_zero_ends_the_failures(void **state)
+{
+    (void)state;
+    os_fail_calls(1, UINT64_MAX);
+    assert_false(map_works());
+    assert_false(map_works());
+    os_fail_calls(0, 0);
+    assert_int_equal(os_call_count(), 0);
+    assert_true(map_works());
+    assert_int_equal(os_call_count(), 1);
+    os_fail_calls(2, 1);
+    assert_true(map_works());
+    assert_false(map_works());
+    assert_true(map_works());
+}
+
+static void every_call_that_asks_for_memory_can_fail(void **state)
+{
+    size_t page = os_page_bytes();
+    void *reserved = os_reserve(page);
+    uintptr_t before = os_break();
+
+    (void)state;
+    os_fail_calls(1, UINT64_MAX);
+    assert_null(os_map(page));
+    assert_null(os_reserve(page));
+    assert_false(os_commit(reserved, page));
+    assert_null(os_sbrk((intptr_t)page));
+    assert_int_equal(os_break(), before);
+    assert_int_equal(os_call_count(), 4);
+    os_fail_calls(0, 0);
+    os_unmap(reserved, page);
+}
+
+static void calls_that_give_memory_back_do_not_fail(void **state)
+{
+    size_t page = os_page_bytes();
+    char *memory = (char *)os_map(page);
+
+    (void)state;
+    assert_non_null(os_sbrk((intptr_t)page));
+    os_fail_calls(1, UINT64_MAX);
+    assert_true(os_purge(memory, page));
+    assert_non_null(os_sbrk(-(intptr_t)page));
+    os_unmap(memory, page);
+    assert_false(is_readable(memory));
+    assert_int_equal(os_call_count(), 0);
+}
+
+static void a_limit_bounds_the_address_space(void **state)
+{
+    struct rlimit before;
+    struct rlimit lower;
+
+    (void)state;
+    assert_int_equal(getrlimit(RLIMIT_DATA, &before), 0);
+    lower = before;
+    lower.rlim_cur = 64 * MIB;
+    assert_int_equal(setrlimit(RLIMIT_DATA, &lower), 0);
+    size_t bounded = os_address_space_bytes();
+
+    assert_int_equal(setrlimit(RLIMIT_DATA, &before), 0);
+    assert_int_equal(bounded, 64 * MIB);
+    assert_true(os_address_space_bytes() > 64 * MIB);
+}
+
+int main(void)
+{
+    static const struct isolated_test tests[] = {
+        ISOLATED(mapped_memory_is_zeroed_page_aligned_and_ours),
+        ISOLATED(reserved_memory_is_unusable_until_committed),
+        ISOLATED(purged_memory_has_no_pages_and_reads_as_zero),
+        ISOLATED(the_break_moves_up_and_down_by_what_is_asked),
+        ISOLATED(a_break_that_cannot_grow_gives_null),
+        ISOLATED(more_than_the_address_space_gives_null),
+        ISOLATED(only_the_calls_chosen_fail),
+        ISOLATED(counting_starts_anew_and_zero_ends_the_failures),
+        ISOLATED(every_call_that_asks_for_memory_can_fail),
+        ISOLATED(calls_that_give_memory_back_do_not_fail),
+        ISOLATED(a_limit_bounds_the_address_space),
+    };
+
+    return run_isolated(tests, ARRAY_SIZE(tests));
+}

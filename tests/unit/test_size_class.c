@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* test_size_class.c - every size has a class, and what follows from it is exact. */
+#include "support.h"
+
+#include "magazine.h"
+#include "size_class.h"
+
+static void no_size_has_a_class_before_the_tables_are_filled(void **state)
+{
+    (void)state;
+    for (size_t size = 0; size <= SMALL_MAX_BYTES; size++) {
+        assert_int_equal(size_class_code(size), 0);
+    }
+}
+
+static void every_size_gets_the_smallest_class_that_holds_it(void **state)
+{
+    (void)state;
+    size_class_init();
+    for (size_t size = 0; size <= SMALL_MAX_BYTES; size++) {
+        unsigned class = size_class_of(size);
+
+        assert_true(class < CLASS_COUNT);
+        assert_true(size_classes[class].size >= size);
+        assert_true(class == 0 || size_classes[class - 1].size < size);
+    }
+}
+
+static void no_class_has_code_0_and_no_two_share_a_code(void **state)
+{
+    bool seen[UINT8_MAX + 1] = {false};
+
+    (void)state;
+    for (unsigned class = 0; class < CLASS_COUNT; class ++) {
+        uint8_t code = SIZE_CLASS_CODE(class);
+
+        assert_int_not_equal(code, 0);
+        assert_false(seen[code]);
+        seen[code] = true;
+    }
+}
+
+static void rounding_up_wastes_at_most_a_fifth_of_a_block(void **state)
+{
+    (void)state;
+    size_class_init();
+    for (size_t size = 81; size <= SMALL_MAX_BYTES; size++) {
+        size_t block = size_classes[size_class_of(size)].size;
+
+        assert_true((block - size) * 5 <= block);
+    }
+}
+
+static void the_largest_class_is_a_unit_and_all_are_multiples_of_the_alignment(void **state)
+{
+    (void)state;
+    size_class_init();
+    assert_int_equal(size_classes[CLASS_COUNT - 1].size, UNIT_BYTES);
+    for (unsigned class = 0; class < CLASS_COUNT; class ++) {
+        assert_int_equal(size_classes[class].size % BLOCK_ALIGN, 0);
+    }
+}
+
+static void only_the_start_of_a_block_has_an_index(void **state)
+{
+    (void)state;
+    size_class_init();
+    for (unsigned class = 0; class < CLASS_COUNT; class ++) {
+        const struct size_class *described = &size_classes[class];
+
+        for (size_t offset = 0; offset < UNIT_BYTES; offset++) {
+            size_t index = offset / described->size;
+            bool starts = offset % described->size == 0 && index < described->blocks;
+
+            assert_int_equal(size_class_index(described, offset),
+                             starts ? index : described->blocks);
+        }
+    }
+}
+
+static void blocks_of_an_aligned_class_are_all_aligned(void **state)
+{
+    (void)state;
+    size_class_init();
+    for (size_t alignment = BLOCK_ALIGN; alignment <= UNIT_BYTES; alignment *= 2) {
+        for (size_t size = 0; size <= SMALL_MAX_BYTES; size += 7) {
+            unsigned class = size_class_of_aligned(size, alignment);
+
+            assert_true(class < CLASS_COUNT);
+            assert_true(size_classes[class].size >= size);
+            assert_int_equal(size_classes[class].size % alignment, 0);
+        }
+    }
+}
+
+static void no_smaller_class_would_have_been_aligned(void **state)
+{
+    (void)state;
+    size_class_init();
+    for (size_t alignment = BLOCK_ALIGN; alignment <= UNIT_BYTES; alignment *= 2) {
+        for (size_t size = 1; size <= SMALL_MAX_BYTES; size += 97) {
+            unsigned chosen = size_class_of_aligned(size, alignment);
+
+            for (unsigned class = size_class_of(size); class < chosen; class ++) {
+                assert_int_not_equal(size_classes[class].size % alignment, 0);
+            }
+        }
+    }
+}
+
+static void sizes_and_alignments_over_a_unit_have_no_class(void **state)
+{
+    (void)state;
+    size_class_init();
+    assert_int_equal(size_class_of_aligned(SMALL_MAX_BYTES + 1, BLOCK_ALIGN), CLASS_COUNT);
+    assert_int_equal(size_class_of_aligned(1, 2 * UNIT_BYTES), CLASS_COUNT);
+    assert_int_equal(size_class_of_aligned(SIZE_MAX, BLOCK_ALIGN), CLASS_COUNT);
+    assert_int_equal(size_class_of_aligned(1, (size_t)1 << 63), CLASS_COUNT);
+}
+
+static bool is_magazine_capacity(uint32_t capacity)
+{
+    uint32_t possible = MAGAZINE_SMALLEST;
+
+    while (possible < capacity) {
+        possible = magazine_next_capacity(possible);
+    }
+    return possible == capacity;
+}
+
+static void capacities_and_batches_suit_the_magazines(void **state)
+{
+    (void)state;
+    size_class_init();
+    for (unsigned class = 0; class < CLASS_COUNT; class ++) {
+        const struct size_class *described = &size_classes[class];
+
+        assert_true(is_magazine_capacity(described->capacity));
+        assert_in_range(described->batch_initial, 1, MAGAZINE_SMALLEST);
+    }
+}
+
+static void the_bitmap_has_room_for_every_block(void **state)
+{
+    (void)state;
+    size_class_init();
+    for (unsigned class = 0; class < CLASS_COUNT; class ++) {
+        const struct size_class *described = &size_classes[class];
+
+        assert_in_range(described->words, 1, SLAB_MAX_WORDS);
+        assert_true((size_t)described->words * BITS_PER_WORD >= described->blocks);
+        assert_true((size_t)(described->words - 1) * BITS_PER_WORD < described->blocks);
+        assert_true((size_t)described->blocks * described->size <= UNIT_BYTES);
+    }
+}
+
+int main(void)
+{
+    static const struct isolated_test tests[] = {
+        ISOLATED(no_size_has_a_class_before_the_tables_are_filled),
+        ISOLATED(every_size_gets_the_smallest_class_that_holds_it),
+        ISOLATED(no_class_has_code_0_and_no_two_share_a_code),
+        ISOLATED(rounding_up_wastes_at_most_a_fifth_of_a_block),
+        ISOLATED(the_largest_class_is_a_unit_and_all_are_multiples_of_the_alignment),
+        ISOLATED(only_the_start_of_a_block_has_an_index),
+        ISOLATED(blocks_of_an_aligned_class_are_all_aligned),
+        ISOLATED(no_smaller_class_would_have_been_aligned),
+        ISOLATED(sizes_and_alignments_over_a_unit_have_no_class),
+        ISOLATED(capacities_and_batches_suit_the_magazines),
+        ISOLATED(the_bitmap_has_room_for_every_block),
+    };
+
+    return run_isolated(tests, ARRAY_SIZE(tests));
+}
