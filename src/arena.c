@@ -24,7 +24,8 @@ enum {
     QUARTERS = 4,
 };
 
-#define DEPOT_BYTES ((size_t)1024 * 1024)
+/* Generous, since what a depot holds idly goes back before the break grows. */
+#define DEPOT_BYTES ((size_t)16 * 1024 * 1024)
 
 static _Atomic(struct arena *) arenas[ARENAS_MAX];
 
@@ -248,6 +249,16 @@ static void spare_keep_locked(struct bin *bin, struct magazine *magazine)
     }
 }
 
+/* A stack has left the depot, with `blocks`. */
+static void depot_shrunk_locked(struct bin *bin, uint32_t blocks)
+{
+    bin->depot_count--;
+    bin->depot_blocks -= blocks;
+    if (bin->depot_count < bin->depot_low) {
+        bin->depot_low = bin->depot_count;
+    }
+}
+
 /* A full stack out of the depot for an empty one, or NULL. */
 static struct magazine *depot_take_locked(struct bin *bin, struct magazine *empty)
 {
@@ -256,8 +267,7 @@ static struct magazine *depot_take_locked(struct bin *bin, struct magazine *empt
     if (full == NULL) {
         return NULL;
     }
-    bin->depot_count--;
-    bin->depot_blocks -= full->count;
+    depot_shrunk_locked(bin, full->count);
     bin->stats.depot_exchanges++;
     if (empty->capacity == full->capacity) {
         spare_keep_locked(bin, empty);
@@ -373,7 +383,7 @@ static struct magazine *refill_by_growing(struct arena *arena, unsigned class,
     if (slab_add(arena, class, false)) {
         return refill_from_stock(bin, magazine, want);
     }
-    arena_drain_all();
+    arena_prepare_growth();
     full = refill_from_stock(bin, magazine, want);
     if (full == NULL && slab_add(arena, class, true)) {
         full = refill_from_stock(bin, magazine, want);
@@ -435,7 +445,7 @@ static void *take_one(struct bin *bin)
         bin->depot_blocks--;
         if (full->count == 0) {
             bin->depot = full->next;
-            bin->depot_count--;
+            depot_shrunk_locked(bin, 0);
             spare_keep_locked(bin, full);
         }
     }
@@ -574,23 +584,21 @@ size_t arena_drain(struct arena *arena)
 
 /* Reclaiming */
 
-static void reclaim_bin(struct arena *arena, unsigned class)
+/* Put the blocks of `count` stacks of the depot back into the slabs. */
+static void depot_empty_locked(struct bin *bin, uint32_t count, struct slab **released)
 {
-    struct bin *bin = &arena->bins[class];
-    struct slab *released = NULL;
-    struct magazine *magazine;
+    for (; count > 0; count--) {
+        struct magazine *full = magazine_pop(&bin->depot);
 
-    lock_acquire(&bin->lock);
-    while ((magazine = magazine_pop(&bin->depot)) != NULL) {
-        put_in_slabs_locked(bin, magazine->slots, magazine->count, &released);
-        magazine_destroy(magazine);
+        depot_shrunk_locked(bin, full->count);
+        put_in_slabs_locked(bin, full->slots, full->count, released);
+        magazine_destroy(full);
     }
-    bin->depot_count = 0;
-    bin->depot_blocks = 0;
-    while ((magazine = magazine_pop(&bin->spares)) != NULL) {
-        magazine_destroy(magazine);
-    }
-    bin->spare_count = 0;
+    bin->depot_low = bin->depot_count;
+}
+
+static void empty_slabs_give_up_locked(struct bin *bin, struct slab **released)
+{
     struct slab *empty = bin->slabs[SLAB_LIST_EMPTY];
 
     while (empty != NULL) {
@@ -599,12 +607,49 @@ static void reclaim_bin(struct arena *arena, unsigned class)
         slab_unlink_locked(bin, empty);
         bin->free_blocks -= empty->free_count;
         bin->stats.slabs_released++;
-        empty->next = released;
-        released = empty;
+        empty->next = *released;
+        *released = empty;
         empty = next;
     }
+}
+
+static void reclaim_bin(struct arena *arena, unsigned class)
+{
+    struct bin *bin = &arena->bins[class];
+    struct slab *released = NULL;
+    struct magazine *spare;
+
+    lock_acquire(&bin->lock);
+    depot_empty_locked(bin, bin->depot_count, &released);
+    while ((spare = magazine_pop(&bin->spares)) != NULL) {
+        magazine_destroy(spare);
+    }
+    bin->spare_count = 0;
+    empty_slabs_give_up_locked(bin, &released);
     lock_release(&bin->lock);
     slabs_release(arena, released);
+}
+
+/* Stacks that nobody has asked for since the last look hide slabs that may be empty. */
+static void age_bin(struct arena *arena, unsigned class)
+{
+    struct bin *bin = &arena->bins[class];
+    struct slab *released = NULL;
+
+    lock_acquire(&bin->lock);
+    depot_empty_locked(bin, bin->depot_low, &released);
+    lock_release(&bin->lock);
+    slabs_release(arena, released);
+}
+
+void arena_prepare_growth(void)
+{
+    arena_drain_all();
+    for (unsigned index = 0; arena_by_index(index) != NULL; index++) {
+        for (unsigned class = 0; class < CLASS_COUNT; class ++) {
+            age_bin(arena_by_index(index), class);
+        }
+    }
 }
 
 void arena_reclaim_all(void)

@@ -41,6 +41,7 @@ struct bin {
     struct magazine *depot;  /* full stacks */
     struct magazine *spares; /* empty stacks of the class's capacity */
     uint32_t depot_count;
+    uint32_t depot_low; /* the fewest it held since it was last aged */
     uint32_t spare_count;
     uint64_t free_blocks;  /* in the slabs */
     uint64_t depot_blocks; /* in the depot */
@@ -91,6 +92,10 @@ size_t arena_drain(struct arena *arena);
 
 /* arena_drain() of every arena. */
 void arena_drain_all(void);
+
+/* Before the break grows: take in every queue, and what depots have held idly since the last call.
+ */
+void arena_prepare_growth(void);
 
 /* Take in every queue, empty every depot, release every empty slab to the page heap. */
 void arena_reclaim_all(void);

@@ -3,8 +3,8 @@
  *
  * Stacks start at MAGAZINE_SMALLEST slots and grow with each miss up to the class's capacity, so a
  * thread that uses a class rarely pays for little. Before freed blocks can be handed out again, by
- * a swap, they are verified: aligned to their class, none twice. A flush to the arena verifies by
- * the bitmaps.
+ * a swap or by way of a depot, they are verified: aligned to their class, none twice; all of them
+ * for a class's first VERIFY_ALL stacks, then a sample. Bitmaps verify what reaches them.
  *
  * Owns         cache_self; the contents of every cache, each by its own thread.
  * Invariants   a block on a stack is neither with the program nor in its slab's bitmaps; slots
@@ -20,6 +20,8 @@ enum {
     REMOTE_BYTES_MAX = 32 * 1024,
     SWAPS_PER_GROWTH = 16,   /* swaps of short stacks before a refill lengthens them */
     SWAPS_BATCH_ENOUGH = 64, /* stacks this long are cheap to swap */
+    VERIFY_ALL = 64, /* stacks of a class that a thread verifies before it goes over to samples */
+    VERIFY_SAMPLE = 16,
     FILTER_SHIFT = 6,
     FILTER_WORDS = 1 << FILTER_SHIFT,
 };
@@ -129,6 +131,17 @@ static void verify_stack(unsigned class, void *const *blocks, size_t count)
     }
 }
 
+/* Verification costs about as much as a malloc and a free: the first stacks of a class are all
+ * verified, which is every one in a short run, then one in VERIFY_SAMPLE. */
+static void verify_sampled(struct cache_class *cold, unsigned class, const struct magazine *freed,
+                           size_t count)
+{
+    cold->stacks++;
+    if (cold->stacks <= VERIFY_ALL || cold->stacks % VERIFY_SAMPLE == 0) {
+        verify_stack(class, freed->slots, count);
+    }
+}
+
 void cache_verify(const struct cache *cache)
 {
     for (unsigned class = 0; cache_is_real(cache) && class < CLASS_COUNT; class ++) {
@@ -157,7 +170,7 @@ bool cache_swap(struct cache *cache, unsigned class)
         cold->swaps = 0;
         return false;
     }
-    verify_stack(class, filled->slots, count);
+    verify_sampled(cold, class, filled, count);
     cold->free = cold->alloc;
     cold->alloc = filled;
     bin_set_free(bin, cold->free, 0);
@@ -244,7 +257,7 @@ void cache_flush(struct cache *cache, unsigned class)
 
     cache->misses++;
     full->count = (uint32_t)free_count(bin, full);
-    verify_stack(class, full->slots, full->count);
+    verify_sampled(cold, class, full, full->count);
     cold->free = arena_flush(cache->arena, class, full);
     bin_set_free(bin, cold->free, 0);
 }

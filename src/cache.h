@@ -24,6 +24,7 @@ struct cache_class {
     struct magazine *free;  /* what free_top points into; NULL before the first free */
     uint32_t batch;         /* blocks to ask for at the next refill */
     uint32_t swaps;         /* since the last refill */
+    uint32_t stacks;        /* freed stacks that were swapped or flushed */
 };
 
 struct cache {

@@ -55,7 +55,7 @@ static void *large_alloc(size_t alignment, size_t size, bool zero)
 
     request.grow = true;
     if (span == NULL) {
-        arena_drain_all();
+        arena_prepare_growth();
         span = page_heap_alloc(&request);
     }
     if (span == NULL) {
