@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* test_cpus.c - the processors the process may use, of those there are. */
+#include "support.h"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include "cpus.h"
+
+static void there_is_at_least_one_and_no_more_than_the_mask_has(void **state)
+{
+    cpu_set_t mask;
+
+    (void)state;
+    assert_int_equal(sched_getaffinity(0, sizeof(mask), &mask), 0);
+    assert_in_range(cpus_usable(), 1, (uint32_t)CPU_COUNT(&mask));
+}
+
+static void a_mask_of_one_processor_means_one(void **state)
+{
+    cpu_set_t mask;
+    cpu_set_t one;
+    size_t cpu = 0;
+
+    (void)state;
+    assert_int_equal(sched_getaffinity(0, sizeof(mask), &mask), 0);
+    while (!CPU_ISSET(cpu, &mask)) {
+        cpu++;
+    }
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+    assert_int_equal(cpus_usable(), 1);
+}
+
+static void asking_opens_no_file_for_good(void **state)
+{
+    int before = dup(STDIN_FILENO);
+
+    (void)state;
+    assert_true(before >= 0);
+    (void)close(before);
+    for (int round = 0; round < 3; round++) {
+        (void)cpus_usable();
+    }
+    int after = dup(STDIN_FILENO);
+
+    assert_int_equal(after, before);
+    (void)close(after);
+}
+
+int main(void)
+{
+    static const struct isolated_test tests[] = {
+        ISOLATED(there_is_at_least_one_and_no_more_than_the_mask_has),
+        ISOLATED(a_mask_of_one_processor_means_one),
+        ISOLATED(asking_opens_no_file_for_good),
+    };
+
+    return run_isolated(tests, ARRAY_SIZE(tests));
+}

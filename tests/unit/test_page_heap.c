@@ -1,0 +1,732 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* test_page_heap.c - runs are split and joined, chosen by best fit, resized, purged, and survive a
+ * break that fails or moves. */
+#include "support.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "break.h"
+#include "os.h"
+#include "page_heap.h"
+
+enum { PATTERN = 0x5a };
+
+static struct span *request_run(size_t units, size_t align_units, bool grow, bool zero)
+{
+    const struct run_request request = {
+        .units = units,
+        .align_units = align_units,
+        .state = SPAN_LARGE,
+        .grow = grow,
+        .zero = zero,
+    };
+
+    return page_heap_alloc(&request);
+}
+
+/* A run that must be had. */
+static struct span *run_of_units(size_t units)
+{
+    struct span *span = request_run(units, 1, true, false);
+
+    assert_non_null(span);
+    assert_int_equal(span->units, units);
+    assert_int_equal(span->state, SPAN_LARGE);
+    assert_null(span->slab);
+    page_heap_check();
+    return span;
+}
+
+static void *memory_of(const struct span *span)
+{
+    return (void *)span_address(span);
+}
+
+static void fill(const struct span *span)
+{
+    memset(memory_of(span), PATTERN, span->units * UNIT_BYTES);
+}
+
+static void give_back(struct span *span)
+{
+    page_heap_free(span);
+    page_heap_check();
+}
+
+/* Runs of the given lengths, each between two units in use that keep it from being joined: free
+ * when this returns. Their first spans go to `spans`. */
+static void make_free_runs(const size_t *lengths, size_t count, struct span **spans)
+{
+    for (size_t i = 0; i < count; i++) {
+        spans[i] = run_of_units(lengths[i]);
+        (void)run_of_units(1);
+    }
+    struct span *rest;
+
+    while ((rest = request_run(1, 1, false, false)) != NULL) {
+        assert_int_equal(rest->units, 1);
+    }
+    for (size_t i = 0; i < count; i++) {
+        give_back(spans[i]);
+    }
+}
+
+/* Split and join */
+
+static void the_first_run_grows_the_break(void **state)
+{
+    uintptr_t before = current_break();
+    struct span *span = run_of_units(1);
+
+    (void)state;
+    assert_true(span_address(span) >= before);
+    assert_int_equal(break_top(), current_break());
+    assert_int_equal(page_heap_stats().total_units * UNIT_BYTES, break_stats().bytes);
+    assert_int_equal(page_heap_stats().allocs, 1);
+}
+
+static void runs_in_use_never_overlap(void **state)
+{
+    enum { RUNS = 40 };
+    struct span *runs[RUNS];
+
+    (void)state;
+    for (size_t i = 0; i < RUNS; i++) {
+        runs[i] = run_of_units(1 + i % 7);
+        memset(memory_of(runs[i]), (int)i, runs[i]->units * UNIT_BYTES);
+    }
+    for (size_t i = 0; i < RUNS; i++) {
+        assert_true(is_all(memory_of(runs[i]), runs[i]->units * UNIT_BYTES, (unsigned char)i));
+    }
+}
+
+static void what_is_cut_off_a_run_stays_free(void **state)
+{
+    const size_t length = 5;
+    struct span *free_run;
+
+    (void)state;
+    make_free_runs(&length, 1, &free_run);
+    assert_int_equal(page_heap_stats().free_units, 5);
+    assert_ptr_equal(request_run(2, 1, false, false), free_run);
+    assert_int_equal(page_heap_stats().free_units, 3);
+    assert_int_equal(page_heap_stats().free_runs, 1);
+    page_heap_check();
+    assert_ptr_equal(request_run(3, 1, false, false), free_run + 2);
+    assert_int_equal(page_heap_stats().free_units, 0);
+    page_heap_check();
+}
+
+static void neighbours_are_joined_whichever_is_freed_last(void **state)
+{
+    static const unsigned orders[][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
+                                         {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+    const size_t length = 6;
+    struct span *whole;
+
+    (void)state;
+    make_free_runs(&length, 1, &whole);
+    for (size_t order = 0; order < ARRAY_SIZE(orders); order++) {
+        struct span *parts[3] = {request_run(1, 1, false, false), request_run(2, 1, false, false),
+                                 request_run(3, 1, false, false)};
+
+        for (unsigned i = 0; i < 3; i++) {
+            assert_non_null(parts[i]);
+            give_back(parts[orders[order][i]]);
+        }
+        assert_int_equal(page_heap_stats().free_runs, 1);
+        assert_int_equal(whole->units, 6);
+        assert_int_equal(whole->state, SPAN_FREE);
+    }
+}
+
+static void a_run_without_growth_comes_from_what_is_free_or_not_at_all(void **state)
+{
+    uintptr_t before = current_break();
+
+    (void)state;
+    assert_null(request_run(1, 1, false, false));
+    assert_int_equal(current_break(), before);
+    give_back(run_of_units(1));
+    assert_non_null(request_run(1, 1, false, false));
+    uintptr_t top = current_break();
+
+    assert_null(request_run(page_heap_stats().total_units + 1, 1, false, false));
+    assert_int_equal(current_break(), top);
+    page_heap_check();
+}
+
+/* Best fit */
+
+static void the_shortest_run_that_fits_is_taken(void **state)
+{
+    const size_t lengths[] = {5, 3, 9, 4, 7};
+    struct span *runs[ARRAY_SIZE(lengths)];
+
+    (void)state;
+    make_free_runs(lengths, ARRAY_SIZE(lengths), runs);
+    assert_ptr_equal(request_run(4, 1, false, false), runs[3]);
+    assert_ptr_equal(request_run(4, 1, false, false), runs[0]);
+    assert_ptr_equal(request_run(6, 1, false, false), runs[4]);
+    assert_ptr_equal(request_run(3, 1, false, false), runs[1]);
+    assert_ptr_equal(request_run(4, 1, false, false), runs[2]);
+    assert_null(request_run(6, 1, false, false));
+    page_heap_check();
+}
+
+static void long_runs_that_share_a_bin_are_told_apart(void **state)
+{
+    const size_t lengths[] = {79, 70, 66, 75, 200};
+    struct span *runs[ARRAY_SIZE(lengths)];
+
+    (void)state;
+    make_free_runs(lengths, ARRAY_SIZE(lengths), runs);
+    assert_ptr_equal(request_run(71, 1, false, false), runs[3]);
+    assert_ptr_equal(request_run(65, 1, false, false), runs[2]);
+    assert_ptr_equal(request_run(72, 1, false, false), runs[0]);
+    assert_ptr_equal(request_run(72, 1, false, false), runs[4]);
+    page_heap_check();
+}
+
+static void aligned_runs_leave_what_lies_before_them_free(void **state)
+{
+    (void)state;
+    for (size_t align_units = 1; align_units <= 64; align_units *= 2) {
+        (void)run_of_units(1);
+        struct span *span = request_run(3, align_units, true, false);
+
+        assert_non_null(span);
+        assert_int_equal(span_address(span) % (align_units * UNIT_BYTES), 0);
+        assert_int_equal(span->units, 3);
+        page_heap_check();
+        fill(span);
+    }
+}
+
+/* Zeroing */
+
+static void zeroed_runs_are_zero_over_used_and_fresh_memory(void **state)
+{
+    struct span *used = run_of_units(4);
+
+    (void)state;
+    fill(used);
+    give_back(used);
+    struct span *zeroed = request_run(40, 1, true, true);
+
+    assert_non_null(zeroed);
+    assert_true(is_all(memory_of(zeroed), 40 * UNIT_BYTES, 0));
+    fill(zeroed);
+    give_back(zeroed);
+    assert_ptr_equal(request_run(40, 1, false, true), zeroed);
+    assert_true(is_all(memory_of(zeroed), 40 * UNIT_BYTES, 0));
+}
+
+static void zeroing_does_not_touch_fresh_memory(void **state)
+{
+    struct span *zeroed = request_run(16, 1, true, true);
+
+    (void)state;
+    assert_int_equal(resident_pages(memory_of(zeroed), 16 * UNIT_BYTES), 0);
+}
+
+static void neither_handing_out_nor_taking_back_touches_memory(void **state)
+{
+    struct span *span = run_of_units(16);
+
+    (void)state;
+    give_back(span);
+    assert_int_equal(resident_pages(memory_of(span), 16 * UNIT_BYTES), 0);
+}
+
+static void purged_memory_need_not_be_zeroed_again(void **state)
+{
+    const size_t length = 8;
+    struct span *run;
+
+    (void)state;
+    make_free_runs(&length, 1, &run);
+    assert_ptr_equal(request_run(8, 1, false, false), run);
+    fill(run);
+    give_back(run);
+    assert_true(page_heap_purge(0) >= 8 * UNIT_BYTES);
+    assert_ptr_equal(request_run(8, 1, false, true), run);
+    assert_int_equal(resident_pages(memory_of(run), 8 * UNIT_BYTES), 0);
+}
+
+/* Resizing */
+
+static void a_shorter_run_gives_its_tail_back(void **state)
+{
+    struct span *span = run_of_units(6);
+
+    (void)state;
+    fill(span);
+    size_t free_units = page_heap_stats().free_units;
+
+    assert_true(page_heap_resize(span, 2));
+    page_heap_check();
+    assert_int_equal(span->units, 2);
+    assert_int_equal(page_heap_stats().free_units, free_units + 4);
+    assert_true(is_all(memory_of(span), 2 * UNIT_BYTES, PATTERN));
+}
+
+static void a_run_grows_over_free_memory_behind_it(void **state)
+{
+    const size_t length = 6;
+    struct span *span;
+
+    (void)state;
+    make_free_runs(&length, 1, &span);
+    assert_ptr_equal(request_run(2, 1, false, false), span);
+    fill(span);
+    assert_true(page_heap_resize(span, 5));
+    page_heap_check();
+    assert_int_equal(span->units, 5);
+    assert_int_equal(page_heap_stats().free_units, 1);
+    assert_true(is_all(memory_of(span), 2 * UNIT_BYTES, PATTERN));
+    assert_true(page_heap_resize(span, 6));
+    assert_int_equal(page_heap_stats().free_units, 0);
+    page_heap_check();
+    give_back(span);
+    assert_int_equal(page_heap_stats().free_units, 6);
+}
+
+static void a_run_with_a_neighbour_in_use_does_not_grow(void **state)
+{
+    struct span *span = run_of_units(2);
+    uint64_t resizes = page_heap_stats().resizes;
+
+    (void)state;
+    (void)run_of_units(1);
+    assert_false(page_heap_resize(span, 3));
+    assert_int_equal(span->units, 2);
+    assert_int_equal(page_heap_stats().resizes, resizes);
+    page_heap_check();
+}
+
+static void the_run_at_the_top_grows_with_the_break(void **state)
+{
+    struct span *span = run_of_units(2);
+
+    (void)state;
+    fill(span);
+    assert_true(page_heap_resize(span, 500));
+    assert_int_equal(span->units, 500);
+    page_heap_check();
+    assert_true(is_all(memory_of(span), 2 * UNIT_BYTES, PATTERN));
+    memset(memory_of(span), PATTERN, 500 * UNIT_BYTES);
+}
+
+static void the_run_at_the_top_stays_when_the_break_cannot_grow(void **state)
+{
+    struct span *span = run_of_units(2);
+
+    (void)state;
+    block_break();
+    assert_false(page_heap_resize(span, 500));
+    assert_int_equal(span->units, 2);
+    page_heap_check();
+    unblock_break();
+    (void)sbrk(1);
+    assert_false(page_heap_resize(span, 500));
+    assert_int_equal(span->units, 2);
+    page_heap_check();
+}
+
+static void a_run_grown_over_used_memory_counts_as_used(void **state)
+{
+    struct span *first = run_of_units(1);
+    struct span *second = run_of_units(1);
+
+    (void)state;
+    fill(second);
+    give_back(second);
+    assert_true(page_heap_resize(first, 2));
+    give_back(first);
+    assert_ptr_equal(request_run(2, 1, false, true), first);
+    assert_true(is_all(memory_of(first), 2 * UNIT_BYTES, 0));
+}
+
+/* Purging */
+
+static void purging_lowers_the_break_to_the_last_run_in_use(void **state)
+{
+    struct span *kept = run_of_units(1);
+    struct span *freed = run_of_units(100);
+
+    (void)state;
+    fill(freed);
+    give_back(freed);
+    assert_int_equal(page_heap_purge(0), 100 * UNIT_BYTES);
+    page_heap_check();
+    assert_int_equal(current_break(), span_address(kept) + UNIT_BYTES);
+    assert_int_equal(page_heap_stats().total_units, 1);
+    assert_int_equal(page_heap_stats().free_units, 0);
+    (void)run_of_units(100);
+}
+
+static void purging_leaves_the_pad_at_the_top(void **state)
+{
+    struct span *kept = run_of_units(1);
+    struct span *freed = run_of_units(100);
+
+    (void)state;
+    fill(freed);
+    give_back(freed);
+    assert_int_equal(page_heap_purge(9 * UNIT_BYTES + 1), 90 * UNIT_BYTES);
+    page_heap_check();
+    assert_int_equal(current_break(), span_address(kept) + 11 * UNIT_BYTES);
+    assert_int_equal(page_heap_stats().top_free_units, 10);
+    assert_int_equal(page_heap_stats().free_used_units, 10);
+}
+
+static void purging_takes_the_memory_of_inner_runs(void **state)
+{
+    const size_t lengths[] = {4, 8};
+    struct span *runs[ARRAY_SIZE(lengths)];
+
+    (void)state;
+    make_free_runs(lengths, ARRAY_SIZE(lengths), runs);
+    (void)page_heap_purge(0);
+    for (size_t i = 0; i < ARRAY_SIZE(lengths); i++) {
+        memset(memory_of(runs[i]), PATTERN, lengths[i] * UNIT_BYTES);
+        assert_ptr_equal(request_run(lengths[i], 1, false, false), runs[i]);
+        give_back(runs[i]);
+    }
+    assert_int_equal(page_heap_stats().free_used_units, 12);
+    assert_int_equal(page_heap_purge(0), 12 * UNIT_BYTES);
+    assert_int_equal(page_heap_stats().free_used_units, 0);
+    assert_int_equal(resident_pages(memory_of(runs[0]), 4 * UNIT_BYTES), 0);
+    assert_int_equal(resident_pages(memory_of(runs[1]), 8 * UNIT_BYTES), 0);
+    assert_int_equal(page_heap_purge(0), 0);
+    page_heap_check();
+}
+
+static void purging_does_not_touch_runs_in_use(void **state)
+{
+    struct span *first = run_of_units(2);
+    struct span *second = run_of_units(2);
+    struct span *third = run_of_units(2);
+
+    (void)state;
+    fill(first);
+    fill(second);
+    fill(third);
+    give_back(second);
+    (void)page_heap_purge(0);
+    assert_true(is_all(memory_of(first), 2 * UNIT_BYTES, PATTERN));
+    assert_true(is_all(memory_of(third), 2 * UNIT_BYTES, PATTERN));
+    page_heap_check();
+}
+
+static void purging_leaves_a_foreign_top_alone(void **state)
+{
+    struct span *freed = run_of_units(10);
+
+    (void)state;
+    fill(freed);
+    char *foreign = (char *)sbrk(1000);
+
+    memset(foreign, 7, 1000);
+    give_back(freed);
+    uintptr_t top = current_break();
+
+    assert_int_equal(page_heap_purge(0), 10 * UNIT_BYTES);
+    assert_int_equal(current_break(), top);
+    assert_true(is_all(foreign, 1000, 7));
+    page_heap_check();
+}
+
+/* Growth that fails */
+
+static void a_break_that_cannot_grow_gives_mapped_regions(void **state)
+{
+    size_t count;
+    size_t bytes;
+
+    (void)state;
+    block_break();
+    struct span *span = run_of_units(3);
+
+    assert_int_not_equal(span->region, region_primary.index);
+    fill(span);
+    region_mapped(&count, &bytes);
+    assert_int_equal(count, 1);
+    assert_int_equal(page_heap_stats().total_units * UNIT_BYTES, bytes);
+    assert_int_equal(break_stats().bytes, 0);
+    give_back(span);
+    assert_int_equal(page_heap_stats().free_runs, 1);
+    assert_ptr_equal(run_of_units(3), span);
+    unblock_break();
+}
+
+static void runs_of_two_regions_are_not_joined(void **state)
+{
+    (void)state;
+    block_break();
+    struct span *first = run_of_units(20);
+    struct span *second = run_of_units(20);
+
+    assert_int_not_equal(first->region, second->region);
+    give_back(first);
+    give_back(second);
+    assert_true(page_heap_stats().free_runs >= 2);
+    assert_true(page_heap_purge(0) >= 40 * UNIT_BYTES);
+    page_heap_check();
+    unblock_break();
+}
+
+static void the_break_comes_first_again_once_it_can_grow(void **state)
+{
+    (void)state;
+    block_break();
+    (void)run_of_units(16);
+    unblock_break();
+    assert_int_equal(run_of_units(1000)->region, region_primary.index);
+}
+
+static void when_every_call_fails_nothing_changes(void **state)
+{
+    struct span *span = run_of_units(1);
+    struct page_heap_stats before = page_heap_stats();
+
+    (void)state;
+    os_fail_calls(1, UINT64_MAX);
+    assert_null(request_run(1000, 1, true, false));
+    assert_false(page_heap_resize(span, 1000));
+    os_fail_calls(0, 0);
+    page_heap_check();
+    assert_int_equal(page_heap_stats().total_units, before.total_units);
+    assert_int_equal(page_heap_stats().free_units, before.free_units);
+    assert_int_equal(page_heap_stats().allocs, before.allocs);
+    (void)run_of_units(1000);
+}
+
+static void whichever_call_fails_the_accounts_hold(void **state)
+{
+    (void)state;
+    for (unsigned call = 1; call <= 30; call++) {
+        os_fail_calls(call % 10 + 1, call / 10 + 1);
+        struct span *span = request_run(40 + call * 20, 1, true, false);
+
+        os_fail_calls(0, 0);
+        page_heap_check();
+        break_check();
+        if (span != NULL) {
+            fill(span);
+        }
+    }
+}
+
+static void a_run_beyond_all_measure_is_refused(void **state)
+{
+    (void)state;
+    assert_null(request_run((size_t)UINT32_MAX + 1, 1, true, false));
+    assert_null(request_run((size_t)PTRDIFF_MAX / UNIT_BYTES, 1, true, false));
+    struct span *span = run_of_units(1);
+
+    assert_false(page_heap_resize(span, (size_t)UINT32_MAX + 1));
+    assert_int_equal(span->units, 1);
+    page_heap_check();
+}
+
+static void without_a_break_at_the_start_there_are_no_tags_and_no_break_later(void **state)
+{
+    (void)state;
+    block_break();
+    assert_null(page_heap_tags_create());
+    unblock_break();
+    assert_true(region_primary_disabled);
+    assert_int_not_equal(run_of_units(1)->region, region_primary.index);
+    assert_int_equal(break_stats().bytes, 0);
+}
+
+static void tags_come_with_the_first_of_the_break(void **state)
+{
+    (void)state;
+    assert_non_null(page_heap_tags_create());
+    assert_true(page_heap_stats().total_units > 0);
+    assert_non_null(page_heap_tags_create());
+    page_heap_check();
+}
+
+/* A break that others move */
+
+static void runs_never_lie_in_foreign_memory(void **state)
+{
+    enum { ROUNDS = 20, FOREIGN_BYTES = 70001 };
+    char *foreign[ROUNDS];
+
+    (void)state;
+    for (int round = 0; round < ROUNDS; round++) {
+        foreign[round] = (char *)sbrk(FOREIGN_BYTES);
+        memset(foreign[round], round, FOREIGN_BYTES);
+        fill(run_of_units(20));
+    }
+    for (int round = 0; round < ROUNDS; round++) {
+        assert_true(is_all(foreign[round], FOREIGN_BYTES, (unsigned char)round));
+    }
+    assert_in_range(break_stats().foreign_moves, ROUNDS / 2, ROUNDS - 1);
+}
+
+/* The free run at the top, at least `units` long; all below it is in use. */
+static struct span *free_top_run(size_t units)
+{
+    struct span *span = run_of_units(units);
+
+    give_back(span);
+    return span;
+}
+
+static void a_free_run_that_was_cut_off_is_forgotten(void **state)
+{
+    struct span *used = run_of_units(3);
+    struct span *top_run = free_top_run(30);
+
+    (void)state;
+    fill(used);
+    move_break_to(span_address(top_run));
+    assert_null(request_run(1, 1, false, false));
+    page_heap_check();
+    assert_int_equal(page_heap_stats().total_units, 3);
+    struct span *fresh = run_of_units(30);
+
+    assert_true(is_all(memory_of(fresh), 30 * UNIT_BYTES, 0));
+    fill(fresh);
+    assert_true(is_all(memory_of(used), 3 * UNIT_BYTES, PATTERN));
+}
+
+static void of_a_free_run_cut_in_two_the_lower_part_stays(void **state)
+{
+    (void)state;
+    (void)run_of_units(3);
+    struct span *top_run = free_top_run(30);
+
+    move_break_to(span_address(top_run) + 10 * UNIT_BYTES + 777);
+    assert_ptr_equal(request_run(10, 1, false, false), top_run);
+    fill(top_run);
+    assert_null(request_run(1, 1, false, false));
+    page_heap_check();
+    assert_int_equal(page_heap_stats().total_units, 13);
+    fill(run_of_units(5));
+}
+
+static void a_purge_notices_that_free_runs_were_cut_off(void **state)
+{
+    (void)state;
+    (void)run_of_units(3);
+    struct span *top_run = free_top_run(30);
+
+    move_break_to(span_address(top_run) + UNIT_BYTES);
+    (void)page_heap_purge(0);
+    page_heap_check();
+    assert_int_equal(page_heap_stats().total_units, 4);
+    (void)run_of_units(40);
+}
+
+static void request_anything(void *unused)
+{
+    (void)unused;
+    (void)request_run(1, 1, true, false);
+}
+
+static void lowering_the_break_below_a_block_in_use_dies(void **state)
+{
+    struct span *used = run_of_units(30);
+    uintptr_t cut = span_address(used) + 7 * UNIT_BYTES;
+
+    (void)state;
+    move_break_to(cut + 5);
+    assert_dies_at(request_anything, NULL, "the program lowered the break below blocks in use, to",
+                   cut);
+}
+
+static void lowering_the_break_over_all_of_a_block_in_use_dies(void **state)
+{
+    (void)state;
+    (void)run_of_units(2);
+    struct span *used = run_of_units(30);
+
+    give_back(run_of_units(1));
+    move_break_to(span_address(used));
+    assert_dies_at(request_anything, NULL, "the program lowered the break below blocks in use, to",
+                   span_address(used));
+}
+
+/* The state of the heap can be wrong: the check sees it. */
+
+static void check(void *unused)
+{
+    (void)unused;
+    page_heap_check();
+}
+
+static void the_check_sees_a_run_of_a_wrong_length(void **state)
+{
+    struct span *span = run_of_units(2);
+
+    (void)state;
+    span->units = 3;
+    assert_dies(check, NULL, "page heap: no run starts where the last one ends");
+    span->units = 2;
+    page_heap_check();
+}
+
+static void the_check_sees_units_that_got_lost(void **state)
+{
+    struct span *span = run_of_units(2);
+
+    (void)state;
+    span->state = SPAN_GAP;
+    span[1].state = SPAN_GAP;
+    assert_dies(check, NULL, "page heap: total, free and handed out units do not add up");
+}
+
+int main(void)
+{
+    static const struct isolated_test tests[] = {
+        ISOLATED(the_first_run_grows_the_break),
+        ISOLATED(runs_in_use_never_overlap),
+        ISOLATED(what_is_cut_off_a_run_stays_free),
+        ISOLATED(neighbours_are_joined_whichever_is_freed_last),
+        ISOLATED(a_run_without_growth_comes_from_what_is_free_or_not_at_all),
+        ISOLATED(the_shortest_run_that_fits_is_taken),
+        ISOLATED(long_runs_that_share_a_bin_are_told_apart),
+        ISOLATED(aligned_runs_leave_what_lies_before_them_free),
+        ISOLATED(zeroed_runs_are_zero_over_used_and_fresh_memory),
+        ISOLATED(zeroing_does_not_touch_fresh_memory),
+        ISOLATED(neither_handing_out_nor_taking_back_touches_memory),
+        ISOLATED(purged_memory_need_not_be_zeroed_again),
+        ISOLATED(a_shorter_run_gives_its_tail_back),
+        ISOLATED(a_run_grows_over_free_memory_behind_it),
+        ISOLATED(a_run_with_a_neighbour_in_use_does_not_grow),
+        ISOLATED(the_run_at_the_top_grows_with_the_break),
+        ISOLATED(the_run_at_the_top_stays_when_the_break_cannot_grow),
+        ISOLATED(a_run_grown_over_used_memory_counts_as_used),
+        ISOLATED(purging_lowers_the_break_to_the_last_run_in_use),
+        ISOLATED(purging_leaves_the_pad_at_the_top),
+        ISOLATED(purging_takes_the_memory_of_inner_runs),
+        ISOLATED(purging_does_not_touch_runs_in_use),
+        ISOLATED(purging_leaves_a_foreign_top_alone),
+        ISOLATED(a_break_that_cannot_grow_gives_mapped_regions),
+        ISOLATED(runs_of_two_regions_are_not_joined),
+        ISOLATED(the_break_comes_first_again_once_it_can_grow),
+        ISOLATED(when_every_call_fails_nothing_changes),
+        ISOLATED(whichever_call_fails_the_accounts_hold),
+        ISOLATED(a_run_beyond_all_measure_is_refused),
+        ISOLATED(without_a_break_at_the_start_there_are_no_tags_and_no_break_later),
+        ISOLATED(tags_come_with_the_first_of_the_break),
+        ISOLATED(runs_never_lie_in_foreign_memory),
+        ISOLATED(a_free_run_that_was_cut_off_is_forgotten),
+        ISOLATED(of_a_free_run_cut_in_two_the_lower_part_stays),
+        ISOLATED(a_purge_notices_that_free_runs_were_cut_off),
+        ISOLATED(lowering_the_break_below_a_block_in_use_dies),
+        ISOLATED(lowering_the_break_over_all_of_a_block_in_use_dies),
+        ISOLATED(the_check_sees_a_run_of_a_wrong_length),
+        ISOLATED(the_check_sees_units_that_got_lost),
+    };
+
+    return run_isolated(tests, ARRAY_SIZE(tests));
+}

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* test_slab.c - blocks leave a slab's bitmap once and come back once. */
+#include "support.h"
+
+#include "meta.h"
+#include "os.h"
+#include "page_heap.h"
+#include "slab.h"
+
+#define BLOCKS_MAX (UNIT_BYTES / BLOCK_ALIGN)
+
+/* A slab of the class of `size`. */
+static struct slab *slab_of_size(size_t size)
+{
+    size_class_init();
+    struct span *span = page_heap_alloc(&(struct run_request){
+        .units = 1, .align_units = 1, .state = SPAN_SLAB, .grow = true, .zero = false});
+
+    assert_non_null(span);
+    struct slab *slab = slab_create(span, size_class_of(size), 0, NULL);
+
+    assert_non_null(slab);
+    slab_check(slab);
+    return slab;
+}
+
+static uintptr_t block_address(const struct slab *slab, size_t index)
+{
+    return slab->start + index * slab_class(slab)->size;
+}
+
+/* Put back blocks by their addresses, one by one. */
+static void put_back(struct slab *slab, void *const *blocks, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        unsigned index;
+
+        assert_ptr_equal(slab_of_own_block((uintptr_t)blocks[i], &index), slab);
+        slab_put_word_locked(slab, index / BITS_PER_WORD, UINT64_C(1) << (index % BITS_PER_WORD));
+    }
+}
+
+static void every_block_of_a_new_slab_is_free(void **state)
+{
+    struct slab *slab = slab_of_size(48);
+
+    (void)state;
+    assert_true(slab_is_empty(slab));
+    assert_int_equal(slab->free_count, UNIT_BYTES / 48);
+    assert_int_equal(slab->start % UNIT_BYTES, 0);
+    assert_ptr_equal(span_of(slab->start)->slab, slab);
+}
+
+static void blocks_come_in_ascending_order_from_the_top_of_the_stack(void **state)
+{
+    struct slab *slab = slab_of_size(64);
+    void *stack[10];
+
+    (void)state;
+    assert_int_equal(slab_take_locked(slab, stack, ARRAY_SIZE(stack)), ARRAY_SIZE(stack));
+    slab_check(slab);
+    for (size_t i = 0; i < ARRAY_SIZE(stack); i++) {
+        assert_ptr_equal(stack[ARRAY_SIZE(stack) - 1 - i], block_address(slab, i));
+    }
+}
+
+static void takes_may_end_anywhere_in_a_word(void **state)
+{
+    static const size_t wants[] = {1, 62, 1, 64, 63, 2, 130, 64, 65};
+    void *stack[130];
+    size_t next = 0;
+
+    (void)state;
+    struct slab *slab = slab_of_size(16);
+
+    for (size_t i = 0; i < ARRAY_SIZE(wants); i++) {
+        assert_int_equal(slab_take_locked(slab, stack, wants[i]), wants[i]);
+        slab_check(slab);
+        for (size_t k = wants[i]; k > 0; k--) {
+            assert_ptr_equal(stack[k - 1], block_address(slab, next));
+            next++;
+        }
+        assert_int_equal(slab->free_count, slab_class(slab)->blocks - next);
+    }
+}
+
+static void blocks_put_back_fill_the_holes_first(void **state)
+{
+    struct slab *slab = slab_of_size(512);
+    void *blocks[100];
+    void *again[4];
+
+    (void)state;
+    (void)slab_take_locked(slab, blocks, ARRAY_SIZE(blocks));
+    put_back(slab, &blocks[30], 1);
+    put_back(slab, &blocks[90], 1);
+    slab_check(slab);
+    assert_int_equal(slab_take_locked(slab, again, ARRAY_SIZE(again)), ARRAY_SIZE(again));
+    assert_ptr_equal(again[3], blocks[90]);
+    assert_ptr_equal(again[2], blocks[30]);
+    assert_ptr_equal(again[1], block_address(slab, 100));
+    assert_ptr_equal(again[0], block_address(slab, 101));
+}
+
+static void taking_more_than_there_is_fills_the_end(void **state)
+{
+    struct slab *slab = slab_of_size(UNIT_BYTES / 4);
+    void *stack[7] = {NULL};
+
+    (void)state;
+    assert_int_equal(slab_take_locked(slab, stack, ARRAY_SIZE(stack)), 4);
+    slab_check(slab);
+    assert_true(is_all(stack, 3 * sizeof(stack[0]), 0));
+    assert_ptr_equal(stack[6], block_address(slab, 0));
+    assert_ptr_equal(stack[3], block_address(slab, 3));
+    assert_int_equal(slab_take_locked(slab, stack, ARRAY_SIZE(stack)), 0);
+    assert_int_equal(slab->free_count, 0);
+    slab_check(slab);
+}
+
+static void every_class_gives_and_takes_every_block(void **state)
+{
+    static void *stack[BLOCKS_MAX];
+
+    (void)state;
+    size_class_init();
+    for (unsigned class = 0; class < CLASS_COUNT; class ++) {
+        struct slab *slab = slab_of_size(size_classes[class].size);
+        size_t blocks = size_classes[class].blocks;
+
+        assert_int_equal(slab_take_locked(slab, stack, blocks), blocks);
+        slab_check(slab);
+        for (size_t i = 0; i < blocks; i++) {
+            assert_ptr_equal(stack[blocks - 1 - i], block_address(slab, i));
+        }
+        put_back(slab, stack, blocks);
+        slab_check(slab);
+        assert_true(slab_is_empty(slab));
+    }
+}
+
+static void blocks_are_never_touched(void **state)
+{
+    static void *stack[BLOCKS_MAX];
+
+    (void)state;
+    struct slab *slab = slab_of_size(32);
+    size_t blocks = slab_class(slab)->blocks;
+
+    (void)slab_take_locked(slab, stack, blocks);
+    put_back(slab, stack, blocks);
+    assert_int_equal(resident_pages((void *)slab->start, UNIT_BYTES), 0);
+}
+
+/* Lookups */
+
+static void only_the_start_of_a_block_is_a_block(void **state)
+{
+    struct slab *slab = slab_of_size(48);
+    unsigned index;
+
+    (void)state;
+    for (size_t offset = 0; offset < UNIT_BYTES; offset++) {
+        bool starts = offset % 48 == 0 && offset / 48 < slab_class(slab)->blocks;
+
+        assert_ptr_equal(slab_of_block(slab->start + offset, &index), starts ? slab : NULL);
+        if (starts) {
+            assert_int_equal(index, offset / 48);
+        }
+    }
+    assert_null(slab_of_block(slab->start - 1, &index));
+    assert_null(slab_of_block(slab->start + UNIT_BYTES, &index));
+    assert_null(slab_of_block(0, &index));
+    assert_null(slab_of_block((uintptr_t)&slab, &index));
+}
+
+static void a_large_run_has_no_blocks(void **state)
+{
+    struct span *span = page_heap_alloc(&(struct run_request){
+        .units = 2, .align_units = 1, .state = SPAN_LARGE, .grow = true, .zero = false});
+    unsigned index;
+
+    (void)state;
+    assert_null(slab_of_block(span_address(span), &index));
+    assert_null(slab_of_block(span_address(span) + UNIT_BYTES, &index));
+}
+
+static void ask_for_own_block(void *address)
+{
+    unsigned index;
+
+    (void)slab_of_own_block((uintptr_t)address, &index);
+}
+
+static void an_address_that_must_be_a_block_and_is_none_dies(void **state)
+{
+    struct slab *slab = slab_of_size(48);
+    uintptr_t interior = slab->start + 49;
+    int local;
+
+    (void)state;
+    assert_dies_at(ask_for_own_block, (void *)interior, "invalid free of", interior);
+    assert_dies_at(ask_for_own_block, &local, "invalid free of", (uintptr_t)&local);
+}
+
+/* Faults */
+
+static void put_block_70(void *slab)
+{
+    slab_put_word_locked((struct slab *)slab, 1, UINT64_C(1) << 6);
+}
+
+static void put_word_1(void *slab)
+{
+    slab_put_word_locked((struct slab *)slab, 1, UINT64_C(0xffff));
+}
+
+static void putting_a_free_block_back_dies_and_names_it(void **state)
+{
+    struct slab *slab = slab_of_size(64);
+    void *blocks[128];
+
+    (void)state;
+    assert_dies_at(put_block_70, slab, "double free of", block_address(slab, 70));
+    (void)slab_take_locked(slab, blocks, ARRAY_SIZE(blocks));
+    put_block_70(slab);
+    assert_dies_at(put_block_70, slab, "double free of", block_address(slab, 70));
+    assert_dies_at(put_word_1, slab, "double free of", block_address(slab, 70));
+}
+
+static void destroy(void *slab)
+{
+    slab_destroy((struct slab *)slab);
+}
+
+static void a_slab_with_a_block_in_use_cannot_be_destroyed(void **state)
+{
+    struct slab *slab = slab_of_size(64);
+    void *block;
+
+    (void)state;
+    (void)slab_take_locked(slab, &block, 1);
+    assert_dies(destroy, slab, "assertion failed: slab_is_empty(slab)");
+}
+
+static void a_destroyed_slab_leaves_no_descriptor(void **state)
+{
+    (void)state;
+    size_class_init();
+    struct slab *slab = slab_of_size(16);
+    size_t used = meta_stats().used_bytes;
+    struct slab *second = slab_of_size(16);
+
+    assert_true(meta_stats().used_bytes > used);
+    slab_destroy(second);
+    assert_int_equal(meta_stats().used_bytes, used);
+    slab_check(slab);
+    meta_check();
+}
+
+static void without_memory_for_the_descriptor_there_is_no_slab(void **state)
+{
+    struct span *span = page_heap_alloc(&(struct run_request){
+        .units = 1, .align_units = 1, .state = SPAN_SLAB, .grow = true, .zero = false});
+
+    (void)state;
+    size_class_init();
+    os_fail_calls(1, UINT64_MAX);
+    assert_null(slab_create(span, 0, 0, NULL));
+    os_fail_calls(0, 0);
+    assert_null(span->slab);
+    page_heap_free(span);
+    page_heap_check();
+}
+
+static void check(void *slab)
+{
+    slab_check((struct slab *)slab);
+}
+
+static void the_check_sees_what_does_not_agree(void **state)
+{
+    struct slab *slab = slab_of_size(48);
+    static const char disagree[] = "slab: bitmap and summary disagree, or a block is in two places";
+
+    (void)state;
+    slab->free_count--;
+    assert_dies(check, slab, "slab: free_count is wrong");
+    slab->free_count++;
+    slab->free_summary ^= 1;
+    assert_dies(check, slab, disagree);
+    slab->free_summary ^= 1;
+    atomic_store(&slab->remote[0], 2);
+    assert_dies(check, slab, disagree);
+    atomic_store(&slab->remote[0], 0);
+    slab->free[slab->words - 1] |= UINT64_C(1) << 63;
+    assert_dies(check, slab, disagree);
+}
+
+int main(void)
+{
+    static const struct isolated_test tests[] = {
+        ISOLATED(every_block_of_a_new_slab_is_free),
+        ISOLATED(blocks_come_in_ascending_order_from_the_top_of_the_stack),
+        ISOLATED(takes_may_end_anywhere_in_a_word),
+        ISOLATED(blocks_put_back_fill_the_holes_first),
+        ISOLATED(taking_more_than_there_is_fills_the_end),
+        ISOLATED(every_class_gives_and_takes_every_block),
+        ISOLATED(blocks_are_never_touched),
+        ISOLATED(only_the_start_of_a_block_is_a_block),
+        ISOLATED(a_large_run_has_no_blocks),
+        ISOLATED(an_address_that_must_be_a_block_and_is_none_dies),
+        ISOLATED(putting_a_free_block_back_dies_and_names_it),
+        ISOLATED(a_slab_with_a_block_in_use_cannot_be_destroyed),
+        ISOLATED(a_destroyed_slab_leaves_no_descriptor),
+        ISOLATED(without_memory_for_the_descriptor_there_is_no_slab),
+        ISOLATED(the_check_sees_what_does_not_agree),
+    };
+
+    return run_isolated(tests, ARRAY_SIZE(tests));
+}
