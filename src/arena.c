@@ -2,9 +2,9 @@
 /* arena.c - bins of slabs, their depots, and the drain of remote frees.
  *
  * A bin hands out and takes back whole stacks of blocks. Full stacks of the class's full capacity
- * are kept in the bin's depot, up to DEPOT_BYTES, and exchanged without looking inside; everything
- * else goes through the slabs' bitmaps. A slab that becomes empty is kept if the bin has no other
- * empty one, and released to the page heap if it has.
+ * are kept in the bin's depot, up to a limit, and exchanged without looking inside; everything else
+ * goes through the slabs' bitmaps. A few empty slabs are kept. Before the break grows, idle stacks
+ * and empty slabs are given up, so that neither adds to the heap's peak.
  *
  * Owns         the arenas, their bins, every slab's place in a list, the tag of every slab's unit.
  * Invariants   a slab is on the list that its free_count says; free_blocks = the sum over slabs;
@@ -21,11 +21,14 @@
 
 enum {
     SPARES_MAX = 8,
+    EMPTY_SLABS_MAX = 2, /* a bin keeps, until the break grows */
     QUARTERS = 4,
 };
 
-/* Generous, since what a depot holds idly goes back before the break grows. */
-#define DEPOT_BYTES ((size_t)16 * 1024 * 1024)
+/* Generous, since what a depot holds idly goes back before the break grows; but only for blocks so
+ * small that the few nanoseconds each which the bitmaps take count. */
+#define DEPOT_BYTES       ((size_t)16 * 1024 * 1024)
+#define DEPOT_BLOCK_BYTES ((size_t)1024)
 
 static _Atomic(struct arena *) arenas[ARENAS_MAX];
 
@@ -55,7 +58,7 @@ struct arena *arena_create(unsigned index)
 
 /* Tags */
 
-static void tag_unit(const struct arena *arena, const struct span *span, uint8_t code)
+static void tag_unit(const struct arena *arena, const struct span *span, uint16_t code)
 {
     if (span->region == region_primary.index && arena->tags != NULL) {
         /* Relaxed: who frees a block of the slab got it after this store; who frees something else
@@ -82,6 +85,7 @@ static unsigned list_of(const struct slab *slab)
 static void slab_link_locked(struct bin *bin, struct slab *slab, unsigned list)
 {
     slab->list = (uint16_t)list;
+    bin->empty_slabs += list == SLAB_LIST_EMPTY;
     if (list == SLAB_LIST_NONE) {
         return;
     }
@@ -108,8 +112,8 @@ static void slab_unlink_locked(struct bin *bin, struct slab *slab)
     }
 }
 
-/* Put a slab whose free_count has changed where it belongs. A second empty slab goes to `released`,
- * for slabs_release() when the lock is no longer held. */
+/* Put a slab whose free_count has changed where it belongs. Of empty ones too many go to
+ * `released`, for slabs_release() when the lock is no longer held. */
 static void slab_relist_locked(struct bin *bin, struct slab *slab, struct slab **released)
 {
     unsigned list = list_of(slab);
@@ -119,7 +123,8 @@ static void slab_relist_locked(struct bin *bin, struct slab *slab, struct slab *
         return;
     }
     slab_unlink_locked(bin, slab);
-    if (list == SLAB_LIST_EMPTY && bin->slabs[SLAB_LIST_EMPTY] != NULL) {
+    bin->empty_slabs -= slab->list == SLAB_LIST_EMPTY;
+    if (list == SLAB_LIST_EMPTY && bin->empty_slabs >= EMPTY_SLABS_MAX) {
         bin->free_blocks -= slab->free_count;
         bin->stats.slabs_released++;
         slab->next = *released;
@@ -282,7 +287,8 @@ static struct magazine *depot_put_locked(struct bin *bin, unsigned class, struct
 {
     const struct size_class *described = &size_classes[class];
 
-    if (full->capacity < described->capacity || full->count < full->capacity ||
+    if (described->size > DEPOT_BLOCK_BYTES || full->capacity < described->capacity ||
+        full->count < full->capacity ||
         (bin->depot_blocks + full->count) * described->size > DEPOT_BYTES) {
         return NULL;
     }
@@ -611,6 +617,7 @@ static void empty_slabs_give_up_locked(struct bin *bin, struct slab **released)
         *released = empty;
         empty = next;
     }
+    bin->empty_slabs = 0;
 }
 
 static void reclaim_bin(struct arena *arena, unsigned class)
@@ -630,7 +637,8 @@ static void reclaim_bin(struct arena *arena, unsigned class)
     slabs_release(arena, released);
 }
 
-/* Stacks that nobody has asked for since the last look hide slabs that may be empty. */
+/* Stacks that nobody has asked for since the last look hide slabs that may be empty; and empty
+ * slabs serve better where the memory is needed now. */
 static void age_bin(struct arena *arena, unsigned class)
 {
     struct bin *bin = &arena->bins[class];
@@ -638,6 +646,7 @@ static void age_bin(struct arena *arena, unsigned class)
 
     lock_acquire(&bin->lock);
     depot_empty_locked(bin, bin->depot_low, &released);
+    empty_slabs_give_up_locked(bin, &released);
     lock_release(&bin->lock);
     slabs_release(arena, released);
 }

@@ -43,6 +43,7 @@ struct bin {
     uint32_t depot_count;
     uint32_t depot_low; /* the fewest it held since it was last aged */
     uint32_t spare_count;
+    uint32_t empty_slabs;  /* on the list of those */
     uint64_t free_blocks;  /* in the slabs */
     uint64_t depot_blocks; /* in the depot */
     struct bin_stats stats;
@@ -53,7 +54,7 @@ struct arena {
     _Alignas(CACHE_LINE_BYTES) struct lock drain_lock;
     uint64_t drains;        /* guarded by drain_lock */
     uint64_t drained_slabs; /* guarded by drain_lock */
-    _Atomic uint8_t *tags;  /* codes by unit of the primary region; NULL: no memory for a table */
+    _Atomic uint16_t *tags; /* codes by unit of the primary region; NULL: no memory for a table */
     uint32_t threads;       /* guarded by the life lock */
     uint8_t index;
     struct bin bins[CLASS_COUNT];

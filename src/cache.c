@@ -20,6 +20,7 @@ enum {
     REMOTE_BYTES_MAX = 32 * 1024,
     SWAPS_PER_GROWTH = 16,   /* swaps of short stacks before a refill lengthens them */
     SWAPS_BATCH_ENOUGH = 64, /* stacks this long are cheap to swap */
+    SCAVENGE_MISSES = 128,   /* misses between two looks for idle classes */
     VERIFY_ALL = 64, /* stacks of a class that a thread verifies before it goes over to samples */
     VERIFY_SAMPLE = 16,
     FILTER_SHIFT = 6,
@@ -34,14 +35,16 @@ static void *no_stack[2];
         &no_stack[0], &no_stack[1], &no_stack[1], 0                                                \
     }
 #define FIVE_BINS_NONE BIN_NONE, BIN_NONE, BIN_NONE, BIN_NONE, BIN_NONE
+#define BINS_29_NONE                                                                               \
+    BIN_NONE, BIN_NONE, BIN_NONE, BIN_NONE, FIVE_BINS_NONE, FIVE_BINS_NONE, FIVE_BINS_NONE,        \
+        FIVE_BINS_NONE, FIVE_BINS_NONE
 
 #define CACHE_NONE                                                                                 \
     {                                                                                              \
-        .bins = {FIVE_BINS_NONE, FIVE_BINS_NONE, FIVE_BINS_NONE, FIVE_BINS_NONE, FIVE_BINS_NONE,   \
-                 FIVE_BINS_NONE, FIVE_BINS_NONE, FIVE_BINS_NONE, FIVE_BINS_NONE},                  \
+        .bins = {BINS_29_NONE, BINS_29_NONE, BINS_29_NONE, BINS_29_NONE, BINS_29_NONE},            \
     }
 
-_Static_assert(1 + CLASS_COUNT == 9 * 5, "CACHE_NONE fills every bin");
+_Static_assert(1 + CLASS_COUNT == 5 * 29, "CACHE_NONE fills every bin");
 
 struct cache cache_none = CACHE_NONE;
 struct cache cache_exited = CACHE_NONE;
@@ -69,6 +72,11 @@ static size_t free_count(const struct cache_bin *bin, const struct magazine *mag
     return magazine != NULL ? (size_t)(bin->free_top - magazine->slots) : 0;
 }
 
+static struct cache_class class_fresh(unsigned class)
+{
+    return (struct cache_class){.batch = size_classes[class].batch_initial};
+}
+
 void cache_bind(struct cache *cache, struct arena *arena)
 {
     cache->arena = arena;
@@ -82,7 +90,7 @@ void cache_bind(struct cache *cache, struct arena *arena)
         bin_set_alloc(bin, NULL, 0);
         bin_set_free(bin, NULL, 0);
         bin->align_mask = size_classes[class].align_mask;
-        cache->classes[class] = (struct cache_class){.batch = size_classes[class].batch_initial};
+        cache->classes[class] = class_fresh(class);
     }
 }
 
@@ -219,7 +227,7 @@ bool cache_refill(struct cache *cache, unsigned class)
     cold->alloc = full;
     bin_set_alloc(bin, full, full->count);
     cold->swaps = 0;
-    cold->batch = (uint32_t)size_min((size_t)cold->batch * 2, size_classes[class].capacity);
+    cold->batch = (uint16_t)size_min((size_t)cold->batch * 2, size_classes[class].capacity);
     return true;
 }
 
@@ -301,7 +309,7 @@ static void flush_class(struct cache *cache, unsigned class)
 
     bin_set_alloc(bin, NULL, 0);
     bin_set_free(bin, NULL, 0);
-    *cold = (struct cache_class){.batch = size_classes[class].batch_initial};
+    *cold = class_fresh(class);
     if (allocs > 0) {
         arena_free_blocks(cache->arena, class, alloc->slots, allocs);
     }
@@ -310,6 +318,29 @@ static void flush_class(struct cache *cache, unsigned class)
     }
     magazine_destroy(alloc);
     magazine_destroy(freed);
+}
+
+/* Where both tops are, in a word: a class whose word stays the same has not been used. */
+static uint32_t tops_of(const struct cache_bin *bin)
+{
+    return (uint32_t)((uintptr_t)bin->alloc_top + 3 * (uintptr_t)bin->free_top);
+}
+
+void cache_scavenge(struct cache *cache)
+{
+    if (cache->misses % SCAVENGE_MISSES != 0) {
+        return;
+    }
+    for (unsigned class = 0; class < CLASS_COUNT; class ++) {
+        struct cache_class *cold = &cache->classes[class];
+        uint32_t tops = tops_of(cache_bin_of_class(cache, class));
+
+        if (tops == cold->seen && (cold->alloc != NULL || cold->free != NULL)) {
+            flush_class(cache, class);
+        } else {
+            cold->seen = tops;
+        }
+    }
 }
 
 void cache_flush_all(struct cache *cache)

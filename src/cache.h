@@ -22,15 +22,16 @@ struct cache_bin {
 struct cache_class {
     struct magazine *alloc; /* what alloc_top points into; NULL before the first refill */
     struct magazine *free;  /* what free_top points into; NULL before the first free */
-    uint32_t batch;         /* blocks to ask for at the next refill */
-    uint32_t swaps;         /* since the last refill */
     uint32_t stacks;        /* freed stacks that were swapped or flushed */
+    uint32_t seen;          /* where the stacks' tops were at the last look for idle classes */
+    uint16_t batch;         /* blocks to ask for at the next refill */
+    uint16_t swaps;         /* since the last refill */
 };
 
 struct cache {
-    uintptr_t base;              /* of the primary region, */
-    size_t units;                /* and the rows of its tag tables; 0: none to look codes up in */
-    const _Atomic uint8_t *tags; /* of the arena: codes by unit */
+    uintptr_t base;               /* of the primary region, */
+    size_t units;                 /* and the rows of its tag tables; 0: none to look codes up in */
+    const _Atomic uint16_t *tags; /* of the arena: codes by unit */
     struct cache_bin bins[1 + CLASS_COUNT]; /* bins[0], for code 0, is always empty and full */
     struct cache_class classes[CLASS_COUNT];
     struct arena *arena;     /* NULL in the two caches of threads that have none */
@@ -59,7 +60,7 @@ static inline bool cache_is_real(const struct cache *cache)
 /* Make `cache`, whose stacks are empty, one of the arena's. */
 void cache_bind(struct cache *cache, struct arena *arena);
 
-static inline struct cache_bin *cache_bin_of_code(struct cache *cache, uint8_t code)
+static inline struct cache_bin *cache_bin_of_code(struct cache *cache, uint16_t code)
 {
     return (struct cache_bin *)(void *)((char *)cache->bins + (size_t)code * 8);
 }
@@ -112,6 +113,10 @@ void cache_flush(struct cache *cache, unsigned class);
 
 /* Keep a block of another arena for publishing; false if there is no room. */
 bool cache_keep_remote(struct cache *cache, void *block, uint32_t size);
+
+/* After every miss: now and then, give back the blocks of classes that have not been used since the
+ * last look. Inside the gate. */
+void cache_scavenge(struct cache *cache);
 
 /* Publish what was kept. Inside the gate. */
 void cache_publish_remote(struct cache *cache);

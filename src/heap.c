@@ -18,6 +18,9 @@
 /* A small block stays where it is as long as no more than this part of it falls out of use. */
 enum { SHRINK_SHARE = 4 };
 
+/* A small block that grows gets at least this part of itself more, unless it is tiny. */
+enum { GROWTH_SHARE = 8, GROWTH_BYTES_LEAST = 256 };
+
 static void *out_of_memory(void)
 {
     errno = ENOMEM;
@@ -77,7 +80,9 @@ static void *small_alloc(struct cache *cache, unsigned class)
     if (!cache_is_real(cache)) {
         block = arena_alloc_one(arena, class);
     } else if (cache_refill(cache, class) || cache_swap(cache, class)) {
-        return cache_pop(cache_bin_of_class(cache, class));
+        block = cache_pop(cache_bin_of_class(cache, class));
+        cache_scavenge(cache);
+        return block;
     }
     return block != NULL ? block : arena_borrow(arena, class);
 }
@@ -249,6 +254,7 @@ static void free_local(struct cache *cache, unsigned class, void *block)
     if (!cache_push(bin, block)) {
         arena_free_blocks(cache->arena, class, &block, 1);
     }
+    cache_scavenge(cache);
     gate_leave(&cache->gate);
 }
 
@@ -350,6 +356,15 @@ static bool resize_in_place(void *block, size_t old_size, size_t size)
     return done;
 }
 
+/* A block that grows will grow again: leave it some room, and save every other copy. */
+static size_t size_to_grow_to(size_t old_size, size_t size)
+{
+    bool grows = size > old_size && old_size >= GROWTH_BYTES_LEAST && size <= SMALL_MAX_BYTES;
+
+    return grows ? size_min(size_max(size, old_size + old_size / GROWTH_SHARE), SMALL_MAX_BYTES)
+                 : size;
+}
+
 void *heap_resize(void *block, size_t size)
 {
     int saved_errno = errno;
@@ -362,7 +377,7 @@ void *heap_resize(void *block, size_t size)
         errno = saved_errno;
         return block;
     }
-    void *moved = heap_alloc(size);
+    void *moved = heap_alloc(size_to_grow_to(old_size, size));
 
     if (moved == NULL) {
         return size <= old_size ? block : NULL;

@@ -48,7 +48,7 @@ static inline void heap_free(void *block)
 
     if (likely(unit < cache->units)) {
         /* Relaxed: see tag_unit() in arena.c. */
-        uint8_t code = atomic_load_explicit(&cache->tags[unit], memory_order_relaxed);
+        uint16_t code = atomic_load_explicit(&cache->tags[unit], memory_order_relaxed);
 
         if (likely(cache_push(cache_bin_of_code(cache, code), block))) {
             return;

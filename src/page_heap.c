@@ -26,7 +26,7 @@ enum {
     BIN_WORDS = (BIN_COUNT + BITS_PER_WORD - 1) / BITS_PER_WORD,
     GROW_UNITS_LEAST = 16,
     GROW_UNITS_MOST = 1024,
-    GROW_SHARE = 8, /* the heap grows by this part of itself */
+    GROW_SHARE = 32, /* the heap grows by this part of itself */
     REGION_UNITS_LEAST = 16,
     REGION_UNITS_MOST = 16384,
 };
@@ -505,9 +505,9 @@ size_t page_heap_purge(size_t pad_bytes)
     return purged;
 }
 
-_Atomic uint8_t *page_heap_tags_create(void)
+_Atomic uint16_t *page_heap_tags_create(void)
 {
-    _Atomic uint8_t *tags = NULL;
+    _Atomic uint16_t *tags = NULL;
 
     lock_acquire(&page_heap_lock);
     if (region_units(&region_primary) != 0 || grow_break_locked(1)) {

@@ -29,7 +29,7 @@ bool page_heap_resize(struct span *span, size_t units);
 size_t page_heap_purge(size_t pad_bytes);
 
 /* A tag table for a new arena, or NULL (region.h). Makes sure that the break exists. */
-_Atomic uint8_t *page_heap_tags_create(void);
+_Atomic uint16_t *page_heap_tags_create(void);
 
 struct page_heap_stats {
     size_t total_units; /* got from the break and mapped regions */

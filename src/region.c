@@ -186,9 +186,11 @@ struct region *region_map(size_t units)
     return region;
 }
 
-_Atomic uint8_t *region_tags_create(void)
+_Atomic uint16_t *region_tags_create(void)
 {
-    return (_Atomic uint8_t *)os_map(align_up(region_primary.units_max, os_page_bytes()));
+    size_t bytes = region_primary.units_max * sizeof(_Atomic uint16_t);
+
+    return (_Atomic uint16_t *)os_map(align_up(bytes, os_page_bytes()));
 }
 
 struct region *region_by_index(unsigned index)

@@ -61,9 +61,9 @@ bool region_add_break(uintptr_t start, size_t bytes);
 /* Map a new region of `units`; NULL if the kernel has none. */
 struct region *region_map(size_t units);
 
-/* A tag table, a byte for each unit that the primary region may ever have, for one more arena. NULL
- * without memory. Needs the page heap's lock, and region_add_break() to have run. */
-_Atomic uint8_t *region_tags_create(void);
+/* A tag table, two bytes for each unit that the primary region may ever have, for one more arena.
+ * NULL without memory. Needs the page heap's lock, and region_add_break() to have run. */
+_Atomic uint16_t *region_tags_create(void);
 
 /* The region `address` lies in, or NULL. Any thread, no lock. */
 struct region *region_of(uintptr_t address);

@@ -8,19 +8,19 @@
 
 enum {
     LINEAR_STEP = 16,
-    LINEAR_MAX = 128,
-    STEPS_PER_DOUBLING = 4,
+    LINEAR_MAX = 256,
+    STEPS_PER_DOUBLING = 16,
     CAPACITY_MAX = 253,         /* a magazine of 2 KiB: 253 slots and its header */
     CAPACITY_MIN = 5,           /* a magazine of one cache line */
     CAPACITY_BYTES = 24 * 1024, /* a stack's blocks should stay in a first-level cache */
-    MEDIUM_BYTES = 1024,
-    MEDIUM_CAPACITY = 29,
-    BIG_BYTES = 16384,
+    BIG_BLOCK_BYTES = 1024,     /* from here on, more in a stack than such a cache holds */
+    BIG_CAPACITY_BYTES = 48 * 1024,
+    BIG_CAPACITY_MAX = 29,
     INITIAL_BATCH_BYTES = 512,
 };
 
 struct size_class size_classes[CLASS_COUNT];
-_Atomic uint8_t size_class_codes[SMALL_MAX_BYTES / BLOCK_ALIGN + 1];
+_Atomic uint16_t size_class_codes[SMALL_MAX_BYTES / BLOCK_ALIGN + 1];
 
 static size_t next_size(size_t size)
 {
@@ -38,8 +38,8 @@ static uint16_t capacity_of(size_t size)
     size_t wanted = CAPACITY_BYTES / size;
     size_t capacity = CAPACITY_MIN;
 
-    if (size >= MEDIUM_BYTES && size < BIG_BYTES) {
-        wanted = MEDIUM_CAPACITY;
+    if (size >= BIG_BLOCK_BYTES) {
+        wanted = size_min(BIG_CAPACITY_BYTES / size, BIG_CAPACITY_MAX);
     }
     while (capacity < CAPACITY_MAX && capacity * 2 < wanted + wanted / 2) {
         capacity = capacity * 2 + 3;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* size_class.h - which sizes exist, and all that follows from a size alone.
  *
- * Sizes step by 16 bytes up to 128 and by a quarter of a power of two above, up to one unit: at
- * most 20% of a block is lost to rounding above 80 bytes. A class is known by its index, or by its
+ * Sizes step by 16 bytes up to 256 and by a sixteenth of a power of two above, up to one unit: a
+ * block is at most 16 bytes or a sixteenth larger than what was asked for, whichever is more.
+ *
+ * A class is known by its index, or by its
  * code (see SIZE_CLASS_CODE), the form the fast path uses.
  */
 #ifndef BREAKWATER_SIZE_CLASS_H
@@ -18,16 +20,14 @@
 
 #define BLOCK_ALIGN     ((size_t)16)
 #define SMALL_MAX_BYTES UNIT_BYTES
-#define CLASS_COUNT     44
+#define CLASS_COUNT     144
 #define BITS_PER_WORD   64
 #define SLAB_MAX_WORDS  (UNIT_BYTES / BLOCK_ALIGN / BITS_PER_WORD)
 
 /* A class's code is the offset of its bin in a thread cache, in eighths of a bin's size: one x86-64
  * addressing mode turns it into an address. Code 0 belongs to no class. */
 #define CODE_STEP              4
-#define SIZE_CLASS_CODE(class) ((uint8_t)(((class) + 1) * CODE_STEP))
-
-_Static_assert(CLASS_COUNT *CODE_STEP < 256, "a code fits in a byte");
+#define SIZE_CLASS_CODE(class) ((uint16_t)(((class) + 1) * CODE_STEP))
 
 struct size_class {
     uint32_t size;          /* bytes of a block */
@@ -43,13 +43,13 @@ extern struct size_class size_classes[CLASS_COUNT];
 
 /* Codes by (size + 15) / 16. All zero until size_class_init(): the first call meets code 0.
  * Relaxed accesses: a thread that reads 0 too late only takes the slow path, which synchronises. */
-extern _Atomic uint8_t size_class_codes[SMALL_MAX_BYTES / BLOCK_ALIGN + 1];
+extern _Atomic uint16_t size_class_codes[SMALL_MAX_BYTES / BLOCK_ALIGN + 1];
 
 /* Fill both tables. Called once, before any other layer. */
 void size_class_init(void);
 
 /* The code of the smallest class that holds `size` <= SMALL_MAX_BYTES bytes. */
-static inline uint8_t size_class_code(size_t size)
+static inline uint16_t size_class_code(size_t size)
 {
     return atomic_load_explicit(&size_class_codes[(size + BLOCK_ALIGN - 1) / BLOCK_ALIGN],
                                 memory_order_relaxed);

@@ -154,13 +154,14 @@ static void print_bin(FILE *stream, unsigned class, const struct bin_snapshot *b
         return;
     }
     (void)fprintf(
-        stream, "  %6u %9llu %9llu %9llu %9llu %9llu %9llu %9llu %7llu %7llu %9llu\n",
+        stream, "  %6u %9llu %9llu %9llu %9llu %9llu %9llu %9llu %7llu %7llu %9llu %7llu %7llu\n",
         size_classes[class].size, (unsigned long long)stats->refills,
         (unsigned long long)stats->refill_blocks, (unsigned long long)stats->flushes,
         (unsigned long long)stats->flush_blocks, (unsigned long long)stats->depot_exchanges,
         (unsigned long long)stats->remote_batches, (unsigned long long)stats->remote_blocks,
         (unsigned long long)stats->slabs_created, (unsigned long long)stats->slabs_released,
-        (unsigned long long)bin->lock_acquisitions);
+        (unsigned long long)bin->lock_acquisitions, (unsigned long long)bin->free_blocks,
+        (unsigned long long)bin->depot_blocks);
 }
 
 static void print_arena(FILE *stream, struct arena *arena)
@@ -173,7 +174,7 @@ static void print_arena(FILE *stream, struct arena *arena)
                   (unsigned long long)drains, (unsigned long long)slabs);
     (void)fprintf(stream,
                   "   block   refills    blocks   flushes    blocks     depot   batches    remote"
-                  "   slabs released     locks\n");
+                  "   slabs released     locks    free   depot\n");
     for (unsigned class = 0; class < CLASS_COUNT; class ++) {
         struct bin_snapshot bin = bin_snapshot(&arena->bins[class]);
 

@@ -253,7 +253,7 @@ static void a_tag_table_has_a_zero_for_every_unit_there_may_be(void **state)
 {
     (void)state;
     assert_true(region_add_break(BASE, UNIT_BYTES));
-    _Atomic uint8_t *tags = region_tags_create();
+    _Atomic uint16_t *tags = region_tags_create();
 
     assert_non_null(tags);
     assert_int_equal(tags[0], 0);

@@ -32,7 +32,7 @@ static void no_class_has_code_0_and_no_two_share_a_code(void **state)
 
     (void)state;
     for (unsigned class = 0; class < CLASS_COUNT; class ++) {
-        uint8_t code = SIZE_CLASS_CODE(class);
+        uint16_t code = SIZE_CLASS_CODE(class);
 
         assert_int_not_equal(code, 0);
         assert_false(seen[code]);
