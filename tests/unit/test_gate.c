@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* test_gate.c - who closes the gate waits for those inside, and nobody else gets in. */
+#include "support.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include "gate.h"
+
+enum { THREADS = 4, ROUNDS = 3000, CLOSINGS = 300 };
+
+static void an_open_gate_lets_in_with_and_without_a_slot(void **state)
+{
+    static struct gate_slot slot;
+
+    (void)state;
+    gate_register(&slot);
+    assert_true(gate_enter(&slot));
+    assert_int_equal(slot.inside, 1);
+    assert_true(gate_enter(NULL));
+    gate_leave(NULL);
+    gate_leave(&slot);
+    assert_int_equal(slot.inside, 0);
+    gate_close();
+    assert_true(gate_open());
+}
+
+static void a_closed_gate_refuses_and_leaves_the_caller_outside(void **state)
+{
+    static struct gate_slot slot;
+
+    (void)state;
+    gate_register(&slot);
+    gate_close();
+    assert_false(gate_enter(&slot));
+    assert_false(gate_enter(NULL));
+    assert_int_equal(slot.inside, 0);
+    /* Were one of them still inside, this would wait for ever. */
+    gate_close();
+    (void)gate_open();
+    assert_true(gate_open());
+    assert_true(gate_enter(&slot));
+    gate_leave(&slot);
+}
+
+static void the_gate_opens_when_the_last_who_closed_it_opens_it(void **state)
+{
+    (void)state;
+    gate_close();
+    gate_close();
+    gate_close();
+    assert_false(gate_open());
+    assert_false(gate_enter(NULL));
+    assert_false(gate_open());
+    assert_false(gate_enter(NULL));
+    assert_true(gate_open());
+    assert_true(gate_enter(NULL));
+    gate_leave(NULL);
+}
+
+static void *close_and_open(void *closed)
+{
+    gate_close();
+    atomic_store((_Atomic bool *)closed, true);
+    (void)gate_open();
+    return NULL;
+}
+
+/* A thread that closes the gate does not get further while `slot` is inside. */
+static void assert_closing_waits_for(struct gate_slot *slot)
+{
+    _Atomic bool closed = false;
+    pthread_t closer;
+
+    assert_true(gate_enter(slot));
+    assert_int_equal(pthread_create(&closer, NULL, close_and_open, &closed), 0);
+    /* The closer has come once the gate refuses; then it has every chance to go on too early. */
+    while (gate_enter(NULL)) {
+        gate_leave(NULL);
+        (void)sched_yield();
+    }
+    for (int i = 0; i < 1000; i++) {
+        (void)sched_yield();
+        assert_false(atomic_load(&closed));
+    }
+    gate_leave(slot);
+    assert_int_equal(pthread_join(closer, NULL), 0);
+    assert_true(closed);
+}
+
+static void closing_waits_for_a_thread_inside_with_a_slot(void **state)
+{
+    static struct gate_slot slots[3];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(slots); i++) {
+        gate_register(&slots[i]);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(slots); i++) {
+        assert_closing_waits_for(&slots[i]);
+    }
+}
+
+static void closing_waits_for_a_thread_inside_without_a_slot(void **state)
+{
+    (void)state;
+    assert_closing_waits_for(NULL);
+}
+
+static void *enter_waiting(void *entered)
+{
+    gate_enter_waiting(NULL);
+    atomic_store((_Atomic bool *)entered, true);
+    gate_leave(NULL);
+    return NULL;
+}
+
+static void who_enters_waiting_gets_in_once_the_gate_opens(void **state)
+{
+    _Atomic bool entered = false;
+    pthread_t thread;
+
+    (void)state;
+    gate_close();
+    assert_int_equal(pthread_create(&thread, NULL, enter_waiting, &entered), 0);
+    for (int i = 0; i < 1000; i++) {
+        (void)sched_yield();
+    }
+    assert_false(entered);
+    assert_true(gate_open());
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_true(entered);
+}
+
+static void a_child_starts_with_an_open_gate_and_nobody_inside(void **state)
+{
+    static struct gate_slot own;
+    static struct gate_slot of_a_dead_thread;
+
+    (void)state;
+    gate_register(&own);
+    gate_register(&of_a_dead_thread);
+    assert_true(gate_enter(&of_a_dead_thread));
+    assert_true(gate_enter(&own));
+    assert_true(gate_enter(NULL));
+    gate_reset_in_child(&own);
+    assert_int_equal(own.inside, 0);
+    assert_null(own.next);
+    assert_true(gate_enter(&own));
+    gate_leave(&own);
+    /* Waits for none of the three. */
+    gate_close();
+    assert_true(gate_open());
+    gate_reset_in_child(NULL);
+    own.inside = 1;
+    gate_close();
+    assert_true(gate_open());
+}
+
+/* Threads */
+
+struct guarded {
+    uint64_t value; /* deliberately not atomic: only written inside, or with the gate closed */
+    _Atomic unsigned next;
+    _Atomic uint64_t inside_while_closed;
+    _Atomic uint64_t refused;
+    _Atomic bool closed;
+};
+
+static void *come_and_go(struct guarded *guarded, struct gate_slot *slot)
+{
+    for (int round = 0; round < ROUNDS; round++) {
+        if (!gate_enter(slot)) {
+            atomic_fetch_add(&guarded->refused, 1);
+            (void)sched_yield();
+            continue;
+        }
+        if (atomic_load(&guarded->closed)) {
+            atomic_fetch_add(&guarded->inside_while_closed, 1);
+        }
+        gate_leave(slot);
+    }
+    return NULL;
+}
+
+static void *close_again_and_again(struct guarded *guarded)
+{
+    for (int closing = 0; closing < CLOSINGS; closing++) {
+        gate_close();
+        atomic_store(&guarded->closed, true);
+        guarded->value++;
+        (void)sched_yield();
+        atomic_store(&guarded->closed, false);
+        (void)gate_open();
+        (void)sched_yield();
+    }
+    return NULL;
+}
+
+static void *come_go_or_close(void *argument)
+{
+    static struct gate_slot slots[THREADS];
+    struct guarded *guarded = (struct guarded *)argument;
+    unsigned self = atomic_fetch_add(&guarded->next, 1);
+
+    if (self == 0) {
+        return close_again_and_again(guarded);
+    }
+    if (self == 1) {
+        return come_and_go(guarded, NULL);
+    }
+    gate_register(&slots[self]);
+    return come_and_go(guarded, &slots[self]);
+}
+
+static void nobody_is_inside_while_the_gate_is_closed(void **state)
+{
+    static struct guarded guarded;
+
+    (void)state;
+    run_threads(THREADS, come_go_or_close, &guarded);
+    assert_int_equal(guarded.inside_while_closed, 0);
+    assert_int_equal(guarded.value, CLOSINGS);
+}
+
+int main(void)
+{
+    static const struct isolated_test tests[] = {
+        ISOLATED(an_open_gate_lets_in_with_and_without_a_slot),
+        ISOLATED(a_closed_gate_refuses_and_leaves_the_caller_outside),
+        ISOLATED(the_gate_opens_when_the_last_who_closed_it_opens_it),
+        ISOLATED(closing_waits_for_a_thread_inside_with_a_slot),
+        ISOLATED(closing_waits_for_a_thread_inside_without_a_slot),
+        ISOLATED(who_enters_waiting_gets_in_once_the_gate_opens),
+        ISOLATED(a_child_starts_with_an_open_gate_and_nobody_inside),
+        ISOLATED(nobody_is_inside_while_the_gate_is_closed),
+    };
+
+    return run_isolated(tests, ARRAY_SIZE(tests));
+}
