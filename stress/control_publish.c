@@ -128,7 +128,7 @@ int main(int argc, char **argv)
 {
     void *(*const roles[])(void *) = {consume, produce_first, produce_second};
     enum { ROLES = sizeof(roles) / sizeof(roles[0]) };
-    pthread_t threads[ROLES];
+    pthread_t threads[ROLES] = {0};
 
     mode = mode_of(argc == 2 ? argv[1] : NULL);
     __cds_lfs_init(&stack);

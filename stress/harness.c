@@ -423,8 +423,9 @@ static uint64_t milliseconds_since_start(void)
     struct timespec now;
 
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)(now.tv_sec - started.tv_sec) * 1000 +
-           (uint64_t)((now.tv_nsec - started.tv_nsec) / 1000000 + 1000) - 1000;
+    int64_t seconds = now.tv_sec - started.tv_sec;
+
+    return (uint64_t)(seconds * 1000 + (now.tv_nsec - started.tv_nsec) / 1000000);
 }
 
 bool stress_has_time(void)
@@ -475,7 +476,7 @@ static void oversee_phase(void)
 
 void stress_round(void)
 {
-    unsigned long ids[THREADS_MAX];
+    unsigned long ids[THREADS_MAX] = {0};
 
     stress_prepare_threads();
     if (program->round_begins != NULL) {

@@ -10,4 +10,4 @@
 
 #define memory_order_acq_rel memory_order_relaxed
 
-#include "remote.c"
+#include "remote.c" /* NOLINT(bugprone-suspicious-include) */

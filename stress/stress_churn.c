@@ -98,7 +98,7 @@ static void check_at_rest(void)
 /* Each place is taken by one thread after the other, while those of the other places run. */
 static void run_generations(void)
 {
-    unsigned long ids[HELD_MAX];
+    unsigned long ids[HELD_MAX] = {0};
 
     for (unsigned generation = 0; generation <= GENERATIONS; generation++) {
         for (unsigned index = 0; index < stress_options.threads; index++) {

@@ -43,12 +43,13 @@ static void free_twice(struct stress_thread *self)
 static void free_twice_remotely(struct stress_thread *self)
 {
     static _Atomic(void *) shared;
+    static _Thread_local bool freed;
     void *block = atomic_load(&shared);
 
     if (self->index == 0 && block == NULL) {
         atomic_store(&shared, bw_malloc(SIZE));
-    } else if (self->index != 0 && block != NULL && self->cached_bytes == 0) {
-        self->cached_bytes = 1;
+    } else if (self->index != 0 && block != NULL && !freed) {
+        freed = true;
         bw_free(block);
         (void)bw_malloc_trim(0);
     }

@@ -114,7 +114,7 @@ static void check_heap_did_not_double(size_t pairs)
 
 static void run_round(void)
 {
-    unsigned long ids[2 * PAIRS_MOST];
+    unsigned long ids[2 * PAIRS_MOST] = {0};
     unsigned pairs = stress_options.threads / 2;
 
     for (unsigned pair = 0; pair < pairs; pair++) {
