@@ -1,0 +1,624 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* test_cache.c - two stacks a class: they swap, grow, are verified and given back whole. */
+#include "support.h"
+
+#include "cache.h"
+#include "meta.h"
+#include "os.h"
+#include "page_heap.h"
+
+enum { SIZE = 64, BLOCKS_MAX = 300 };
+
+static struct arena *arena;
+static struct cache *cache;
+static unsigned class_of_blocks;
+static struct cache_bin *bin;
+
+/* A cache bound to the first arena, and its bin for blocks of `size` bytes. */
+static void set_up(size_t size)
+{
+    size_class_init();
+    class_of_blocks = size_class_of(size);
+    arena = arena_create(0);
+    assert_non_null(arena);
+    cache = (struct cache *)meta_alloc(sizeof(*cache));
+    assert_non_null(cache);
+    cache_bind(cache, arena);
+    bin = cache_bin_of_class(cache, class_of_blocks);
+}
+
+static void check(void)
+{
+    cache_check(cache);
+    arena_check(arena);
+}
+
+static size_t cached_blocks(void)
+{
+    size_t blocks;
+    size_t bytes;
+
+    cache_count(cache, &blocks, &bytes);
+    assert_true(blocks == 0 || bytes % blocks == 0);
+    return blocks;
+}
+
+/* A block out of the cache, however it gets there. */
+static void *take(void)
+{
+    void *block = cache_pop(bin);
+
+    if (block == NULL &&
+        (cache_swap(cache, class_of_blocks) || cache_refill(cache, class_of_blocks) ||
+         cache_swap(cache, class_of_blocks))) {
+        block = cache_pop(bin);
+    }
+    assert_non_null(block);
+    return block;
+}
+
+/* A block onto the free stack, however room is made. */
+static void give(void *block)
+{
+    if (!cache_push(bin, block)) {
+        if (!cache_grow_free(cache, class_of_blocks)) {
+            cache_flush(cache, class_of_blocks);
+        }
+        assert_true(cache_push(bin, block));
+    }
+}
+
+static void take_many(void **blocks, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        blocks[i] = take();
+    }
+    check();
+}
+
+static void give_many(void **blocks, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        give(blocks[i]);
+    }
+    check();
+}
+
+static void empty_the_alloc_stack(void)
+{
+    while (cache_pop(bin) != NULL) {
+    }
+}
+
+/* Caches of nobody */
+
+static void assert_empty_and_full(struct cache *nobody)
+{
+    static char block[UNIT_BYTES] __attribute__((aligned(65536)));
+
+    assert_false(cache_is_real(nobody));
+    for (unsigned class = 0; class < CLASS_COUNT; class ++) {
+        assert_null(cache_pop(cache_bin_of_class(nobody, class)));
+        assert_false(cache_push(cache_bin_of_class(nobody, class), block));
+        assert_null(cache_pop(cache_bin_of_class(nobody, class)));
+    }
+    assert_null(cache_pop(cache_bin_of_code(nobody, 0)));
+    assert_false(cache_push(cache_bin_of_code(nobody, 0), block));
+}
+
+static void a_thread_without_a_cache_has_stacks_empty_and_full(void **state)
+{
+    (void)state;
+    assert_ptr_equal(cache_self, &cache_none);
+    assert_empty_and_full(&cache_none);
+    assert_empty_and_full(&cache_exited);
+    cache_verify(&cache_none);
+    cache_check(&cache_exited);
+}
+
+static void a_new_cache_is_empty_and_full(void **state)
+{
+    (void)state;
+    set_up(SIZE);
+    for (unsigned class = 0; class < CLASS_COUNT; class ++) {
+        assert_null(cache_pop(cache_bin_of_class(cache, class)));
+        assert_false(cache_push(cache_bin_of_class(cache, class), &arena[class * 64]));
+        assert_false(cache_swap(cache, class));
+    }
+    assert_int_equal(cached_blocks(), 0);
+    check();
+}
+
+static void a_class_and_its_code_name_the_same_bin(void **state)
+{
+    (void)state;
+    set_up(SIZE);
+    for (unsigned class = 0; class < CLASS_COUNT; class ++) {
+        assert_ptr_equal(cache_bin_of_code(cache, SIZE_CLASS_CODE(class)),
+                         cache_bin_of_class(cache, class));
+    }
+    assert_ptr_equal(cache_bin_of_code(cache, 0), &cache->bins[0]);
+}
+
+/* Refill */
+
+static void refills_start_small_and_grow_to_the_capacity(void **state)
+{
+    size_t last = 0;
+
+    (void)state;
+    set_up(SIZE);
+    for (int refill = 0; refill < 20; refill++) {
+        assert_true(cache_refill(cache, class_of_blocks));
+        size_t count = cached_blocks();
+
+        assert_true(count <= size_classes[class_of_blocks].capacity);
+        assert_true(refill > 0 || count <= MAGAZINE_SMALLEST);
+        last = count > last ? count : last;
+        check();
+        empty_the_alloc_stack();
+    }
+    assert_int_equal(last, size_classes[class_of_blocks].capacity);
+}
+
+static void fresh_blocks_come_in_ascending_order(void **state)
+{
+    char *before;
+
+    (void)state;
+    set_up(SIZE);
+    before = (char *)take();
+    for (int i = 0; i < 100; i++) {
+        char *block = (char *)take();
+
+        assert_ptr_equal(block, before + SIZE);
+        before = block;
+    }
+    check();
+}
+
+static void every_class_can_be_refilled_and_given_back(void **state)
+{
+    (void)state;
+    set_up(SIZE);
+    for (class_of_blocks = 0; class_of_blocks < CLASS_COUNT; class_of_blocks++) {
+        void *blocks[40];
+
+        bin = cache_bin_of_class(cache, class_of_blocks);
+        take_many(blocks, ARRAY_SIZE(blocks));
+        give_many(blocks, ARRAY_SIZE(blocks));
+    }
+    cache_flush_all(cache);
+    assert_int_equal(cached_blocks(), 0);
+    arena_reclaim_all();
+    check();
+    assert_int_equal(page_heap_stats().free_units, page_heap_stats().total_units);
+}
+
+static void use_up_the_heap(void)
+{
+    while (page_heap_alloc(&(struct run_request){
+               .units = 1, .align_units = 1, .state = SPAN_LARGE, .grow = false}) != NULL) {
+    }
+}
+
+static void without_memory_a_refill_fails_and_the_next_may_work(void **state)
+{
+    (void)state;
+    set_up(SIZE);
+    use_up_the_heap();
+    os_fail_calls(1, UINT64_MAX);
+    for (int i = 0; i < 5; i++) {
+        assert_false(cache_refill(cache, class_of_blocks));
+        assert_null(cache_pop(bin));
+    }
+    os_fail_calls(0, 0);
+    check();
+    assert_true(cache_refill(cache, class_of_blocks));
+    check();
+}
+
+/* Swap */
+
+static void what_was_freed_last_comes_back_first(void **state)
+{
+    void *blocks[4];
+
+    (void)state;
+    set_up(SIZE);
+    take_many(blocks, ARRAY_SIZE(blocks));
+    empty_the_alloc_stack();
+    give_many(blocks, ARRAY_SIZE(blocks));
+    assert_null(cache_pop(bin));
+    assert_true(cache_swap(cache, class_of_blocks));
+    for (size_t i = ARRAY_SIZE(blocks); i > 0; i--) {
+        assert_ptr_equal(cache_pop(bin), blocks[i - 1]);
+    }
+    assert_null(cache_pop(bin));
+    assert_false(cache_swap(cache, class_of_blocks));
+}
+
+static void a_swap_refused_for_growth_works_the_next_time(void **state)
+{
+    void *block;
+    int refused = 0;
+
+    (void)state;
+    set_up(SIZE);
+    block = take();
+    empty_the_alloc_stack();
+    for (int round = 0; round < 200; round++) {
+        give(block);
+        if (!cache_swap(cache, class_of_blocks)) {
+            refused++;
+            assert_true(cache_swap(cache, class_of_blocks));
+        }
+        assert_ptr_equal(cache_pop(bin), block);
+        assert_null(cache_pop(bin));
+    }
+    assert_in_range(refused, 1, 50);
+}
+
+/* Push */
+
+static void a_block_freed_just_before_is_refused(void **state)
+{
+    void *blocks[2];
+
+    (void)state;
+    set_up(SIZE);
+    take_many(blocks, ARRAY_SIZE(blocks));
+    give_many(blocks, ARRAY_SIZE(blocks));
+    assert_false(cache_push(bin, blocks[1]));
+    assert_true(cache_push(bin, take()));
+    check();
+}
+
+static void a_misaligned_address_is_refused(void **state)
+{
+    char *block;
+
+    (void)state;
+    set_up(SIZE);
+    block = (char *)take();
+    assert_true(cache_grow_free(cache, class_of_blocks));
+    for (size_t offset = 1; offset < SIZE; offset++) {
+        assert_false(cache_push(bin, block + offset));
+    }
+    assert_true(cache_push(bin, block));
+    check();
+}
+
+static void the_free_stack_grows_to_the_capacity_and_keeps_its_blocks(void **state)
+{
+    static void *blocks[BLOCKS_MAX];
+    uint32_t capacity;
+
+    (void)state;
+    set_up(SIZE);
+    capacity = size_classes[class_of_blocks].capacity;
+    take_many(blocks, capacity);
+    empty_the_alloc_stack();
+    for (uint32_t i = 0; i < capacity; i++) {
+        if (!cache_push(bin, blocks[i])) {
+            assert_true(cache_grow_free(cache, class_of_blocks));
+            assert_true(cache_push(bin, blocks[i]));
+        }
+        assert_int_equal(cached_blocks(), i + 1);
+    }
+    assert_false(cache_grow_free(cache, class_of_blocks));
+    assert_false(cache_push(bin, arena));
+    check();
+    assert_true(cache_swap(cache, class_of_blocks));
+    for (uint32_t i = capacity; i > 0; i--) {
+        assert_ptr_equal(cache_pop(bin), blocks[i - 1]);
+    }
+}
+
+static void without_memory_the_free_stack_stays_as_it_is(void **state)
+{
+    void *blocks[MAGAZINE_SMALLEST];
+
+    (void)state;
+    set_up(SIZE);
+    take_many(blocks, ARRAY_SIZE(blocks));
+    empty_the_alloc_stack();
+    give_many(blocks, ARRAY_SIZE(blocks));
+    os_fail_calls(1, UINT64_MAX);
+    /* Until the descriptors' memory is used up. */
+    while (magazine_create(magazine_next_capacity(MAGAZINE_SMALLEST)) != NULL) {
+    }
+    assert_false(cache_grow_free(cache, class_of_blocks));
+    os_fail_calls(0, 0);
+    assert_int_equal(cached_blocks(), MAGAZINE_SMALLEST);
+    check();
+    assert_true(cache_grow_free(cache, class_of_blocks));
+    assert_int_equal(cached_blocks(), MAGAZINE_SMALLEST);
+    check();
+}
+
+static void a_flush_empties_the_free_stack_into_the_arena(void **state)
+{
+    static void *blocks[20];
+
+    (void)state;
+    set_up(SIZE);
+    take_many(blocks, ARRAY_SIZE(blocks));
+    empty_the_alloc_stack();
+    give_many(blocks, ARRAY_SIZE(blocks));
+    uint64_t free_bytes = arena_totals().free_bytes;
+
+    cache_flush(cache, class_of_blocks);
+    assert_int_equal(cached_blocks(), 0);
+    assert_int_equal(arena_totals().free_bytes, free_bytes + ARRAY_SIZE(blocks) * SIZE);
+    check();
+}
+
+/* Doubles */
+
+static void swap(void *unused)
+{
+    (void)unused;
+    empty_the_alloc_stack();
+    (void)cache_swap(cache, class_of_blocks);
+}
+
+static void flush(void *unused)
+{
+    (void)unused;
+    cache_flush(cache, class_of_blocks);
+}
+
+static void verify(void *unused)
+{
+    (void)unused;
+    cache_verify(cache);
+}
+
+static void check_cache(void *unused)
+{
+    (void)unused;
+    cache_check(cache);
+}
+
+static void a_block_twice_on_the_free_stack_dies_before_it_is_handed_out(void **state)
+{
+    void *blocks[30];
+    uintptr_t twice;
+
+    (void)state;
+    set_up(SIZE);
+    take_many(blocks, ARRAY_SIZE(blocks));
+    give_many(blocks, ARRAY_SIZE(blocks));
+    twice = (uintptr_t)blocks[3];
+    give(blocks[3]);
+    assert_dies_at(swap, NULL, "double free of", twice);
+    assert_dies_at(flush, NULL, "double free of", twice);
+    assert_dies_at(verify, NULL, "double free of", twice);
+    assert_dies_at(check_cache, NULL, "double free of", twice);
+}
+
+static void an_address_between_two_blocks_dies_before_it_is_handed_out(void **state)
+{
+    char *block;
+
+    (void)state;
+    /* Blocks of 48 bytes lie on multiples of 16: the mask alone cannot tell. */
+    set_up(48);
+    block = (char *)take();
+    give(block);
+    give(block + 16);
+    assert_dies_at(swap, NULL, "invalid free of", (uintptr_t)block + 16);
+    assert_dies_at(flush, NULL, "invalid free of", (uintptr_t)block + 16);
+    assert_dies_at(verify, NULL, "invalid free of", (uintptr_t)block + 16);
+    assert_dies_at(check_cache, NULL, "invalid free of", (uintptr_t)block + 16);
+}
+
+static void the_check_sees_a_block_on_both_stacks(void **state)
+{
+    (void)state;
+    set_up(SIZE);
+    (void)take();
+    void *next = *bin->alloc_top;
+
+    assert_non_null(next);
+    give(next);
+    assert_dies_at(check_cache, NULL, "double free of", (uintptr_t)next);
+}
+
+static void the_check_sees_a_block_of_another_class(void **state)
+{
+    (void)state;
+    set_up(SIZE);
+    void *other = arena_alloc_one(arena, size_class_of(1024));
+
+    give(other);
+    assert_dies_at(check_cache, NULL, "invalid free of", (uintptr_t)other);
+}
+
+static void many_different_blocks_are_no_doubles(void **state)
+{
+    static void *blocks[BLOCKS_MAX];
+
+    (void)state;
+    set_up(16);
+    take_many(blocks, ARRAY_SIZE(blocks));
+    for (int round = 0; round < 100; round++) {
+        give_many(blocks, ARRAY_SIZE(blocks));
+        cache_verify(cache);
+        take_many(blocks, ARRAY_SIZE(blocks));
+    }
+}
+
+/* Blocks of other arenas */
+
+static void the_first_remote_block_asks_for_a_buffer(void **state)
+{
+    (void)state;
+    set_up(SIZE);
+    assert_false(cache_keep_remote(cache, arena, SIZE));
+    cache_publish_remote(cache);
+    assert_true(cache_keep_remote(cache, take(), SIZE));
+}
+
+static void published_blocks_reach_their_arena(void **state)
+{
+    void *blocks[40];
+
+    (void)state;
+    set_up(SIZE);
+    take_many(blocks, ARRAY_SIZE(blocks));
+    cache_publish_remote(cache);
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        assert_true(cache_keep_remote(cache, blocks[i], SIZE));
+        assert_false(remote_queue_has_slabs(&arena->queue));
+    }
+    cache_publish_remote(cache);
+    assert_int_equal(arena_drain(arena), ARRAY_SIZE(blocks));
+    cache_publish_remote(cache);
+    assert_int_equal(arena_drain(arena), 0);
+    check();
+}
+
+static size_t kept_until_full(uint32_t size)
+{
+    size_t count = 0;
+
+    cache->remote = NULL;
+    cache->remote_bytes = 0;
+    cache_publish_remote(cache);
+    while (count < 100000 && cache_keep_remote(cache, arena, size)) {
+        count++;
+    }
+    cache->remote->count = 0;
+    return count;
+}
+
+static void the_buffer_is_bounded_in_count_and_bytes(void **state)
+{
+    (void)state;
+    set_up(SIZE);
+    size_t smallest = kept_until_full(16);
+
+    assert_in_range(smallest, 32, 1000);
+    assert_int_equal(kept_until_full(32), smallest);
+    assert_in_range(kept_until_full(4096) * 4096, 4096, 64 * KIB);
+    assert_int_equal(kept_until_full(UNIT_BYTES), 0);
+}
+
+static void without_memory_for_the_buffer_nothing_is_kept(void **state)
+{
+    (void)state;
+    set_up(SIZE);
+    os_fail_calls(1, UINT64_MAX);
+    while (magazine_create(125) != NULL) {
+    }
+    cache_publish_remote(cache);
+    os_fail_calls(0, 0);
+    assert_false(cache_keep_remote(cache, arena, SIZE));
+    cache_publish_remote(cache);
+    assert_true(cache_keep_remote(cache, arena, SIZE));
+}
+
+/* Giving back */
+
+static void flushing_all_gives_every_block_and_stack_back(void **state)
+{
+    void *blocks[100];
+
+    (void)state;
+    set_up(SIZE);
+    size_t used = meta_stats().used_bytes;
+
+    take_many(blocks, ARRAY_SIZE(blocks));
+    cache_publish_remote(cache);
+    assert_true(cache_keep_remote(cache, blocks[0], SIZE));
+    give_many(&blocks[1], ARRAY_SIZE(blocks) - 1);
+    cache_flush_all(cache);
+    assert_int_equal(cached_blocks(), 0);
+    assert_null(cache_pop(bin));
+    arena_reclaim_all();
+    check();
+    meta_check();
+    assert_int_equal(page_heap_stats().free_units, page_heap_stats().total_units);
+    assert_int_equal(meta_stats().used_bytes, used);
+    /* And it serves again. */
+    assert_non_null(take());
+    check();
+}
+
+static void classes_not_used_between_two_looks_are_given_back(void **state)
+{
+    (void)state;
+    set_up(SIZE);
+    unsigned idle = size_class_of(1024);
+
+    assert_true(cache_refill(cache, idle));
+    give(take());
+    cache->misses = 0;
+    cache_scavenge(cache);
+    assert_non_null(cache_pop(cache_bin_of_class(cache, class_of_blocks)));
+    cache->misses = 0;
+    cache_scavenge(cache);
+    assert_null(cache_pop(cache_bin_of_class(cache, idle)));
+    assert_null(cache->classes[idle].alloc);
+    assert_true(cached_blocks() > 0);
+    cache->misses = 1;
+    cache_scavenge(cache);
+    assert_true(cached_blocks() > 0);
+    check();
+}
+
+static void counting_gives_blocks_and_bytes(void **state)
+{
+    size_t blocks;
+    size_t bytes;
+
+    (void)state;
+    set_up(SIZE);
+    assert_true(cache_refill(cache, class_of_blocks));
+    cache_count(cache, &blocks, &bytes);
+    assert_int_equal(bytes, blocks * SIZE);
+    give(cache_pop(bin));
+    size_t again;
+
+    cache_count(cache, &again, &bytes);
+    assert_int_equal(again, blocks);
+    cache_count(&cache_none, &blocks, &bytes);
+    assert_int_equal(blocks, 0);
+    assert_int_equal(bytes, 0);
+}
+
+int main(void)
+{
+    static const struct isolated_test tests[] = {
+        ISOLATED(a_thread_without_a_cache_has_stacks_empty_and_full),
+        ISOLATED(a_new_cache_is_empty_and_full),
+        ISOLATED(a_class_and_its_code_name_the_same_bin),
+        ISOLATED(refills_start_small_and_grow_to_the_capacity),
+        ISOLATED(fresh_blocks_come_in_ascending_order),
+        ISOLATED(every_class_can_be_refilled_and_given_back),
+        ISOLATED(without_memory_a_refill_fails_and_the_next_may_work),
+        ISOLATED(what_was_freed_last_comes_back_first),
+        ISOLATED(a_swap_refused_for_growth_works_the_next_time),
+        ISOLATED(a_block_freed_just_before_is_refused),
+        ISOLATED(a_misaligned_address_is_refused),
+        ISOLATED(the_free_stack_grows_to_the_capacity_and_keeps_its_blocks),
+        ISOLATED(without_memory_the_free_stack_stays_as_it_is),
+        ISOLATED(a_flush_empties_the_free_stack_into_the_arena),
+        ISOLATED(a_block_twice_on_the_free_stack_dies_before_it_is_handed_out),
+        ISOLATED(an_address_between_two_blocks_dies_before_it_is_handed_out),
+        ISOLATED(the_check_sees_a_block_on_both_stacks),
+        ISOLATED(the_check_sees_a_block_of_another_class),
+        ISOLATED(many_different_blocks_are_no_doubles),
+        ISOLATED(the_first_remote_block_asks_for_a_buffer),
+        ISOLATED(published_blocks_reach_their_arena),
+        ISOLATED(the_buffer_is_bounded_in_count_and_bytes),
+        ISOLATED(without_memory_for_the_buffer_nothing_is_kept),
+        ISOLATED(flushing_all_gives_every_block_and_stack_back),
+        ISOLATED(classes_not_used_between_two_looks_are_given_back),
+        ISOLATED(counting_gives_blocks_and_bytes),
+    };
+
+    return run_isolated(tests, ARRAY_SIZE(tests));
+}

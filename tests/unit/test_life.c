@@ -1,0 +1,554 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* test_life.c - the first call, threads that come and go, fork. */
+#include "support.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "break.h"
+#include "breakwater/breakwater.h"
+#include "heap.h"
+#include "life.h"
+#include "meta.h"
+#include "os.h"
+#include "page_heap.h"
+#include "stats.h"
+
+enum { THREADS = 2000, LATE_THREADS = 300, BLOCKS = 50, FORKS = 20, WORKERS = 3, LARGE = 200000 };
+
+static void check_all(void)
+{
+    cache_check(cache_self);
+    for (unsigned index = 0; arena_by_index(index) != NULL; index++) {
+        arena_check(arena_by_index(index));
+    }
+    page_heap_check();
+    break_check();
+    meta_check();
+}
+
+static void *use_a_little(void *unused)
+{
+    void *blocks[BLOCKS];
+
+    (void)unused;
+    for (size_t i = 0; i < BLOCKS; i++) {
+        blocks[i] = bw_malloc(i * 100);
+    }
+    for (size_t i = 0; i < BLOCKS; i++) {
+        bw_free(blocks[i]);
+    }
+    return NULL;
+}
+
+static void run_one_after_another(unsigned count, void *(*body)(void *argument), void *argument)
+{
+    for (unsigned i = 0; i < count; i++) {
+        run_threads(1, body, argument);
+    }
+}
+
+/* The first call */
+
+static void the_first_call_starts_the_allocator(void **state)
+{
+    (void)state;
+    assert_false(life_started());
+    assert_ptr_equal(cache_self, &cache_none);
+    void *block = bw_malloc(1);
+
+    assert_non_null(block);
+    assert_true(life_started());
+    assert_true(cache_is_real(cache_self));
+    assert_int_equal(life_stats().threads, 1);
+    assert_int_equal(life_stats().arenas, 1);
+    assert_int_equal(life_stats().caches_created, 1);
+    check_all();
+    bw_free(block);
+}
+
+static void the_first_call_may_be_a_free_of_null(void **state)
+{
+    (void)state;
+    bw_free(NULL);
+    assert_non_null(bw_malloc(1));
+}
+
+static void without_memory_the_first_call_fails_and_the_next_may_work(void **state)
+{
+    (void)state;
+    os_fail_calls(1, UINT64_MAX);
+    errno = 0;
+    assert_null(bw_malloc(1));
+    assert_int_equal(errno, ENOMEM);
+    os_fail_calls(0, 0);
+    void *block = bw_malloc(1);
+
+    assert_non_null(block);
+    assert_true(cache_is_real(cache_self));
+    check_all();
+    bw_free(block);
+}
+
+static bool first_call_with_failures(void *argument)
+{
+    const uint64_t *first_and_count = (const uint64_t *)argument;
+    void *blocks[BLOCKS];
+
+    os_fail_calls(first_and_count[0], first_and_count[1]);
+    for (size_t i = 0; i < BLOCKS; i++) {
+        blocks[i] = bw_malloc(100 + i * 400);
+    }
+    os_fail_calls(0, 0);
+    for (size_t i = 0; i < BLOCKS; i++) {
+        bw_free(blocks[i]);
+        blocks[i] = bw_malloc(100 + i * 400);
+        if (blocks[i] == NULL) {
+            return false;
+        }
+        memset(blocks[i], 0x5a, 100 + i * 400);
+    }
+    check_all();
+    for (size_t i = 0; i < BLOCKS; i++) {
+        bw_free(blocks[i]);
+    }
+    check_all();
+    return true;
+}
+
+static void whichever_of_the_first_calls_fails_the_allocator_starts(void **state)
+{
+    (void)state;
+    for (uint64_t first = 1; first <= 14; first++) {
+        uint64_t one[2] = {first, 1};
+        uint64_t rest[2] = {first, UINT64_MAX};
+
+        assert_works_in_child(first_call_with_failures, one);
+        assert_works_in_child(first_call_with_failures, rest);
+    }
+}
+
+static void with_a_blocked_break_it_starts_on_mapped_regions(void **state)
+{
+    void *block;
+
+    (void)state;
+    block_break();
+    block = bw_malloc(1000);
+    assert_non_null(block);
+    memset(block, 0x5a, 1000);
+    assert_int_equal(break_stats().bytes, 0);
+    check_all();
+    bw_free(block);
+    check_all();
+    unblock_break();
+}
+
+static void the_options_are_read_at_the_first_call(void **state)
+{
+    (void)state;
+    assert_int_equal(setenv("BREAKWATER_CONF", "arenas:3", 1), 0);
+    bw_free(bw_malloc(1));
+    assert_int_equal(life_stats().arenas_wanted, 3);
+}
+
+static void free_block(void *block)
+{
+    bw_free(block);
+}
+
+static void checked_mode_has_no_caches_and_finds_every_double_free(void **state)
+{
+    void *blocks[BLOCKS];
+
+    (void)state;
+    assert_int_equal(setenv("BREAKWATER_CONF", "checked:true", 1), 0);
+    for (size_t i = 0; i < BLOCKS; i++) {
+        blocks[i] = bw_malloc(64);
+        assert_non_null(blocks[i]);
+    }
+    assert_ptr_equal(cache_self, &cache_none);
+    for (size_t i = 0; i < BLOCKS; i++) {
+        bw_free(blocks[i]);
+    }
+    for (size_t i = 0; i < BLOCKS; i += 7) {
+        assert_dies_at(free_block, blocks[i], "double free of", (uintptr_t)blocks[i]);
+    }
+    check_all();
+}
+
+/* Threads */
+
+struct meeting {
+    pthread_barrier_t all_here;
+    _Atomic uint32_t threads_of_arena[ARENAS_MAX];
+};
+
+static void *meet(void *argument)
+{
+    struct meeting *meeting = (struct meeting *)argument;
+
+    bw_free(bw_malloc(1));
+    atomic_fetch_add(&meeting->threads_of_arena[cache_self->arena->index], 1);
+    (void)pthread_barrier_wait(&meeting->all_here);
+    return NULL;
+}
+
+static void meet_in(struct meeting *meeting, unsigned count)
+{
+    assert_int_equal(pthread_barrier_init(&meeting->all_here, NULL, count), 0);
+    run_threads(count, meet, meeting);
+    assert_int_equal(pthread_barrier_destroy(&meeting->all_here), 0);
+}
+
+static void threads_that_live_together_spread_over_the_arenas(void **state)
+{
+    static struct meeting meeting;
+
+    (void)state;
+    bw_free(bw_malloc(1));
+    life_limit_arenas(3);
+    meet_in(&meeting, 8);
+    /* With the first thread, three of nine for each. */
+    assert_int_equal(meeting.threads_of_arena[0], 2);
+    assert_int_equal(meeting.threads_of_arena[1], 3);
+    assert_int_equal(meeting.threads_of_arena[2], 3);
+    assert_null(arena_by_index(3));
+    assert_int_equal(life_stats().arenas, 3);
+    check_all();
+}
+
+static void with_one_arena_all_threads_share_it(void **state)
+{
+    static struct meeting meeting;
+
+    (void)state;
+    bw_free(bw_malloc(1));
+    life_limit_arenas(1);
+    meet_in(&meeting, 5);
+    assert_int_equal(meeting.threads_of_arena[0], 5);
+    assert_null(arena_by_index(1));
+}
+
+static void threads_one_after_another_use_as_few_arenas_as_two(void **state)
+{
+    (void)state;
+    bw_free(bw_malloc(1));
+    life_limit_arenas(8);
+    run_one_after_another(20, use_a_little, NULL);
+    assert_true(life_stats().arenas <= 2);
+}
+
+static void a_thread_that_ends_gives_back_blocks_and_cache(void **state)
+{
+    (void)state;
+    bw_free(bw_malloc(1));
+    run_threads(1, use_a_little, NULL);
+    assert_int_equal(life_stats().threads, 1);
+    assert_int_equal(life_stats().idle_caches, 1);
+    assert_int_equal(life_stats().caches_created, 2);
+    check_all();
+    (void)bw_malloc_trim(0);
+    assert_int_equal(stats_memory().used_bytes, 0);
+}
+
+static void thousands_of_threads_leave_nothing_behind(void **state)
+{
+    (void)state;
+    bw_free(bw_malloc(1));
+    run_one_after_another(10, use_a_little, NULL);
+    size_t metadata = meta_stats().mapped_bytes;
+    size_t units = page_heap_stats().total_units;
+
+    run_one_after_another(THREADS, use_a_little, NULL);
+    assert_int_equal(life_stats().caches_created, 2);
+    assert_int_equal(life_stats().threads, 1);
+    assert_int_equal(meta_stats().mapped_bytes, metadata);
+    assert_int_equal(page_heap_stats().total_units, units);
+    check_all();
+    (void)bw_malloc_trim(0);
+    assert_int_equal(stats_memory().used_bytes, 0);
+}
+
+static void *free_blocks(void *blocks)
+{
+    for (size_t i = 0; i < BLOCKS; i++) {
+        bw_free(((void **)blocks)[i]);
+    }
+    return NULL;
+}
+
+static void threads_that_only_free_leave_nothing_behind(void **state)
+{
+    void *blocks[BLOCKS];
+
+    (void)state;
+    for (int round = 0; round < 200; round++) {
+        for (size_t i = 0; i < BLOCKS; i++) {
+            blocks[i] = bw_malloc(64 + i);
+        }
+        run_threads(1, free_blocks, blocks);
+    }
+    (void)bw_malloc_trim(0);
+    assert_int_equal(stats_memory().used_bytes, 0);
+    assert_true(page_heap_stats().total_units < 100);
+    check_all();
+}
+
+/* Late calls: key destructors run in rounds, in no order */
+
+struct late {
+    pthread_key_t key;
+    int rounds;
+    void *block;
+};
+
+static pthread_key_t late_keys[2];
+
+/* Frees what the last round left, and leaves something for the next. */
+static void come_late(void *argument)
+{
+    struct late *late = (struct late *)argument;
+
+    bw_free(late->block);
+    late->block = NULL;
+    if (++late->rounds < PTHREAD_DESTRUCTOR_ITERATIONS) {
+        late->block = bw_malloc(100 + (size_t)late->rounds);
+        bw_free(bw_malloc(LARGE));
+        late->block = bw_realloc(late->block, 3000);
+        (void)pthread_setspecific(late->key, late);
+    }
+}
+
+static void *leave_work_for_later(void *argument)
+{
+    struct late *lates = (struct late *)argument;
+
+    for (size_t i = 0; i < ARRAY_SIZE(late_keys); i++) {
+        lates[i] = (struct late){.key = late_keys[i], .rounds = 0, .block = bw_malloc(64)};
+        (void)pthread_setspecific(late_keys[i], &lates[i]);
+    }
+    return use_a_little(NULL);
+}
+
+static void late_calls_work_in_every_round_and_leave_nothing_behind(void **state)
+{
+    static struct late lates[2];
+
+    (void)state;
+    /* One key older than the allocator's, one younger: destructors run in the order of keys. */
+    assert_int_equal(pthread_key_create(&late_keys[0], come_late), 0);
+    bw_free(bw_malloc(1));
+    assert_int_equal(pthread_key_create(&late_keys[1], come_late), 0);
+    for (int i = 0; i < LATE_THREADS; i++) {
+        run_threads(1, leave_work_for_later, lates);
+        assert_int_equal(lates[0].rounds, PTHREAD_DESTRUCTOR_ITERATIONS);
+        assert_int_equal(lates[1].rounds, PTHREAD_DESTRUCTOR_ITERATIONS);
+    }
+    assert_int_equal(life_stats().caches_created, 2);
+    check_all();
+    (void)bw_malloc_trim(0);
+    assert_int_equal(stats_memory().used_bytes, 0);
+}
+
+/* Its allocator's first call comes in a destructor. */
+static void *only_come_late(void *late)
+{
+    (void)pthread_setspecific(late_keys[0], late);
+    return NULL;
+}
+
+static void a_thread_may_call_first_when_it_ends(void **state)
+{
+    static struct late late;
+
+    (void)state;
+    assert_int_equal(pthread_key_create(&late_keys[0], come_late), 0);
+    for (int i = 0; i < LATE_THREADS; i++) {
+        late = (struct late){.key = late_keys[0]};
+        run_threads(1, only_come_late, &late);
+        assert_int_equal(late.rounds, PTHREAD_DESTRUCTOR_ITERATIONS);
+    }
+    check_all();
+    (void)bw_malloc_trim(0);
+    assert_true(life_stats().caches_created <= 2);
+    assert_int_equal(stats_memory().used_bytes, 0);
+}
+
+/* Fork */
+
+static bool use_all_kinds(void)
+{
+    for (size_t size = 1; size < MIB; size = size * 2 + 1) {
+        void *block = bw_malloc(size);
+
+        if (block == NULL) {
+            return false;
+        }
+        memset(block, 0x5a, size);
+        bw_free(block);
+    }
+    return true;
+}
+
+static bool child_lives(void *block_of_the_parent)
+{
+    if (life_stats().threads != 1 || life_stats().forks == 0) {
+        return false;
+    }
+    check_all();
+    bw_free(block_of_the_parent);
+    if (!use_all_kinds()) {
+        return false;
+    }
+    check_all();
+    return bw_malloc_trim(0) >= 0;
+}
+
+static void a_child_can_allocate_and_free(void **state)
+{
+    void *block = bw_malloc(100);
+
+    (void)state;
+    assert_true(use_all_kinds());
+    for (int i = 0; i < FORKS; i++) {
+        assert_works_in_child(child_lives, block);
+    }
+    bw_free(block);
+    check_all();
+}
+
+static bool child_without_a_cache_lives(void *unused)
+{
+    (void)unused;
+    return !life_started() && use_all_kinds() && life_started();
+}
+
+static void a_child_of_a_process_that_has_not_started_can_start(void **state)
+{
+    (void)state;
+    assert_works_in_child(child_without_a_cache_lives, NULL);
+    assert_false(life_started());
+}
+
+static _Atomic bool workers_stop;
+static _Atomic unsigned workers_running;
+
+static void *work_until_stopped(void *unused)
+{
+    (void)unused;
+    atomic_fetch_add(&workers_running, 1);
+    while (!atomic_load(&workers_stop)) {
+        (void)use_a_little(NULL);
+        bw_free(bw_malloc(LARGE));
+    }
+    return NULL;
+}
+
+static bool child_of_workers_lives(void *unused)
+{
+    (void)unused;
+    return life_stats().threads <= 1 && use_all_kinds() && use_all_kinds();
+}
+
+static void children_of_a_process_at_work_can_allocate(void **state)
+{
+    pthread_t workers[WORKERS];
+
+    (void)state;
+    for (size_t i = 0; i < WORKERS; i++) {
+        assert_int_equal(pthread_create(&workers[i], NULL, work_until_stopped, NULL), 0);
+    }
+    while (atomic_load(&workers_running) < WORKERS) {
+        (void)sched_yield();
+    }
+    for (int i = 0; i < FORKS; i++) {
+        assert_works_in_child(child_of_workers_lives, NULL);
+    }
+    atomic_store(&workers_stop, true);
+    for (size_t i = 0; i < WORKERS; i++) {
+        assert_int_equal(pthread_join(workers[i], NULL), 0);
+    }
+    check_all();
+    (void)bw_malloc_trim(0);
+    assert_int_equal(stats_memory().used_bytes, 0);
+}
+
+/* The program's own handlers */
+
+static void *blocks_of_handlers[3];
+
+static void allocate_in(size_t handler)
+{
+    bw_free(blocks_of_handlers[handler]);
+    blocks_of_handlers[handler] = bw_malloc(500 + handler);
+    bw_free(bw_malloc(LARGE));
+}
+
+static void prepare(void)
+{
+    allocate_in(0);
+}
+
+static void parent(void)
+{
+    allocate_in(1);
+}
+
+static void child(void)
+{
+    allocate_in(2);
+}
+
+static bool handlers_had_memory(void *unused)
+{
+    (void)unused;
+    return blocks_of_handlers[0] != NULL && blocks_of_handlers[2] != NULL && use_all_kinds();
+}
+
+static void handlers_of_the_program_may_allocate(void **state)
+{
+    (void)state;
+    assert_int_equal(pthread_atfork(prepare, parent, child), 0);
+    for (int i = 0; i < FORKS; i++) {
+        assert_works_in_child(handlers_had_memory, NULL);
+        assert_non_null(blocks_of_handlers[1]);
+    }
+    bw_free(blocks_of_handlers[0]);
+    bw_free(blocks_of_handlers[1]);
+    check_all();
+    (void)bw_malloc_trim(0);
+    assert_int_equal(stats_memory().used_bytes, 0);
+}
+
+int main(void)
+{
+    static const struct isolated_test tests[] = {
+        ISOLATED(the_first_call_starts_the_allocator),
+        ISOLATED(the_first_call_may_be_a_free_of_null),
+        ISOLATED(without_memory_the_first_call_fails_and_the_next_may_work),
+        ISOLATED(whichever_of_the_first_calls_fails_the_allocator_starts),
+        ISOLATED(with_a_blocked_break_it_starts_on_mapped_regions),
+        ISOLATED(the_options_are_read_at_the_first_call),
+        ISOLATED(checked_mode_has_no_caches_and_finds_every_double_free),
+        ISOLATED(threads_that_live_together_spread_over_the_arenas),
+        ISOLATED(with_one_arena_all_threads_share_it),
+        ISOLATED(threads_one_after_another_use_as_few_arenas_as_two),
+        ISOLATED(a_thread_that_ends_gives_back_blocks_and_cache),
+        ISOLATED(thousands_of_threads_leave_nothing_behind),
+        ISOLATED(threads_that_only_free_leave_nothing_behind),
+        ISOLATED(late_calls_work_in_every_round_and_leave_nothing_behind),
+        ISOLATED(a_thread_may_call_first_when_it_ends),
+        ISOLATED(a_child_can_allocate_and_free),
+        ISOLATED(a_child_of_a_process_that_has_not_started_can_start),
+        ISOLATED(children_of_a_process_at_work_can_allocate),
+        ISOLATED(handlers_of_the_program_may_allocate),
+    };
+
+    return run_isolated(tests, ARRAY_SIZE(tests));
+}
