@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* test_life.c - the first call, threads that come and go, fork. */
+/* test_life.c - the first call, threads that come and go, fork. test_late.c has what comes after a
+ * thread's end. */
 #include "support.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -19,7 +19,7 @@
 #include "page_heap.h"
 #include "stats.h"
 
-enum { THREADS = 2000, LATE_THREADS = 300, BLOCKS = 50, FORKS = 20, WORKERS = 3, LARGE = 200000 };
+enum { THREADS = 2000, BLOCKS = 50, FORKS = 20, WORKERS = 3, LARGE = 200000 };
 
 static void check_all(void)
 {
@@ -300,86 +300,6 @@ static void threads_that_only_free_leave_nothing_behind(void **state)
     check_all();
 }
 
-/* Late calls: key destructors run in rounds, in no order */
-
-struct late {
-    pthread_key_t key;
-    int rounds;
-    void *block;
-};
-
-static pthread_key_t late_keys[2];
-
-/* Frees what the last round left, and leaves something for the next. */
-static void come_late(void *argument)
-{
-    struct late *late = (struct late *)argument;
-
-    bw_free(late->block);
-    late->block = NULL;
-    if (++late->rounds < PTHREAD_DESTRUCTOR_ITERATIONS) {
-        late->block = bw_malloc(100 + (size_t)late->rounds);
-        bw_free(bw_malloc(LARGE));
-        late->block = bw_realloc(late->block, 3000);
-        (void)pthread_setspecific(late->key, late);
-    }
-}
-
-static void *leave_work_for_later(void *argument)
-{
-    struct late *lates = (struct late *)argument;
-
-    for (size_t i = 0; i < ARRAY_SIZE(late_keys); i++) {
-        lates[i] = (struct late){.key = late_keys[i], .rounds = 0, .block = bw_malloc(64)};
-        (void)pthread_setspecific(late_keys[i], &lates[i]);
-    }
-    return use_a_little(NULL);
-}
-
-static void late_calls_work_in_every_round_and_leave_nothing_behind(void **state)
-{
-    static struct late lates[2];
-
-    (void)state;
-    /* One key older than the allocator's, one younger: destructors run in the order of keys. */
-    assert_int_equal(pthread_key_create(&late_keys[0], come_late), 0);
-    bw_free(bw_malloc(1));
-    assert_int_equal(pthread_key_create(&late_keys[1], come_late), 0);
-    for (int i = 0; i < LATE_THREADS; i++) {
-        run_threads(1, leave_work_for_later, lates);
-        assert_int_equal(lates[0].rounds, PTHREAD_DESTRUCTOR_ITERATIONS);
-        assert_int_equal(lates[1].rounds, PTHREAD_DESTRUCTOR_ITERATIONS);
-    }
-    assert_int_equal(life_stats().caches_created, 2);
-    check_all();
-    (void)bw_malloc_trim(0);
-    assert_int_equal(stats_memory().used_bytes, 0);
-}
-
-/* Its allocator's first call comes in a destructor. */
-static void *only_come_late(void *late)
-{
-    (void)pthread_setspecific(late_keys[0], late);
-    return NULL;
-}
-
-static void a_thread_may_call_first_when_it_ends(void **state)
-{
-    static struct late late;
-
-    (void)state;
-    assert_int_equal(pthread_key_create(&late_keys[0], come_late), 0);
-    for (int i = 0; i < LATE_THREADS; i++) {
-        late = (struct late){.key = late_keys[0]};
-        run_threads(1, only_come_late, &late);
-        assert_int_equal(late.rounds, PTHREAD_DESTRUCTOR_ITERATIONS);
-    }
-    check_all();
-    (void)bw_malloc_trim(0);
-    assert_true(life_stats().caches_created <= 2);
-    assert_int_equal(stats_memory().used_bytes, 0);
-}
-
 /* Fork */
 
 static bool use_all_kinds(void)
@@ -542,8 +462,6 @@ int main(void)
         ISOLATED(a_thread_that_ends_gives_back_blocks_and_cache),
         ISOLATED(thousands_of_threads_leave_nothing_behind),
         ISOLATED(threads_that_only_free_leave_nothing_behind),
-        ISOLATED(late_calls_work_in_every_round_and_leave_nothing_behind),
-        ISOLATED(a_thread_may_call_first_when_it_ends),
         ISOLATED(a_child_can_allocate_and_free),
         ISOLATED(a_child_of_a_process_that_has_not_started_can_start),
         ISOLATED(children_of_a_process_at_work_can_allocate),

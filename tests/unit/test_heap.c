@@ -1,0 +1,687 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* test_heap.c - blocks of every size and alignment, resized, freed by anybody, with memory or
+ * without, with the gate open or closed. */
+#include "support.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "break.h"
+#include "emergency.h"
+#include "gate.h"
+#include "heap.h"
+#include "life.h"
+#include "meta.h"
+#include "os.h"
+#include "page_heap.h"
+#include "stats.h"
+
+enum { PATTERN = 0x5a, ERRNO_BEFORE = 4711, BLOCKS = 200 };
+
+#define LARGE (3 * UNIT_BYTES)
+
+static void check_all(void)
+{
+    cache_check(cache_self);
+    for (unsigned index = 0; arena_by_index(index) != NULL; index++) {
+        arena_check(arena_by_index(index));
+    }
+    page_heap_check();
+    break_check();
+    meta_check();
+}
+
+/* A block that must be had, filled. */
+static char *filled(size_t size)
+{
+    char *block = (char *)heap_alloc(size);
+
+    assert_non_null(block);
+    memset(block, PATTERN, size);
+    return block;
+}
+
+static size_t usable(void *block)
+{
+    return heap_usable_size(block, "invalid");
+}
+
+/* All free memory is handed out and the kernel gives no more: the next block fails. */
+static void use_up_all_memory(void)
+{
+    arena_reclaim_all();
+    while (page_heap_alloc(&(struct run_request){
+               .units = 1, .align_units = 1, .state = SPAN_LARGE, .grow = false}) != NULL) {
+    }
+    os_fail_calls(1, UINT64_MAX);
+}
+
+static void assert_nothing_is_used(void)
+{
+    (void)heap_trim(0);
+    check_all();
+    assert_int_equal(stats_memory().used_bytes, 0);
+}
+
+/* Sizes */
+
+static void every_size_gets_a_usable_aligned_block(void **state)
+{
+    (void)state;
+    for (size_t size = 0; size < 3 * UNIT_BYTES; size += size < 2000 ? 1 : 1009) {
+        char *block = filled(size);
+
+        assert_int_equal((uintptr_t)block % BLOCK_ALIGN, 0);
+        assert_true(usable(block) >= size);
+        memset(block, PATTERN, usable(block));
+        heap_free(block);
+    }
+    check_all();
+    assert_nothing_is_used();
+}
+
+static void live_blocks_never_overlap(void **state)
+{
+    char *blocks[BLOCKS];
+
+    (void)state;
+    for (size_t i = 0; i < BLOCKS; i++) {
+        blocks[i] = filled(i * i * 3);
+        memset(blocks[i], (int)i, usable(blocks[i]));
+    }
+    for (size_t i = 0; i < BLOCKS; i++) {
+        assert_true(is_all(blocks[i], usable(blocks[i]), (unsigned char)i));
+        heap_free(blocks[i]);
+    }
+    assert_nothing_is_used();
+}
+
+static void a_large_block_is_a_run_of_its_own(void **state)
+{
+    char *block = filled(LARGE - 1);
+
+    (void)state;
+    assert_int_equal((uintptr_t)block % UNIT_BYTES, 0);
+    assert_int_equal(usable(block), LARGE);
+    size_t free_units = page_heap_stats().free_units;
+
+    heap_free(block);
+    assert_int_equal(page_heap_stats().free_units, free_units + 3);
+    check_all();
+}
+
+static void sizes_beyond_all_measure_are_refused(void **state)
+{
+    (void)state;
+    errno = 0;
+    assert_null(heap_alloc((size_t)PTRDIFF_MAX + 1));
+    assert_int_equal(errno, ENOMEM);
+    errno = 0;
+    assert_null(heap_alloc(SIZE_MAX));
+    assert_int_equal(errno, ENOMEM);
+    errno = 0;
+    assert_null(heap_alloc((size_t)PTRDIFF_MAX));
+    assert_int_equal(errno, ENOMEM);
+    errno = 0;
+    assert_null(heap_alloc_zeroed(SIZE_MAX));
+    assert_int_equal(errno, ENOMEM);
+    errno = 0;
+    assert_null(heap_alloc_aligned((size_t)1 << 63, 1));
+    assert_int_equal(errno, ENOMEM);
+    errno = 0;
+    assert_null(heap_alloc_aligned((size_t)1 << 62, (size_t)1 << 62));
+    assert_int_equal(errno, ENOMEM);
+    check_all();
+}
+
+static void every_alignment_is_kept(void **state)
+{
+    (void)state;
+    for (size_t alignment = 1; alignment <= 16 * MIB; alignment *= 2) {
+        for (size_t size = 0; size <= LARGE; size = size * 5 + 1) {
+            char *block = (char *)heap_alloc_aligned(alignment, size);
+
+            assert_non_null(block);
+            assert_int_equal((uintptr_t)block % alignment, 0);
+            assert_true(usable(block) >= size);
+            memset(block, PATTERN, size);
+            heap_free(block);
+        }
+    }
+    check_all();
+    assert_nothing_is_used();
+}
+
+static void zeroed_blocks_are_zero_over_used_memory(void **state)
+{
+    (void)state;
+    for (size_t size = 1; size <= 20 * UNIT_BYTES; size = size * 3 + 1) {
+        heap_free(filled(size));
+        char *block = (char *)heap_alloc_zeroed(size);
+
+        assert_non_null(block);
+        assert_true(is_all(block, size, 0));
+        memset(block, PATTERN, usable(block));
+        heap_free(block);
+    }
+    check_all();
+}
+
+static void a_fresh_large_zeroed_block_is_not_touched(void **state)
+{
+    char *block = (char *)heap_alloc_zeroed(50 * UNIT_BYTES);
+
+    (void)state;
+    assert_non_null(block);
+    assert_int_equal(resident_pages(block, 50 * UNIT_BYTES), 0);
+    heap_free(block);
+}
+
+static void a_free_block_is_not_touched(void **state)
+{
+    static void *blocks[UNIT_BYTES / 64];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        blocks[i] = heap_alloc(64);
+    }
+    char *unit = (char *)align_down((uintptr_t)blocks[100], UNIT_BYTES);
+
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        heap_free(blocks[i]);
+    }
+    assert_int_equal(resident_pages(unit, UNIT_BYTES), 0);
+}
+
+/* errno */
+
+static void success_leaves_errno_alone(void **state)
+{
+    (void)state;
+    errno = ERRNO_BEFORE;
+    for (size_t size = 0; size < 20 * UNIT_BYTES; size = size * 2 + 1) {
+        char *blocks[BLOCKS / 4];
+
+        for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+            blocks[i] = (char *)heap_alloc(size);
+            blocks[i] = (char *)heap_resize(blocks[i], size * 2 + 1);
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+            heap_free(blocks[i]);
+        }
+        heap_free(heap_alloc_zeroed(size));
+        heap_free(heap_alloc_aligned(4096, size));
+    }
+    heap_free(NULL);
+    assert_int_equal(errno, ERRNO_BEFORE);
+}
+
+static void a_block_got_after_the_break_failed_leaves_errno_alone(void **state)
+{
+    (void)state;
+    heap_free(heap_alloc(1));
+    block_break();
+    errno = ERRNO_BEFORE;
+    char *block = (char *)heap_alloc(100 * UNIT_BYTES);
+
+    assert_non_null(block);
+    assert_int_equal(errno, ERRNO_BEFORE);
+    heap_free(block);
+    assert_int_equal(errno, ERRNO_BEFORE);
+    unblock_break();
+}
+
+/* Without memory */
+
+static void without_memory_a_small_block_comes_from_a_larger_class_or_not_at_all(void **state)
+{
+    char *large = filled(2000);
+
+    (void)state;
+    heap_free(filled(100));
+    cache_flush_all(cache_self);
+    use_up_all_memory();
+    /* What is left is free in the slab that `large` keeps. */
+    char *block = (char *)heap_alloc(100);
+
+    assert_non_null(block);
+    assert_true(usable(block) >= usable(large));
+    while (heap_alloc(100) != NULL) {
+    }
+    errno = 0;
+    assert_null(heap_alloc(100));
+    assert_int_equal(errno, ENOMEM);
+    errno = 0;
+    assert_null(heap_alloc(LARGE));
+    assert_int_equal(errno, ENOMEM);
+    os_fail_calls(0, 0);
+    check_all();
+    heap_free(large);
+    heap_free(block);
+    assert_non_null(heap_alloc(100));
+    assert_non_null(heap_alloc(LARGE));
+    check_all();
+}
+
+static void what_is_freed_without_memory_can_be_had_again(void **state)
+{
+    char *small = filled(100);
+    char *large = filled(LARGE);
+
+    (void)state;
+    use_up_all_memory();
+    while (heap_alloc(16) != NULL) {
+    }
+    assert_null(heap_alloc(UNIT_BYTES));
+    heap_free(large);
+    assert_ptr_equal(heap_alloc(LARGE), large);
+    heap_free(small);
+    assert_non_null(heap_alloc(100));
+    os_fail_calls(0, 0);
+    check_all();
+}
+
+/* Every kind of call once; what fails must leave all in order. */
+static void call_everything(void)
+{
+    char *blocks[12] = {NULL};
+    size_t size = 10;
+
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++, size = size * 3 + 1) {
+        blocks[i] =
+            (char *)(i % 3 == 0   ? heap_alloc(size)
+                     : i % 3 == 1 ? heap_alloc_zeroed(size)
+                                  : heap_alloc_aligned(size_min((size_t)4096 << i, MIB), size));
+        if (blocks[i] == NULL) {
+            continue;
+        }
+        memset(blocks[i], PATTERN, size);
+        char *resized = (char *)heap_resize(blocks[i], size * 2);
+
+        assert_true(is_all(resized != NULL ? resized : blocks[i], size, PATTERN));
+        blocks[i] = resized != NULL ? resized : blocks[i];
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        heap_free(blocks[i]);
+    }
+}
+
+static void whichever_call_fails_nothing_is_lost(void **state)
+{
+    (void)state;
+    for (unsigned first = 1; first <= 40; first++) {
+        os_fail_calls(first, first % 2 == 0 ? 1 : UINT64_MAX);
+        call_everything();
+        os_fail_calls(0, 0);
+        assert_nothing_is_used();
+    }
+}
+
+/* Resizing */
+
+static void a_small_block_stays_while_it_fits_well(void **state)
+{
+    char *block = filled(1000);
+    size_t bytes = usable(block);
+
+    (void)state;
+    assert_ptr_equal(heap_resize(block, bytes), block);
+    assert_ptr_equal(heap_resize(block, bytes - bytes / 8), block);
+    assert_ptr_not_equal(heap_resize(block, 16), block);
+    check_all();
+}
+
+static void contents_move_along(void **state)
+{
+    static const size_t sizes[] = {1,       100,    17, 4000,    70000,     65536,     65537, 5,
+                                   1000000, 900000, 64, 2000000, 3 * 65536, 5 * 65536, 1};
+    char *block = filled(sizes[0]);
+
+    (void)state;
+    for (size_t i = 1; i < ARRAY_SIZE(sizes); i++) {
+        block = (char *)heap_resize(block, sizes[i]);
+        assert_non_null(block);
+        assert_true(is_all(block, size_min(sizes[i - 1], sizes[i]), PATTERN));
+        assert_true(usable(block) >= sizes[i]);
+        memset(block, PATTERN, sizes[i]);
+        check_all();
+    }
+    heap_free(block);
+    assert_nothing_is_used();
+}
+
+static void a_large_block_shrinks_and_grows_where_it_lies(void **state)
+{
+    char *block = filled(10 * UNIT_BYTES);
+
+    (void)state;
+    assert_ptr_equal(heap_resize(block, 4 * UNIT_BYTES), block);
+    assert_int_equal(usable(block), 4 * UNIT_BYTES);
+    assert_ptr_equal(heap_resize(block, 9 * UNIT_BYTES + 1), block);
+    assert_int_equal(usable(block), 10 * UNIT_BYTES);
+    assert_true(is_all(block, 4 * UNIT_BYTES, PATTERN));
+    assert_ptr_equal(heap_resize(block, 10 * UNIT_BYTES), block);
+    check_all();
+}
+
+static void a_block_that_cannot_grow_stays_as_it_was(void **state)
+{
+    char *small = filled(100);
+    char *large = filled(LARGE);
+
+    (void)state;
+    use_up_all_memory();
+    while (heap_alloc(16) != NULL) {
+    }
+    errno = 0;
+    assert_null(heap_resize(small, 5000));
+    assert_int_equal(errno, ENOMEM);
+    errno = 0;
+    assert_null(heap_resize(large, 100 * LARGE));
+    assert_int_equal(errno, ENOMEM);
+    os_fail_calls(0, 0);
+    assert_null(heap_resize(small, SIZE_MAX));
+    assert_null(heap_resize(large, (size_t)PTRDIFF_MAX + 1));
+    assert_true(is_all(small, 100, PATTERN));
+    assert_true(is_all(large, LARGE, PATTERN));
+    assert_int_equal(usable(large), LARGE);
+    check_all();
+}
+
+static void a_block_that_cannot_move_to_shrink_stays_and_succeeds(void **state)
+{
+    char *block = filled(UNIT_BYTES);
+
+    (void)state;
+    use_up_all_memory();
+    while (heap_alloc(16) != NULL) {
+    }
+    assert_ptr_equal(heap_resize(block, 16), block);
+    assert_true(is_all(block, 16, PATTERN));
+    os_fail_calls(0, 0);
+    check_all();
+}
+
+/* Faults */
+
+static void free_it(void *block)
+{
+    heap_free(block);
+}
+
+static void resize_it(void *block)
+{
+    (void)heap_resize(block, 10);
+}
+
+static void ask_its_size(void *block)
+{
+    (void)heap_usable_size(block, "invalid malloc_usable_size of");
+}
+
+static void assert_no_block(void *address, const char *fault_of_free)
+{
+    assert_dies_at(free_it, address, fault_of_free, (uintptr_t)address);
+    assert_dies_at(resize_it, address, "invalid realloc of", (uintptr_t)address);
+    assert_dies_at(ask_its_size, address, "invalid malloc_usable_size of", (uintptr_t)address);
+}
+
+static void addresses_that_are_no_blocks_die(void **state)
+{
+    static char unknown[64];
+    char *small = filled(100);
+    char *large = filled(LARGE);
+
+    (void)state;
+    assert_no_block(small + 16, "invalid free of");
+    assert_no_block(small + 1, "invalid free of");
+    assert_no_block(large + 16, "invalid free of");
+    assert_no_block(large + UNIT_BYTES, "invalid free of");
+    assert_no_block(unknown, "invalid free of");
+    assert_no_block((void *)16, "invalid free of");
+    assert_no_block((void *)(break_top() - UNIT_BYTES), "invalid free of");
+    assert_no_block((void *)break_top(), "invalid free of");
+}
+
+static void a_large_block_freed_twice_dies(void **state)
+{
+    char *block = filled(LARGE);
+
+    (void)state;
+    heap_free(block);
+    assert_no_block(block, "double free of");
+}
+
+static void a_small_block_freed_twice_in_a_row_dies(void **state)
+{
+    char *block = filled(100);
+
+    (void)state;
+    heap_free(block);
+    assert_dies_at(free_it, block, "double free of", (uintptr_t)block);
+}
+
+static void a_block_whose_slab_is_gone_is_freed_twice(void **state)
+{
+    char *first = filled(40000);
+
+    (void)state;
+    heap_free(first);
+    (void)heap_trim(SIZE_MAX / 2);
+    assert_dies_at(free_it, first, "double free of", (uintptr_t)first);
+}
+
+/* Other threads */
+
+static void *free_in_thread(void *block)
+{
+    heap_free(block);
+    return NULL;
+}
+
+static void blocks_freed_by_other_threads_come_home(void **state)
+{
+    (void)state;
+    for (size_t size = 1; size < 4 * UNIT_BYTES; size = size * 2 + 1) {
+        for (int i = 0; i < 5; i++) {
+            run_threads(1, free_in_thread, filled(size));
+        }
+    }
+    assert_nothing_is_used();
+}
+
+static void *fill_pointer(void *out)
+{
+    *(char **)out = (char *)heap_alloc(500);
+    return NULL;
+}
+
+static void blocks_of_threads_that_ended_can_be_freed(void **state)
+{
+    char *block = NULL;
+
+    (void)state;
+    heap_free(filled(1));
+    run_threads(1, fill_pointer, &block);
+    memset(block, PATTERN, 500);
+    heap_free(block);
+    assert_nothing_is_used();
+}
+
+/* Trimming */
+
+static void trimming_gives_memory_back_once(void **state)
+{
+    char *kept = filled(100);
+
+    (void)state;
+    heap_free(filled(100 * UNIT_BYTES));
+    assert_true(heap_trim(0) >= 100 * UNIT_BYTES);
+    check_all();
+    assert_int_equal(heap_trim(0), 0);
+    assert_true(is_all(kept, 100, PATTERN));
+    heap_free(kept);
+    assert_nothing_is_used();
+}
+
+/* With the gate closed, as during a fork */
+
+/* As life.c opens it. */
+static void open_gate(void)
+{
+    assert_true(gate_open());
+    emergency_release_deferred(heap_free);
+}
+
+static void with_the_gate_closed_blocks_come_from_elsewhere(void **state)
+{
+    (void)state;
+    heap_free(filled(1));
+    (void)heap_trim(0);
+    gate_close();
+    char *small = filled(100);
+    char *large = filled(LARGE);
+    char *zeroed = (char *)heap_alloc_zeroed(LARGE);
+    char *aligned = (char *)heap_alloc_aligned(8192, 100);
+
+    assert_true(emergency_owns((uintptr_t)small));
+    assert_true(emergency_owns((uintptr_t)large));
+    assert_true(is_all(zeroed, LARGE, 0));
+    assert_true(usable(small) >= 100 && usable(large) >= LARGE);
+    open_gate();
+    heap_free(small);
+    heap_free(large);
+    heap_free(zeroed);
+    heap_free(aligned);
+    assert_nothing_is_used();
+}
+
+static void a_thread_may_call_first_with_the_gate_closed(void **state)
+{
+    (void)state;
+    gate_close();
+    char *block = filled(100);
+
+    assert_true(emergency_owns((uintptr_t)block));
+    assert_false(life_started());
+    heap_free(block);
+    open_gate();
+    heap_free(filled(100));
+    assert_true(life_started());
+    assert_nothing_is_used();
+}
+
+static void frees_with_the_gate_closed_are_done_when_it_opens(void **state)
+{
+    static char *blocks[BLOCKS];
+    char *large = filled(LARGE);
+
+    (void)state;
+    for (size_t i = 0; i < BLOCKS; i++) {
+        blocks[i] = filled(1000);
+    }
+    gate_close();
+    for (size_t i = 0; i < BLOCKS; i++) {
+        heap_free(blocks[i]);
+    }
+    heap_free(large);
+    assert_true(emergency_stats().deferred > 0);
+    open_gate();
+    assert_int_equal(emergency_stats().lost, 0);
+    assert_nothing_is_used();
+}
+
+static void blocks_got_with_the_gate_closed_are_resized_like_others(void **state)
+{
+    (void)state;
+    heap_free(filled(1));
+    gate_close();
+    char *block = filled(1000);
+    char *large = filled(LARGE);
+
+    block = (char *)heap_resize(block, 3000);
+    assert_true(is_all(block, 1000, PATTERN));
+    large = (char *)heap_resize(large, 4 * LARGE);
+    assert_true(is_all(large, LARGE, PATTERN));
+    open_gate();
+    block = (char *)heap_resize(block, 9000);
+    assert_true(is_all(block, 1000, PATTERN));
+    large = (char *)heap_resize(large, 8 * LARGE);
+    assert_true(is_all(large, LARGE, PATTERN));
+    assert_false(emergency_owns((uintptr_t)large));
+    heap_free(block);
+    heap_free(large);
+    assert_nothing_is_used();
+}
+
+static void a_heap_block_is_resized_with_the_gate_closed(void **state)
+{
+    char *small = filled(1000);
+    char *large = filled(LARGE);
+
+    (void)state;
+    gate_close();
+    small = (char *)heap_resize(small, 5000);
+    assert_true(is_all(small, 1000, PATTERN));
+    assert_ptr_equal(heap_resize(large, LARGE - UNIT_BYTES), large);
+    large = (char *)heap_resize(large, 4 * LARGE);
+    assert_true(is_all(large, LARGE - UNIT_BYTES, PATTERN));
+    open_gate();
+    heap_free(small);
+    heap_free(large);
+    assert_nothing_is_used();
+}
+
+static void faults_are_found_with_the_gate_closed(void **state)
+{
+    char *block;
+
+    (void)state;
+    heap_free(filled(1));
+    gate_close();
+    block = filled(LARGE);
+    assert_no_block(block + 64, "double free of");
+    assert_no_block(block + 8, "invalid free of");
+    heap_free(block);
+    assert_no_block(block, "double free of");
+    open_gate();
+}
+
+int main(void)
+{
+    static const struct isolated_test tests[] = {
+        ISOLATED(every_size_gets_a_usable_aligned_block),
+        ISOLATED(live_blocks_never_overlap),
+        ISOLATED(a_large_block_is_a_run_of_its_own),
+        ISOLATED(sizes_beyond_all_measure_are_refused),
+        ISOLATED(every_alignment_is_kept),
+        ISOLATED(zeroed_blocks_are_zero_over_used_memory),
+        ISOLATED(a_fresh_large_zeroed_block_is_not_touched),
+        ISOLATED(a_free_block_is_not_touched),
+        ISOLATED(success_leaves_errno_alone),
+        ISOLATED(a_block_got_after_the_break_failed_leaves_errno_alone),
+        ISOLATED(without_memory_a_small_block_comes_from_a_larger_class_or_not_at_all),
+        ISOLATED(what_is_freed_without_memory_can_be_had_again),
+        ISOLATED(whichever_call_fails_nothing_is_lost),
+        ISOLATED(a_small_block_stays_while_it_fits_well),
+        ISOLATED(contents_move_along),
+        ISOLATED(a_large_block_shrinks_and_grows_where_it_lies),
+        ISOLATED(a_block_that_cannot_grow_stays_as_it_was),
+        ISOLATED(a_block_that_cannot_move_to_shrink_stays_and_succeeds),
+        ISOLATED(addresses_that_are_no_blocks_die),
+        ISOLATED(a_large_block_freed_twice_dies),
+        ISOLATED(a_small_block_freed_twice_in_a_row_dies),
+        ISOLATED(a_block_whose_slab_is_gone_is_freed_twice),
+        ISOLATED(blocks_freed_by_other_threads_come_home),
+        ISOLATED(blocks_of_threads_that_ended_can_be_freed),
+        ISOLATED(trimming_gives_memory_back_once),
+        ISOLATED(with_the_gate_closed_blocks_come_from_elsewhere),
+        ISOLATED(a_thread_may_call_first_with_the_gate_closed),
+        ISOLATED(frees_with_the_gate_closed_are_done_when_it_opens),
+        ISOLATED(blocks_got_with_the_gate_closed_are_resized_like_others),
+        ISOLATED(a_heap_block_is_resized_with_the_gate_closed),
+        ISOLATED(faults_are_found_with_the_gate_closed),
+    };
+
+    return run_isolated(tests, ARRAY_SIZE(tests));
+}

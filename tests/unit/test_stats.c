@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* test_stats.c - the numbers add up, follow what the program does, and are printed. */
+#include "support.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "break.h"
+#include "heap.h"
+#include "life.h"
+#include "meta.h"
+#include "page_heap.h"
+#include "stats.h"
+
+/* Every byte got from the kernel for blocks is used or free. */
+static struct stats_memory balanced_memory(void)
+{
+    struct stats_memory memory = stats_memory();
+
+    assert_int_equal(memory.used_bytes + memory.free_bytes,
+                     memory.break_bytes + memory.mapped_bytes);
+    return memory;
+}
+
+static void nothing_is_counted_before_the_first_call(void **state)
+{
+    struct stats_memory memory = balanced_memory();
+
+    (void)state;
+    assert_int_equal(memory.break_bytes, 0);
+    assert_int_equal(memory.free_bytes, 0);
+    assert_int_equal(memory.cached_blocks, 0);
+    assert_int_equal(memory.free_runs, 0);
+}
+
+static void used_bytes_follow_the_blocks(void **state)
+{
+    void *small = heap_alloc(100);
+    size_t before = balanced_memory().used_bytes;
+    void *large = heap_alloc(10 * UNIT_BYTES);
+
+    (void)state;
+    assert_int_equal(before, heap_usable_size(small, "invalid"));
+    assert_int_equal(balanced_memory().used_bytes, before + 10 * UNIT_BYTES);
+    heap_free(large);
+    assert_int_equal(balanced_memory().used_bytes, before);
+    heap_free(small);
+    assert_int_equal(balanced_memory().used_bytes, 0);
+    (void)heap_trim(0);
+    assert_int_equal(balanced_memory().used_bytes, 0);
+}
+
+static void blocks_in_the_own_cache_are_free_and_counted(void **state)
+{
+    (void)state;
+    heap_free(heap_alloc(64));
+    struct stats_memory memory = balanced_memory();
+
+    assert_true(memory.cached_blocks >= 1);
+    assert_int_equal(memory.cached_bytes, memory.cached_blocks * 64);
+    (void)heap_trim(0);
+    assert_int_equal(balanced_memory().cached_blocks, 0);
+}
+
+static void mapped_regions_are_counted(void **state)
+{
+    (void)state;
+    block_break();
+    void *block = heap_alloc(5 * UNIT_BYTES);
+    struct stats_memory memory = balanced_memory();
+
+    assert_int_equal(memory.break_bytes, 0);
+    assert_true(memory.mapped_regions >= 1);
+    assert_true(memory.mapped_bytes >= 5 * UNIT_BYTES);
+    assert_int_equal(memory.used_bytes, 5 * UNIT_BYTES);
+    heap_free(block);
+    assert_int_equal(balanced_memory().used_bytes, 0);
+    unblock_break();
+}
+
+static void numbers_of_the_layers_are_passed_on(void **state)
+{
+    (void)state;
+    heap_free(heap_alloc(10 * UNIT_BYTES));
+    struct stats_memory memory = balanced_memory();
+    struct page_heap_stats page_heap = page_heap_stats();
+
+    assert_int_equal(memory.break_bytes, break_stats().bytes);
+    assert_int_equal(memory.free_runs, page_heap.free_runs);
+    assert_int_equal(memory.top_free_bytes, page_heap.top_free_units * UNIT_BYTES);
+    assert_true(memory.top_free_bytes > 0);
+    assert_int_equal(memory.metadata_bytes, meta_stats().used_bytes);
+}
+
+static void *ask(void *unused)
+{
+    (void)unused;
+    heap_free(heap_alloc(3000));
+    (void)stats_memory();
+    return NULL;
+}
+
+static void threads_may_ask_at_once(void **state)
+{
+    (void)state;
+    run_threads(8, ask, NULL);
+    assert_int_equal(balanced_memory().used_bytes, 0);
+}
+
+/* Printing */
+
+static char *printed(void (*print)(FILE *stream))
+{
+    char *text = NULL;
+    size_t length;
+    FILE *stream = open_memstream(&text, &length);
+
+    assert_non_null(stream);
+    print(stream);
+    assert_int_equal(fclose(stream), 0);
+    assert_non_null(text);
+    return text;
+}
+
+/* The number after `name`, which must be in the text. */
+static unsigned long long number_after(const char *text, const char *name)
+{
+    const char *found = strstr(text, name);
+
+    assert_non_null(found);
+    return strtoull(found + strlen(name), NULL, 10);
+}
+
+static void the_text_has_the_numbers(void **state)
+{
+    void *block = heap_alloc(10 * UNIT_BYTES);
+    char *text = printed(stats_print_text);
+
+    (void)state;
+    assert_int_equal(strncmp(text, "breakwater statistics\n", 22), 0);
+    assert_int_equal(number_after(text, "  break "), break_stats().bytes);
+    assert_int_equal(number_after(text, "  used "), 10 * UNIT_BYTES);
+    assert_int_equal(number_after(text, "threads with a cache "), 1);
+    assert_int_equal(number_after(text, "arena "), 0);
+    free(text);
+    heap_free(block);
+}
+
+static void only_bins_in_use_are_listed(void **state)
+{
+    (void)state;
+    heap_free(heap_alloc(10 * UNIT_BYTES));
+    (void)heap_trim(0);
+    heap_free(heap_alloc(48));
+    char *text = printed(stats_print_text);
+    char *xml = printed(stats_print_xml);
+
+    assert_non_null(strstr(text, "\n      48 "));
+    assert_non_null(strstr(xml, "<bin size=\"48\""));
+    free(text);
+    free(xml);
+}
+
+static void the_xml_is_closed_and_has_the_same_numbers(void **state)
+{
+    void *block = heap_alloc(10 * UNIT_BYTES);
+    char *xml = printed(stats_print_xml);
+    static const char end[] = "</malloc>\n";
+
+    (void)state;
+    assert_int_equal(strncmp(xml, "<malloc version=\"1\"", 19), 0);
+    assert_string_equal(xml + strlen(xml) - strlen(end), end);
+    assert_int_equal(number_after(xml, "<break>"), break_stats().bytes);
+    assert_int_equal(number_after(xml, "<used>"), 10 * UNIT_BYTES);
+    assert_int_equal(number_after(xml, "<threads>"), 1);
+    free(xml);
+    heap_free(block);
+}
+
+static void every_arena_is_printed(void **state)
+{
+    (void)state;
+    heap_free(heap_alloc(1));
+    life_limit_arenas(3);
+    run_threads(1, ask, NULL);
+    char *text = printed(stats_print_text);
+    char *xml = printed(stats_print_xml);
+
+    assert_non_null(strstr(text, "\narena 0: "));
+    assert_non_null(strstr(text, "\narena 1: "));
+    assert_null(strstr(text, "\narena 2: "));
+    assert_non_null(strstr(xml, "<arena nr=\"1\">"));
+    free(text);
+    free(xml);
+}
+
+static void printing_before_the_first_call_works(void **state)
+{
+    (void)state;
+    char *text = printed(stats_print_text);
+    char *xml = printed(stats_print_xml);
+
+    assert_int_equal(number_after(text, "  break "), 0);
+    assert_int_equal(number_after(xml, "<used>"), 0);
+    assert_false(life_started());
+    free(text);
+    free(xml);
+}
+
+int main(void)
+{
+    static const struct isolated_test tests[] = {
+        ISOLATED(nothing_is_counted_before_the_first_call),
+        ISOLATED(used_bytes_follow_the_blocks),
+        ISOLATED(blocks_in_the_own_cache_are_free_and_counted),
+        ISOLATED(mapped_regions_are_counted),
+        ISOLATED(numbers_of_the_layers_are_passed_on),
+        ISOLATED(threads_may_ask_at_once),
+        ISOLATED(the_text_has_the_numbers),
+        ISOLATED(only_bins_in_use_are_listed),
+        ISOLATED(the_xml_is_closed_and_has_the_same_numbers),
+        ISOLATED(every_arena_is_printed),
+        ISOLATED(printing_before_the_first_call_works),
+    };
+
+    return run_isolated(tests, ARRAY_SIZE(tests));
+}
