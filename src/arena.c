@@ -310,9 +310,9 @@ static struct magazine *depot_put_locked(struct bin *bin, unsigned class, struct
 
 static struct magazine *refill_locked(struct bin *bin, struct magazine *magazine, uint32_t want)
 {
+    ASSERT(want <= magazine->capacity);
     struct magazine *full = depot_take_locked(bin, magazine);
 
-    ASSERT(want <= magazine->capacity);
     if (full == NULL) {
         size_t count = take_from_slabs_locked(bin, magazine->slots, want);
         size_t room = want - count;
@@ -481,10 +481,14 @@ void *arena_alloc_one(struct arena *arena, unsigned class)
 
 void *arena_borrow(struct arena *arena, unsigned class)
 {
+    /* A larger block may be aligned less than the class promises. */
+    uint32_t mask = size_classes[class].align_mask;
     void *block = NULL;
 
     for (unsigned larger = class + 1; block == NULL && larger < CLASS_COUNT; larger++) {
-        block = take_one(&arena->bins[larger]);
+        if ((size_classes[larger].align_mask & mask) == mask) {
+            block = take_one(&arena->bins[larger]);
+        }
     }
     return block;
 }

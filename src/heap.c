@@ -94,7 +94,8 @@ static void *alloc_small_slow(struct cache *cache, unsigned class)
         return cache_pop(cache_bin_of_class(cache, class));
     }
     if (!gate_enter(gate_of(cache))) {
-        return emergency_alloc(size_classes[class].size, BLOCK_ALIGN);
+        return emergency_alloc(size_classes[class].size,
+                               (size_t)size_classes[class].align_mask + 1);
     }
     void *block = small_alloc(cache, class);
 

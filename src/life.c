@@ -25,6 +25,10 @@
 #include "cpus.h"
 #include "emergency.h"
 #include "meta.h"
+#include "os.h"
+
+/* A process limited to less than this, in address space or data, has no room for every class. */
+#define TIGHT_BYTES ((size_t)16 * 1024 * 1024)
 
 static struct lock life_lock = LOCK_INITIALIZER(LOCK_RANK_LIFE);
 static _Atomic bool started;
@@ -83,9 +87,13 @@ static struct arena *arena_choose_locked(void)
 
 void life_limit_arenas(uint32_t count)
 {
+    struct gate_slot *slot = cache_is_real(cache_self) ? &cache_self->gate : NULL;
+
+    gate_enter_waiting(slot);
     lock_acquire(&life_lock);
     arenas_limit = count < ARENAS_MAX ? count : ARENAS_MAX;
     lock_release(&life_lock);
+    gate_leave(slot);
 }
 
 /* Start */
@@ -97,6 +105,9 @@ static bool start_locked(void)
     struct arena *arena;
 
     size_class_init();
+    if (os_address_space_bytes() < TIGHT_BYTES) {
+        size_class_coarsen();
+    }
     conf_load();
     arenas_limit = conf.arenas;
     arena = arena_by_index(0) != NULL ? arena_by_index(0) : arena_create(0);

@@ -78,6 +78,20 @@ void size_class_init(void)
     ASSERT(size_classes[CLASS_COUNT - 1].size == SMALL_MAX_BYTES);
 }
 
+void size_class_coarsen(void)
+{
+    unsigned class = 0;
+
+    for (size_t slot = 1; slot <= SMALL_MAX_BYTES / BLOCK_ALIGN; slot++) {
+        while (size_classes[class].size < slot * BLOCK_ALIGN ||
+               !is_power_of_two(size_classes[class].size)) {
+            class ++;
+        }
+        atomic_store_explicit(&size_class_codes[slot], SIZE_CLASS_CODE(class),
+                              memory_order_relaxed);
+    }
+}
+
 unsigned size_class_of_aligned(size_t size, size_t alignment)
 {
     if (size > SMALL_MAX_BYTES || alignment > SMALL_MAX_BYTES) {

@@ -48,6 +48,10 @@ extern _Atomic uint16_t size_class_codes[SMALL_MAX_BYTES / BLOCK_ALIGN + 1];
 /* Fill both tables. Called once, before any other layer. */
 void size_class_init(void);
 
+/* Let sizes be served by powers of two only: for address spaces in which a unit for every class
+ * would not fit. After size_class_init(), before the first block. */
+void size_class_coarsen(void);
+
 /* The code of the smallest class that holds `size` <= SMALL_MAX_BYTES bytes. */
 static inline uint16_t size_class_code(size_t size)
 {
