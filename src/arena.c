@@ -479,14 +479,13 @@ void *arena_alloc_one(struct arena *arena, unsigned class)
     return block;
 }
 
-void *arena_borrow(struct arena *arena, unsigned class)
+void *arena_borrow(struct arena *arena, unsigned class, size_t alignment)
 {
-    /* A larger block may be aligned less than the class promises. */
-    uint32_t mask = size_classes[class].align_mask;
     void *block = NULL;
 
     for (unsigned larger = class + 1; block == NULL && larger < CLASS_COUNT; larger++) {
-        if ((size_classes[larger].align_mask & mask) == mask) {
+        /* A larger block may be aligned less. */
+        if (size_classes[larger].align_mask + 1 >= alignment) {
             block = take_one(&arena->bins[larger]);
         }
     }

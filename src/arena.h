@@ -79,8 +79,9 @@ struct magazine *arena_flush(struct arena *arena, unsigned class, struct magazin
 /* One block without a stack, for threads that have no cache; NULL without memory. */
 void *arena_alloc_one(struct arena *arena, unsigned class);
 
-/* When there is no memory for a slab: a free block of the nearest larger class, or NULL. */
-void *arena_borrow(struct arena *arena, unsigned class);
+/* When there is no memory for a slab: a free block of the nearest larger class
+ * that is aligned to `alignment`, or NULL. */
+void *arena_borrow(struct arena *arena, unsigned class, size_t alignment);
 
 /* Take blocks of the arena's slabs of `class` back into the bitmaps. */
 void arena_free_blocks(struct arena *arena, unsigned class, void **blocks, size_t count);

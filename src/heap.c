@@ -69,7 +69,7 @@ static void *large_alloc(size_t alignment, size_t size, bool zero)
 }
 
 /* A block past the stacks of `cache`. Inside the gate. */
-static void *small_alloc(struct cache *cache, unsigned class)
+static void *small_alloc(struct cache *cache, unsigned class, size_t alignment)
 {
     struct arena *arena = cache_is_real(cache) ? cache->arena : arena_by_index(0);
     void *block = NULL;
@@ -84,20 +84,19 @@ static void *small_alloc(struct cache *cache, unsigned class)
         cache_scavenge(cache);
         return block;
     }
-    return block != NULL ? block : arena_borrow(arena, class);
+    return block != NULL ? block : arena_borrow(arena, class, alignment);
 }
 
 /* errno is saved by the callers of the three functions below. */
-static void *alloc_small_slow(struct cache *cache, unsigned class)
+static void *alloc_small_slow(struct cache *cache, unsigned class, size_t alignment)
 {
     if (cache_is_real(cache) && cache_swap(cache, class)) {
         return cache_pop(cache_bin_of_class(cache, class));
     }
     if (!gate_enter(gate_of(cache))) {
-        return emergency_alloc(size_classes[class].size,
-                               (size_t)size_classes[class].align_mask + 1);
+        return emergency_alloc(size_classes[class].size, alignment);
     }
-    void *block = small_alloc(cache, class);
+    void *block = small_alloc(cache, class, alignment);
 
     gate_leave(gate_of(cache));
     return block;
@@ -137,7 +136,7 @@ static void *alloc_slow(size_t alignment, size_t size, bool zero)
     void *block = cache_is_real(cache) ? cache_pop(cache_bin_of_class(cache, class)) : NULL;
 
     if (block == NULL) {
-        block = alloc_small_slow(cache, class);
+        block = alloc_small_slow(cache, class, alignment);
     }
     if (block != NULL && zero) {
         memset(block, 0, size);

@@ -571,16 +571,16 @@ static void borrowing_gives_the_nearest_larger_block_there_is(void **state)
     unsigned index;
 
     (void)state;
-    assert_null(arena_borrow(arena, class_of_blocks));
+    assert_null(arena_borrow(arena, class_of_blocks, BLOCK_ALIGN));
     void *first = arena_alloc_one(arena, larger + 2);
     void *second = arena_alloc_one(arena, larger);
 
     assert_non_null(first);
     assert_non_null(second);
-    void *borrowed = arena_borrow(arena, class_of_blocks);
+    void *borrowed = arena_borrow(arena, class_of_blocks, BLOCK_ALIGN);
 
     assert_int_equal(slab_of_own_block((uintptr_t)borrowed, &index)->class, larger);
-    assert_null(arena_borrow(arena, CLASS_COUNT - 1));
+    assert_null(arena_borrow(arena, CLASS_COUNT - 1, BLOCK_ALIGN));
     arena_free_blocks(arena, larger, &borrowed, 1);
     arena_check(arena);
 }
@@ -591,8 +591,8 @@ static void the_smallest_blocks_are_never_borrowed_for_larger_ones(void **state)
 
     (void)state;
     assert_non_null(arena_alloc_one(arena, 0));
-    assert_null(arena_borrow(arena, 0));
-    assert_null(arena_borrow(arena, class_of_blocks));
+    assert_null(arena_borrow(arena, 0, BLOCK_ALIGN));
+    assert_null(arena_borrow(arena, class_of_blocks, BLOCK_ALIGN));
 }
 
 /* Accounts */

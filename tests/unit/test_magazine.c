@@ -19,7 +19,7 @@ static void a_new_magazine_is_empty_with_a_null_below_its_bottom(void **state)
         assert_int_equal(magazine->capacity, capacity);
         assert_int_equal(magazine->count, 0);
         assert_null(magazine->next);
-        assert_ptr_equal(&magazine->slots[-1], &magazine->floor);
+        assert_ptr_equal(magazine->slots, &magazine->floor + 1);
         assert_null(magazine->floor);
         assert_true(is_all(magazine->slots, capacity * sizeof(void *), 0));
         magazine_destroy(magazine);

@@ -509,7 +509,7 @@ static void whichever_call_fails_the_accounts_hold(void **state)
     (void)state;
     for (unsigned call = 1; call <= 30; call++) {
         os_fail_calls(call % 10 + 1, call / 10 + 1);
-        struct span *span = request_run(40 + call * 20, 1, true, false);
+        struct span *span = request_run(20 + call * 4, 1, true, false);
 
         os_fail_calls(0, 0);
         page_heap_check();
