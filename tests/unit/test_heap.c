@@ -547,6 +547,7 @@ static void with_the_gate_closed_blocks_come_from_elsewhere(void **state)
     assert_true(emergency_owns((uintptr_t)small));
     assert_true(emergency_owns((uintptr_t)large));
     assert_true(is_all(zeroed, LARGE, 0));
+    assert_int_equal((uintptr_t)aligned % 8192, 0);
     assert_true(usable(small) >= 100 && usable(large) >= LARGE);
     open_gate();
     heap_free(small);
