@@ -20,7 +20,7 @@ enum {
     REMOTE_BYTES_MAX = 32 * 1024,
     SWAPS_PER_GROWTH = 16,   /* swaps of short stacks before a refill lengthens them */
     SWAPS_BATCH_ENOUGH = 64, /* stacks this long are cheap to swap */
-    SCAVENGE_MISSES = 128,   /* misses between two looks for idle classes */
+    SCAVENGE_MISSES = 64,    /* misses between two looks for idle classes */
     VERIFY_ALL = 64, /* stacks of a class that a thread verifies before it goes over to samples */
     VERIFY_SAMPLE = 16,
     FILTER_SHIFT = 6,
