@@ -12,6 +12,8 @@
 
 #include "break.h"
 #include "breakwater/breakwater.h"
+#include "emergency.h"
+#include "gate.h"
 #include "heap.h"
 #include "life.h"
 #include "meta.h"
@@ -399,6 +401,38 @@ static void children_of_a_process_at_work_can_allocate(void **state)
     assert_int_equal(stats_memory().used_bytes, 0);
 }
 
+static size_t released_count;
+
+static void count_release(void *block)
+{
+    (void)block;
+    released_count++;
+}
+
+static bool child_without_deferred_frees_lives(void *unused)
+{
+    (void)unused;
+    emergency_release_deferred(count_release);
+    check_all();
+    return gate_is_open() && released_count == 0 && use_all_kinds();
+}
+
+static void a_child_forgets_what_its_parent_has_deferred(void **state)
+{
+    void *block = bw_malloc(LARGE);
+
+    (void)state;
+    /* As while another thread forks. */
+    gate_close();
+    bw_free(block);
+    assert_works_in_child(child_without_deferred_frees_lives, NULL);
+    assert_false(gate_is_open());
+    assert_true(gate_open());
+    emergency_release_deferred(free_block);
+    (void)bw_malloc_trim(0);
+    assert_int_equal(stats_memory().used_bytes, 0);
+}
+
 /* The program's own handlers */
 
 static void *blocks_of_handlers[3];
@@ -465,6 +499,7 @@ int main(void)
         ISOLATED(a_child_can_allocate_and_free),
         ISOLATED(a_child_of_a_process_that_has_not_started_can_start),
         ISOLATED(children_of_a_process_at_work_can_allocate),
+        ISOLATED(a_child_forgets_what_its_parent_has_deferred),
         ISOLATED(handlers_of_the_program_may_allocate),
     };
 

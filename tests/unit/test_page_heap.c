@@ -177,14 +177,14 @@ static void the_shortest_run_that_fits_is_taken(void **state)
 
 static void long_runs_that_share_a_bin_are_told_apart(void **state)
 {
-    const size_t lengths[] = {79, 70, 66, 75, 200};
+    const size_t lengths[] = {70, 75, 66, 79, 200};
     struct span *runs[ARRAY_SIZE(lengths)];
 
     (void)state;
     make_free_runs(lengths, ARRAY_SIZE(lengths), runs);
-    assert_ptr_equal(request_run(71, 1, false, false), runs[3]);
+    assert_ptr_equal(request_run(71, 1, false, false), runs[1]);
     assert_ptr_equal(request_run(65, 1, false, false), runs[2]);
-    assert_ptr_equal(request_run(72, 1, false, false), runs[0]);
+    assert_ptr_equal(request_run(72, 1, false, false), runs[3]);
     assert_ptr_equal(request_run(72, 1, false, false), runs[4]);
     page_heap_check();
 }
