@@ -52,7 +52,8 @@ static bool raise_locked(size_t bytes, struct break_extent *extent)
     uintptr_t start = align_up(current, UNIT_BYTES);
     size_t increment = start + bytes - current;
 
-    if (current == 0 || start + bytes < start || increment > PTRDIFF_MAX) {
+    /* Below the base, after somebody lowered the break there, no table has rows. */
+    if (current == 0 || start < base || start + bytes < start || increment > PTRDIFF_MAX) {
         return false;
     }
     uintptr_t old = (uintptr_t)os_sbrk((intptr_t)increment);
@@ -62,7 +63,7 @@ static bool raise_locked(size_t bytes, struct break_extent *extent)
     }
     if (old != current) {
         start = align_up(old, UNIT_BYTES);
-        if (!complete_locked(old, increment, start, bytes)) {
+        if (start < base || !complete_locked(old, increment, start, bytes)) {
             return false;
         }
     }
@@ -113,7 +114,7 @@ uintptr_t break_intact_end(void)
 {
     lock_acquire(&break_lock);
     uintptr_t current = os_break();
-    uintptr_t intact = current < top ? align_down(current, UNIT_BYTES) : top;
+    uintptr_t intact = current < top ? size_max(align_down(current, UNIT_BYTES), base) : top;
 
     lock_release(&break_lock);
     return intact;

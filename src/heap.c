@@ -403,8 +403,12 @@ void *heap_resize(void *block, size_t size)
     }
     void *moved = heap_alloc(size_to_grow_to(old_size, size));
 
+    if (moved == NULL && size <= old_size) {
+        errno = saved_errno;
+        return block;
+    }
     if (moved == NULL) {
-        return size <= old_size ? block : NULL;
+        return NULL;
     }
     memcpy(moved, block, size_min(size, old_size));
     heap_free(block);

@@ -275,41 +275,58 @@ static bool grow_locked(size_t units)
            grow_break_locked(units) || grow_region_locked(units);
 }
 
-/* Somebody lowered the break below our top: free runs that were cut off are forgotten. What the
- * program still holds there is lost, and going on would hand out its neighbours. */
-static void forget_cut_off_locked(uintptr_t intact_end)
+/* Cut a free run off at unit `first`, or forget it whole if it starts there or later. The unit it
+ * ends at now. */
+static size_t run_cut_off_locked(struct span *run, size_t first)
 {
-    size_t first = region_unit_of(&region_primary, intact_end);
-    struct span *run = top_run_locked();
-    size_t run_first = run != NULL ? span_unit(run) : SIZE_MAX;
-
-    if (run == NULL || run_first > first) {
-        fatal_at("the program lowered the break below blocks in use, to", intact_end);
-    }
-    size_t cut = run_first + run->units - first;
+    size_t start = span_unit(run);
+    size_t end = start + run->units;
+    size_t kept = start < first ? first - start : 0;
 
     run_take_locked(run);
-    if (run_first < first) {
-        run_make_free_locked(run, first - run_first, region_primary.index);
+    if (kept > 0) {
+        run_make_free_locked(run, kept, region_primary.index);
     }
-    for (size_t unit = first; unit < first + cut; unit++) {
+    for (size_t unit = start + kept; unit < end; unit++) {
         region_primary.spans[unit].state = SPAN_GAP;
     }
-    stats.total_units -= cut;
+    stats.total_units -= end - start - kept;
+    return start + kept;
+}
+
+/* Somebody lowered the break below our top: free runs that were cut off, and gaps between them, are
+ * forgotten. What the program still holds there is lost, and going on would hand out its
+ * neighbours. */
+static void forget_cut_off_locked(uintptr_t intact_end, size_t end)
+{
+    size_t first = region_unit_of(&region_primary, intact_end);
+
+    while (end > first) {
+        struct span *last = &region_primary.spans[end - 1];
+
+        if (last->state == SPAN_FREE) {
+            end = run_cut_off_locked(last - (last->units - 1), first);
+        } else if (last->state == SPAN_GAP) {
+            end--;
+        } else {
+            fatal_at("the program lowered the break below blocks in use, to", intact_end);
+        }
+    }
 }
 
 static void notice_foreign_moves_locked(void)
 {
-    size_t units = region_units(&region_primary);
+    uintptr_t top = break_top();
     uintptr_t intact_end = break_intact_end();
 
-    if (units == 0 || intact_end >= break_top()) {
+    if (region_units(&region_primary) == 0 || intact_end >= top) {
         return;
     }
-    size_t first = region_unit_of(&region_primary, intact_end);
+    size_t end = region_unit_of(&region_primary, top);
 
-    if (region_primary.spans[first].state != SPAN_GAP) {
-        forget_cut_off_locked(intact_end);
+    /* The last unit is a gap only if this has been noticed before. */
+    if (region_primary.spans[end - 1].state != SPAN_GAP) {
+        forget_cut_off_locked(intact_end, end);
     }
 }
 

@@ -181,6 +181,35 @@ static void what_was_cut_off_is_only_handed_out_as_new_memory(void **state)
     assert_int_equal(break_stats().foreign_moves, 1);
 }
 
+static void a_break_below_our_base_leaves_nothing_of_ours_intact(void **state)
+{
+    uintptr_t before = current_break();
+
+    (void)state;
+    (void)sbrk((intptr_t)(3 * UNIT_BYTES));
+    struct break_extent first = grow(4);
+
+    move_break_to(before);
+    assert_int_equal(break_intact_end(), first.start);
+    break_check();
+}
+
+static void memory_below_our_base_is_never_handed_out(void **state)
+{
+    uintptr_t before = current_break();
+
+    (void)state;
+    (void)sbrk((intptr_t)(3 * UNIT_BYTES));
+    struct break_extent first = grow(4);
+
+    move_break_to(before);
+    struct break_extent second = break_grow(UNIT_BYTES, UNIT_BYTES);
+
+    assert_true(second.bytes == 0 || second.start >= first.start);
+    break_check();
+    assert_true(break_stats().bytes <= 5 * UNIT_BYTES);
+}
+
 /* Lowering */
 
 static void lowering_gives_the_memory_back(void **state)
@@ -256,6 +285,8 @@ int main(void)
         ISOLATED(foreign_memory_is_never_handed_out),
         ISOLATED(a_foreign_move_within_our_top_shows_before_we_grow),
         ISOLATED(what_was_cut_off_is_only_handed_out_as_new_memory),
+        ISOLATED(a_break_below_our_base_leaves_nothing_of_ours_intact),
+        ISOLATED(memory_below_our_base_is_never_handed_out),
         ISOLATED(lowering_gives_the_memory_back),
         ISOLATED(lowering_to_the_base_keeps_the_base),
         ISOLATED(lowering_out_of_our_range_is_refused),

@@ -396,7 +396,9 @@ static void a_block_that_cannot_move_to_shrink_stays_and_succeeds(void **state)
     use_up_all_memory();
     while (heap_alloc(16) != NULL) {
     }
+    errno = ERRNO_BEFORE;
     assert_ptr_equal(heap_resize(block, 16), block);
+    assert_int_equal(errno, ERRNO_BEFORE);
     assert_true(is_all(block, 16, PATTERN));
     os_fail_calls(0, 0);
     check_all();

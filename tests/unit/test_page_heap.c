@@ -655,6 +655,91 @@ static void lowering_the_break_over_all_of_a_block_in_use_dies(void **state)
                    span_address(used));
 }
 
+static void free_runs_above_a_gap_that_the_break_was_lowered_to_are_forgotten(void **state)
+{
+    struct span *below = run_of_units(16);
+    char *foreign = (char *)sbrk((intptr_t)(50 * UNIT_BYTES));
+    struct span *above = run_of_units(100);
+
+    (void)state;
+    page_heap_free(above);
+    move_break_to((uintptr_t)foreign + 20 * UNIT_BYTES);
+    struct span *fresh = run_of_units(100);
+
+    fill(below);
+    fill(fresh);
+    assert_true(is_all(memory_of(below), 16 * UNIT_BYTES, PATTERN));
+    page_heap_free(fresh);
+    (void)page_heap_purge(0);
+    page_heap_check();
+}
+
+static void blocks_above_a_gap_that_the_break_was_lowered_to_are_noticed(void **state)
+{
+    (void)state;
+    (void)run_of_units(16);
+    char *foreign = (char *)sbrk((intptr_t)(50 * UNIT_BYTES));
+
+    (void)run_of_units(100);
+    move_break_to((uintptr_t)foreign + 20 * UNIT_BYTES);
+    assert_dies_at(request_anything, NULL, "the program lowered the break below blocks in use, to",
+                   (uintptr_t)foreign + 20 * UNIT_BYTES);
+}
+
+static void free_runs_on_both_sides_of_a_gap_are_forgotten(void **state)
+{
+    struct span *below = run_of_units(16);
+
+    (void)state;
+    char *foreign = (char *)sbrk((intptr_t)(5 * UNIT_BYTES));
+    struct span *above = run_of_units(100);
+
+    page_heap_free(below);
+    page_heap_free(above);
+    move_break_to((uintptr_t)foreign - 10 * UNIT_BYTES);
+    assert_null(request_run(7, 1, false, false));
+    assert_int_equal(page_heap_stats().total_units, 6);
+    page_heap_check();
+    fill(run_of_units(100));
+}
+
+/* Foreign memory that our base lies above, so that the break can be lowered below the base. */
+static uintptr_t break_below_the_base(void)
+{
+    uintptr_t before = current_break();
+
+    (void)sbrk((intptr_t)(3 * UNIT_BYTES));
+    return before;
+}
+
+static void with_the_break_below_its_base_the_heap_goes_on_elsewhere(void **state)
+{
+    uintptr_t before = break_below_the_base();
+
+    (void)state;
+    give_back(run_of_units(5));
+    move_break_to(before);
+    struct span *span = run_of_units(5);
+
+    assert_int_not_equal(span->region, region_primary.index);
+    fill(span);
+    assert_int_equal(current_break(), before);
+    (void)page_heap_purge(0);
+    page_heap_check();
+    break_check();
+}
+
+static void lowering_the_break_below_the_base_of_blocks_in_use_dies(void **state)
+{
+    uintptr_t before = break_below_the_base();
+
+    (void)state;
+    (void)run_of_units(5);
+    move_break_to(before);
+    assert_dies_at(request_anything, NULL, "the program lowered the break below blocks in use, to",
+                   region_primary.base);
+}
+
 /* The state of the heap can be wrong: the check sees it. */
 
 static void check(void *unused)
@@ -724,6 +809,11 @@ int main(void)
         ISOLATED(a_purge_notices_that_free_runs_were_cut_off),
         ISOLATED(lowering_the_break_below_a_block_in_use_dies),
         ISOLATED(lowering_the_break_over_all_of_a_block_in_use_dies),
+        ISOLATED(free_runs_above_a_gap_that_the_break_was_lowered_to_are_forgotten),
+        ISOLATED(blocks_above_a_gap_that_the_break_was_lowered_to_are_noticed),
+        ISOLATED(free_runs_on_both_sides_of_a_gap_are_forgotten),
+        ISOLATED(with_the_break_below_its_base_the_heap_goes_on_elsewhere),
+        ISOLATED(lowering_the_break_below_the_base_of_blocks_in_use_dies),
         ISOLATED(the_check_sees_a_run_of_a_wrong_length),
         ISOLATED(the_check_sees_units_that_got_lost),
     };
