@@ -381,22 +381,23 @@ static bool slab_add(struct arena *arena, unsigned class, bool grow)
 
 /* Each step gives more away than the one before; after each the bin's stock is tried again. */
 static struct magazine *refill_by_growing(struct arena *arena, unsigned class,
-                                          struct magazine *magazine, uint32_t want)
+                                          struct magazine *magazine, uint32_t want, bool *added)
 {
     struct bin *bin = &arena->bins[class];
     struct magazine *full = NULL;
 
-    if (slab_add(arena, class, false)) {
+    *added = slab_add(arena, class, false);
+    if (*added) {
         return refill_from_stock(bin, magazine, want);
     }
     arena_prepare_growth();
     full = refill_from_stock(bin, magazine, want);
-    if (full == NULL && slab_add(arena, class, true)) {
+    if (full == NULL && (*added = slab_add(arena, class, true))) {
         full = refill_from_stock(bin, magazine, want);
     }
     if (full == NULL) {
         arena_reclaim_all();
-        (void)slab_add(arena, class, true);
+        *added = slab_add(arena, class, true);
         full = refill_from_stock(bin, magazine, want);
     }
     return full;
@@ -410,9 +411,11 @@ struct magazine *arena_refill(struct arena *arena, unsigned class, struct magazi
     }
     struct magazine *full = refill_from_stock(&arena->bins[class], magazine, want);
 
-    /* A slab added may be taken by another thread before we look again. */
-    for (int attempt = 0; full == NULL && attempt < 3; attempt++) {
-        full = refill_by_growing(arena, class, magazine, want);
+    bool added = true;
+
+    /* A slab added may be emptied by other threads before we look again; then there is memory. */
+    while (full == NULL && added) {
+        full = refill_by_growing(arena, class, magazine, want, &added);
     }
     return full;
 }
@@ -468,7 +471,7 @@ void *arena_alloc_one(struct arena *arena, unsigned class)
         arena_drain_all();
         block = take_one(bin);
     }
-    if (block == NULL && slab_add(arena, class, true)) {
+    while (block == NULL && slab_add(arena, class, true)) {
         block = take_one(bin);
     }
     if (block == NULL) {

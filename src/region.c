@@ -37,8 +37,9 @@ bool region_primary_disabled;
 static struct table tables[TABLES_MAX];
 static size_t table_count;
 static _Atomic(struct region *) regions[REGIONS_MAX] = {&region_primary};
-static size_t mapped_count;
-static size_t mapped_bytes;
+/* Relaxed: statistics. */
+static _Atomic size_t mapped_count;
+static _Atomic size_t mapped_bytes;
 
 static bool table_cover(struct table *table, size_t units)
 {
@@ -178,8 +179,8 @@ struct region *region_map(size_t units)
     for (size_t unit = 0; unit < units; unit++) {
         spans[unit].region = region->index;
     }
-    mapped_count++;
-    mapped_bytes += bytes;
+    atomic_fetch_add_explicit(&mapped_count, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&mapped_bytes, bytes, memory_order_relaxed);
     atomic_store_explicit(&region->units, units, memory_order_release);
     /* Release: pairs with the acquire in region_by_index(); the region is seen whole. */
     atomic_store_explicit(&regions[index], region, memory_order_release);
@@ -228,8 +229,8 @@ struct region *region_next(const struct region *region)
 
 void region_mapped(size_t *count, size_t *bytes)
 {
-    *count = mapped_count;
-    *bytes = mapped_bytes;
+    *count = atomic_load_explicit(&mapped_count, memory_order_relaxed);
+    *bytes = atomic_load_explicit(&mapped_bytes, memory_order_relaxed);
 }
 
 struct span *span_of(uintptr_t address)
