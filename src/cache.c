@@ -20,7 +20,7 @@ enum {
     REMOTE_BYTES_MAX = 32 * 1024,
     SWAPS_PER_GROWTH = 16,   /* swaps of short stacks before a refill lengthens them */
     SWAPS_BATCH_ENOUGH = 64, /* stacks this long are cheap to swap */
-    SCAVENGE_MISSES = 64,    /* misses between two looks for idle classes */
+    SCAVENGE_MISSES = 256,   /* misses between two looks for idle classes */
     VERIFY_ALL = 64, /* stacks of a class that a thread verifies before it goes over to samples */
     VERIFY_SAMPLE = 16,
     FILTER_SHIFT = 6,
@@ -336,7 +336,11 @@ void cache_scavenge(struct cache *cache)
         uint32_t tops = tops_of(cache_bin_of_class(cache, class));
 
         if (tops == cold->seen && (cold->alloc != NULL || cold->free != NULL)) {
+            uint16_t batch = cold->batch;
+
             flush_class(cache, class);
+            /* The class may come back: then it need not learn its batch from the start. */
+            cold->batch = batch / 2 > cold->batch ? batch / 2 : cold->batch;
         } else {
             cold->seen = tops;
         }

@@ -14,7 +14,7 @@ enum {
     CAPACITY_MIN = 5,           /* a magazine of one cache line */
     CAPACITY_BYTES = 24 * 1024, /* a stack's blocks should stay in a first-level cache */
     BIG_BLOCK_BYTES = 1024,     /* from here on, more in a stack than such a cache holds */
-    BIG_CAPACITY_BYTES = 48 * 1024,
+    BIG_CAPACITY_BYTES = 32 * 1024,
     BIG_CAPACITY_MAX = 29,
     INITIAL_BATCH_BYTES = 512,
 };
