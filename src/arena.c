@@ -21,7 +21,7 @@
 
 enum {
     SPARES_MAX = 8,
-    EMPTY_SLABS_MAX = 1, /* a bin keeps, until the break grows */
+    EMPTY_SLABS_MAX = 8, /* a bin keeps, until the break grows */
     QUARTERS = 4,
 };
 

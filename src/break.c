@@ -2,11 +2,10 @@
 /* break.c - the program break, and nothing else that moves it.
  *
  * Owns         [base, top): the range handed upward, unit aligned; top is where we left the break.
- * Invariants   base never moves; top moves only under break_lock; memory that a foreign sbrk() took
- *              or cut off is never handed out.
- * Concurrency  break_lock, of rank BREAK: nothing but system calls happens under it. Foreign sbrk()
- *              callers hold no lock of ours, so every move is checked after the fact.
- * Called by    page_heap.c only.
+ * Invariants   base moves once, from 0; top moves only under break_lock; memory that a foreign
+ * sbrk() took or cut off is never handed out. Concurrency  break_lock, of rank BREAK: nothing but
+ * system calls happens under it. Foreign sbrk() callers hold no lock of ours, so every move is
+ * checked after the fact. Called by    page_heap.c only.
  */
 #include "break.h"
 
@@ -16,17 +15,31 @@
 
 static struct lock break_lock = LOCK_INITIALIZER(LOCK_RANK_BREAK);
 static uintptr_t base;
-static uintptr_t top;
+static _Atomic uintptr_t published_top; /* read without the lock */
 static struct break_stats stats;
+
+uintptr_t break_top(void)
+{
+    /* Relaxed: it tells of no other memory. Whoever must not miss a move holds the page heap's
+     * lock, under which alone there are any. */
+    return atomic_load_explicit(&published_top, memory_order_relaxed);
+}
+
+static void set_top_locked(uintptr_t top)
+{
+    atomic_store_explicit(&published_top, top, memory_order_relaxed);
+}
 
 static bool at_known_place_locked(uintptr_t current)
 {
     ASSERT(lock_is_held(&break_lock));
-    return base != 0 && current == top;
+    return base != 0 && current == break_top();
 }
 
 static void note_foreign_move_locked(uintptr_t start)
 {
+    uintptr_t top = break_top();
+
     stats.foreign_moves++;
     if (start > top) {
         stats.gap_bytes += start - top;
@@ -69,11 +82,11 @@ static bool raise_locked(size_t bytes, struct break_extent *extent)
     }
     if (base == 0) {
         base = start;
-    } else if (start != top) {
+    } else if (start != break_top()) {
         note_foreign_move_locked(start);
     }
     *extent = (struct break_extent){.start = start, .bytes = bytes};
-    top = start + bytes;
+    set_top_locked(start + bytes);
     return true;
 }
 
@@ -98,13 +111,15 @@ bool break_lower(uintptr_t new_top)
     bool lowered = false;
 
     lock_acquire(&break_lock);
+    uintptr_t top = break_top();
+
     if (at_known_place_locked(os_break()) && new_top < top && new_top >= base) {
         lowered = os_sbrk(-(intptr_t)(top - new_top)) != NULL;
     }
     if (lowered) {
         stats.lowered++;
         stats.bytes -= top - new_top;
-        top = new_top;
+        set_top_locked(new_top);
     }
     lock_release(&break_lock);
     return lowered;
@@ -112,21 +127,10 @@ bool break_lower(uintptr_t new_top)
 
 uintptr_t break_intact_end(void)
 {
-    lock_acquire(&break_lock);
+    uintptr_t top = break_top();
     uintptr_t current = os_break();
-    uintptr_t intact = current < top ? size_max(align_down(current, UNIT_BYTES), base) : top;
 
-    lock_release(&break_lock);
-    return intact;
-}
-
-uintptr_t break_top(void)
-{
-    lock_acquire(&break_lock);
-    uintptr_t result = top;
-
-    lock_release(&break_lock);
-    return result;
+    return current < top ? size_max(align_down(current, UNIT_BYTES), base) : top;
 }
 
 struct break_stats break_stats(void)
@@ -142,6 +146,8 @@ struct break_stats break_stats(void)
 void break_check(void)
 {
     lock_acquire(&break_lock);
+    uintptr_t top = break_top();
+
     if (base % UNIT_BYTES != 0 || top % UNIT_BYTES != 0 || top < base) {
         fatal("break: top or base is out of place");
     }

@@ -19,10 +19,11 @@ struct break_extent break_grow(size_t least, size_t wish);
  * changed, if the top of the break is not ours. */
 bool break_lower(uintptr_t new_top);
 
-/* The end of the memory that is still ours: below break_top() after somebody lowered the break. */
+/* The end of the memory that is still ours: below break_top() after somebody lowered the break.
+ * Needs the lock under which the caller calls break_grow(). */
 uintptr_t break_intact_end(void);
 
-/* The end of what break_grow() has handed out so far; 0 before the first. */
+/* The end of what break_grow() has handed out so far; 0 before the first. Any thread, no lock. */
 uintptr_t break_top(void);
 
 struct break_stats {

@@ -23,6 +23,7 @@ enum {
     SCAVENGE_MISSES = 256,   /* misses between two looks for idle classes */
     VERIFY_ALL = 64, /* stacks of a class that a thread verifies before it goes over to samples */
     VERIFY_SAMPLE = 16,
+    SHORT_STACK = 8, /* blocks: comparing each with each costs less than clearing the filter */
     FILTER_SHIFT = 6,
     FILTER_WORDS = 1 << FILTER_SHIFT,
 };
@@ -34,17 +35,15 @@ static void *no_stack[2];
     {                                                                                              \
         &no_stack[0], &no_stack[1], &no_stack[1], 0                                                \
     }
-#define FIVE_BINS_NONE BIN_NONE, BIN_NONE, BIN_NONE, BIN_NONE, BIN_NONE
-#define BINS_29_NONE                                                                               \
-    BIN_NONE, BIN_NONE, BIN_NONE, BIN_NONE, FIVE_BINS_NONE, FIVE_BINS_NONE, FIVE_BINS_NONE,        \
-        FIVE_BINS_NONE, FIVE_BINS_NONE
+#define BINS_6_NONE  BIN_NONE, BIN_NONE, BIN_NONE, BIN_NONE, BIN_NONE, BIN_NONE
+#define BINS_30_NONE BINS_6_NONE, BINS_6_NONE, BINS_6_NONE, BINS_6_NONE, BINS_6_NONE
 
 #define CACHE_NONE                                                                                 \
     {                                                                                              \
-        .bins = {BINS_29_NONE, BINS_29_NONE, BINS_29_NONE, BINS_29_NONE, BINS_29_NONE},            \
+        .bins = {BINS_30_NONE, BINS_30_NONE, BINS_30_NONE, BINS_30_NONE},                          \
     }
 
-_Static_assert(1 + CLASS_COUNT == 5 * 29, "CACHE_NONE fills every bin");
+_Static_assert(1 + CLASS_COUNT == 4 * 30, "CACHE_NONE fills every bin");
 
 struct cache cache_none = CACHE_NONE;
 struct cache cache_exited = CACHE_NONE;
@@ -115,12 +114,19 @@ static void verify_not_among(void *const *blocks, size_t count, void *block)
     }
 }
 
-/* Stop the process if a block is twice among the `count`, or does not start where a block of the
- * class may. A filter of hash bits makes the first test linear: only blocks whose bit was set by
- * another are compared one by one. The second needs no slab: a slab is one unit. */
-static void verify_stack(unsigned class, void *const *blocks, size_t count)
+/* Stop the process unless a block of the class may start at `address`. Needs no slab: a slab is one
+ * unit. */
+static void verify_start(const struct size_class *described, uintptr_t address)
 {
-    const struct size_class *described = &size_classes[class];
+    if (unlikely(size_class_index(described, address % UNIT_BYTES) == described->blocks)) {
+        fatal_at("invalid free of", address);
+    }
+}
+
+/* A filter of hash bits makes it linear: only blocks whose bit was set by another are compared one
+ * by one. */
+static void verify_long_stack(const struct size_class *described, void *const *blocks, size_t count)
+{
     uint64_t filter[FILTER_WORDS] = {0};
 
     for (size_t i = 0; i < count; i++) {
@@ -133,9 +139,23 @@ static void verify_stack(unsigned class, void *const *blocks, size_t count)
             verify_not_among(blocks, i, blocks[i]);
         }
         *word |= bit;
-        if (unlikely(size_class_index(described, address % UNIT_BYTES) == described->blocks)) {
-            fatal_at("invalid free of", address);
-        }
+        verify_start(described, address);
+    }
+}
+
+/* Stop the process if a block is twice among the `count`, or does not start where a block of the
+ * class may. */
+static void verify_stack(unsigned class, void *const *blocks, size_t count)
+{
+    const struct size_class *described = &size_classes[class];
+
+    if (count > SHORT_STACK) {
+        verify_long_stack(described, blocks, count);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        verify_not_among(blocks, i, blocks[i]);
+        verify_start(described, (uintptr_t)blocks[i]);
     }
 }
 

@@ -10,6 +10,8 @@ enum {
     LINEAR_STEP = 16,
     LINEAR_MAX = 256,
     STEPS_PER_DOUBLING = 16,
+    STEPS_MAX = 16384, /* from here on the sizes of big_sizes */
+    BIG_SIZES = 7,
     CAPACITY_MAX = 253,         /* a magazine of 2 KiB: 253 slots and its header */
     CAPACITY_MIN = 5,           /* a magazine of one cache line */
     CAPACITY_BYTES = 24 * 1024, /* a stack's blocks should stay in a first-level cache */
@@ -19,11 +21,24 @@ enum {
     INITIAL_BATCH_BYTES = 512,
 };
 
+/* Where only three, two or one block fit into a slab, a finer size would save no memory: what a
+ * block does not use of its place is never touched. The sizes in between keep short what a block
+ * may have of pages that an earlier one touched. */
+static const uint32_t big_sizes[BIG_SIZES] = {17408, 19456, 21840, 24576, 28672, 32768, 65536};
+
 struct size_class size_classes[CLASS_COUNT];
 _Atomic uint16_t size_class_codes[SMALL_MAX_BYTES / BLOCK_ALIGN + 1];
 
 static size_t next_size(size_t size)
 {
+    if (size >= STEPS_MAX) {
+        size_t next = 0;
+
+        while (next < BIG_SIZES - 1 && big_sizes[next] <= size) {
+            next++;
+        }
+        return big_sizes[next];
+    }
     if (size < LINEAR_MAX) {
         return size + LINEAR_STEP;
     }

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* size_class.h - which sizes exist, and all that follows from a size alone.
  *
- * Sizes step by 16 bytes up to 256 and by a sixteenth of a power of two above, up to one unit: a
- * block is at most 16 bytes or a sixteenth larger than what was asked for, whichever is more.
+ * Sizes step by 16 bytes up to 256 and by a sixteenth of a power of two up to 16 KiB: a block is at
+ * most 16 bytes or a sixteenth larger than what was asked for, whichever is more. Above there are
+ * few, up to one unit; as many blocks fit into a slab as if there were one for every multiple
+ * of 16.
  *
  * A class is known by its index, or by its
  * code (see SIZE_CLASS_CODE), the form the fast path uses.
@@ -20,7 +22,7 @@
 
 #define BLOCK_ALIGN     ((size_t)16)
 #define SMALL_MAX_BYTES UNIT_BYTES
-#define CLASS_COUNT     144
+#define CLASS_COUNT     119
 #define BITS_PER_WORD   64
 #define SLAB_MAX_WORDS  (UNIT_BYTES / BLOCK_ALIGN / BITS_PER_WORD)
 

@@ -7,7 +7,7 @@
 #include "os.h"
 #include "page_heap.h"
 
-enum { SIZE = 64, SLABS = 8, THREADS = 4, ROUNDS = 200 };
+enum { SIZE = 64, SLABS = 24, THREADS = 4, ROUNDS = 200 };
 
 static unsigned class_of_blocks;
 

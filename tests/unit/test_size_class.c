@@ -40,14 +40,25 @@ static void no_class_has_code_0_and_no_two_share_a_code(void **state)
     }
 }
 
-static void rounding_up_wastes_at_most_16_bytes_or_a_sixteenth(void **state)
+static void rounding_up_wastes_at_most_16_bytes_or_a_sixteenth_up_to_16_KiB(void **state)
 {
     (void)state;
     size_class_init();
-    for (size_t size = 1; size <= SMALL_MAX_BYTES; size++) {
+    for (size_t size = 1; size <= (size_t)16 * 1024; size++) {
         size_t block = size_classes[size_class_of(size)].size;
 
         assert_true(block - size < 16 || (block - size) * 16 < size);
+    }
+}
+
+static void above_rounding_up_costs_a_slab_no_block(void **state)
+{
+    (void)state;
+    size_class_init();
+    for (size_t size = 16 * 1024; size <= SMALL_MAX_BYTES; size++) {
+        size_t rounded = align_up(size, BLOCK_ALIGN);
+
+        assert_int_equal(size_classes[size_class_of(size)].blocks, UNIT_BYTES / rounded);
     }
 }
 
@@ -160,7 +171,8 @@ int main(void)
         ISOLATED(no_size_has_a_class_before_the_tables_are_filled),
         ISOLATED(every_size_gets_the_smallest_class_that_holds_it),
         ISOLATED(no_class_has_code_0_and_no_two_share_a_code),
-        ISOLATED(rounding_up_wastes_at_most_16_bytes_or_a_sixteenth),
+        ISOLATED(rounding_up_wastes_at_most_16_bytes_or_a_sixteenth_up_to_16_KiB),
+        ISOLATED(above_rounding_up_costs_a_slab_no_block),
         ISOLATED(the_largest_class_is_a_unit_and_all_are_multiples_of_the_alignment),
         ISOLATED(only_the_start_of_a_block_has_an_index),
         ISOLATED(blocks_of_an_aligned_class_are_all_aligned),
