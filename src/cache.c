@@ -21,6 +21,7 @@ enum {
     SWAPS_PER_GROWTH = 16,   /* swaps of short stacks before a refill lengthens them */
     SWAPS_BATCH_ENOUGH = 64, /* stacks this long are cheap to swap */
     SCAVENGE_MISSES = 256,   /* misses between two looks for idle classes */
+    TRIM_STACKS = 16,        /* stacks of a class freed between two trims of it */
     VERIFY_ALL = 64, /* stacks of a class that a thread verifies before it goes over to samples */
     VERIFY_SAMPLE = 16,
     SHORT_STACK = 8, /* blocks: comparing each with each costs less than clearing the filter */
@@ -194,7 +195,7 @@ bool cache_swap(struct cache *cache, unsigned class)
         return false;
     }
     if (++cold->swaps > SWAPS_PER_GROWTH && cold->batch < SWAPS_BATCH_ENOUGH &&
-        cold->batch < size_classes[class].capacity) {
+        cold->batch < size_classes[class].batch_max) {
         cold->swaps = 0;
         return false;
     }
@@ -203,7 +204,31 @@ bool cache_swap(struct cache *cache, unsigned class)
     cold->alloc = filled;
     bin_set_free(bin, cold->free, 0);
     bin_set_alloc(bin, filled, count);
+    cold->low = (uint16_t)size_min(cold->low, count);
     return true;
+}
+
+bool cache_trim_is_due(const struct cache *cache, unsigned class)
+{
+    return cache->classes[class].stacks % TRIM_STACKS == 0;
+}
+
+/* The blocks that were freed longest ago lie at the bottom. */
+void cache_trim(struct cache *cache, unsigned class)
+{
+    struct cache_bin *bin = cache_bin_of_class(cache, class);
+    struct cache_class *cold = &cache->classes[class];
+    size_t count = alloc_count(bin, cold->alloc);
+    size_t unneeded = size_min(cold->low, count) / 2;
+
+    cold->low = UINT16_MAX;
+    if (unneeded > 0) {
+        void **slots = cold->alloc->slots;
+
+        arena_free_blocks(cache->arena, class, slots, unneeded);
+        memmove(slots, slots + unneeded, (count - unneeded) * sizeof(void *));
+        bin_set_alloc(bin, cold->alloc, count - unneeded);
+    }
 }
 
 /* The empty alloc magazine, made long enough for the batch where there is memory for that. */
@@ -247,7 +272,8 @@ bool cache_refill(struct cache *cache, unsigned class)
     cold->alloc = full;
     bin_set_alloc(bin, full, full->count);
     cold->swaps = 0;
-    cold->batch = (uint16_t)size_min((size_t)cold->batch * 2, size_classes[class].capacity);
+    cold->low = 0;
+    cold->batch = (uint16_t)size_min((size_t)cold->batch * 2, size_classes[class].batch_max);
     return true;
 }
 

@@ -26,6 +26,7 @@ struct cache_class {
     uint32_t seen;          /* where the stacks' tops were at the last look for idle classes */
     uint16_t batch;         /* blocks to ask for at the next refill */
     uint16_t swaps;         /* since the last refill */
+    uint16_t low;           /* the fewest blocks held at a swap since the last trim */
 };
 
 struct cache {
@@ -103,6 +104,13 @@ static inline bool cache_push(struct cache_bin *bin, void *block)
  * swapped so often that a refill should lengthen them; then the next call is true. No gate needed.
  */
 bool cache_swap(struct cache *cache, unsigned class);
+
+/* After a swap: has the class been used so much since the last trim that another is due? */
+bool cache_trim_is_due(const struct cache *cache, unsigned class);
+
+/* Give back half of the blocks that have not been needed since the last trim; at least one stays.
+ * Inside the gate. */
+void cache_trim(struct cache *cache, unsigned class);
 
 /* Fill the empty alloc stack. False without memory. Inside the gate. */
 bool cache_refill(struct cache *cache, unsigned class);

@@ -91,6 +91,10 @@ static void *small_alloc(struct cache *cache, unsigned class, size_t alignment)
 static void *alloc_small_slow(struct cache *cache, unsigned class, size_t alignment)
 {
     if (cache_is_real(cache) && cache_swap(cache, class)) {
+        if (cache_trim_is_due(cache, class) && gate_enter(&cache->gate)) {
+            cache_trim(cache, class);
+            gate_leave(&cache->gate);
+        }
         return cache_pop(cache_bin_of_class(cache, class));
     }
     if (!gate_enter(gate_of(cache))) {

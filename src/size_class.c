@@ -15,9 +15,10 @@ enum {
     CAPACITY_MAX = 253,         /* a magazine of 2 KiB: 253 slots and its header */
     CAPACITY_MIN = 5,           /* a magazine of one cache line */
     CAPACITY_BYTES = 24 * 1024, /* a stack's blocks should stay in a first-level cache */
-    BIG_BLOCK_BYTES = 1024,     /* from here on, more in a stack than such a cache holds */
-    BIG_CAPACITY_BYTES = 32 * 1024,
-    BIG_CAPACITY_MAX = 29,
+    BIG_BLOCK_BYTES = 1024,     /* from here on, more in a stack than such a cache holds, */
+    BIG_CAPACITY_MAX = 29,      /* but not many blocks, */
+    BIG_CAPACITY_MIN = 13,
+    BIG_BATCH_BYTES = 32 * 1024, /* and fetched a few at a time */
     INITIAL_BATCH_BYTES = 512,
 };
 
@@ -54,12 +55,20 @@ static uint16_t capacity_of(size_t size)
     size_t capacity = CAPACITY_MIN;
 
     if (size >= BIG_BLOCK_BYTES) {
-        wanted = size_min(BIG_CAPACITY_BYTES / size, BIG_CAPACITY_MAX);
+        wanted = size_max(BIG_CAPACITY_MIN, size_min(BIG_BATCH_BYTES / size, BIG_CAPACITY_MAX));
     }
     while (capacity < CAPACITY_MAX && capacity * 2 < wanted + wanted / 2) {
         capacity = capacity * 2 + 3;
     }
     return (uint16_t)capacity;
+}
+
+/* What is freed again soon pays for a long stack; what is only fetched would lie idle in it. */
+static uint16_t batch_max_of(size_t size)
+{
+    size_t wanted = size_max(1, BIG_BATCH_BYTES / size);
+
+    return (uint16_t)size_min(capacity_of(size), size >= BIG_BLOCK_BYTES ? wanted : CAPACITY_MAX);
 }
 
 static struct size_class describe(size_t size)
@@ -72,6 +81,7 @@ static struct size_class describe(size_t size)
         .blocks = (uint16_t)blocks,
         .words = (uint16_t)((blocks + BITS_PER_WORD - 1) / BITS_PER_WORD),
         .capacity = capacity_of(size),
+        .batch_max = batch_max_of(size),
         .batch_initial = (uint16_t)size_min(CAPACITY_MIN, size_max(1, INITIAL_BATCH_BYTES / size)),
         .align_mask = (uint32_t)((size & -size) - 1),
     };

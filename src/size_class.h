@@ -38,6 +38,7 @@ struct size_class {
     uint16_t words;         /* of a slab's bitmap */
     uint16_t capacity;      /* the most blocks one stack of a thread cache holds */
     uint16_t batch_initial; /* blocks of the first refill of a thread */
+    uint16_t batch_max;     /* blocks of its later ones, at most */
     uint32_t align_mask;    /* bits that are 0 in the address of every block */
 };
 

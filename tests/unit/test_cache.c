@@ -569,6 +569,48 @@ static void classes_not_used_between_two_looks_are_given_back(void **state)
     check();
 }
 
+/* Take a block and give it back until a swap makes the class's trim due; then trim it. */
+static void use_until_trimmed(void)
+{
+    size_t held = cached_blocks();
+
+    for (bool due = false; !due;) {
+        for (size_t i = 0; i < held; i++) {
+            give(cache_pop(bin));
+        }
+        assert_true(cache_swap(cache, class_of_blocks));
+        due = cache_trim_is_due(cache, class_of_blocks);
+    }
+    void *freed_last = *bin->alloc_top;
+
+    cache_trim(cache, class_of_blocks);
+    assert_ptr_equal(*bin->alloc_top, freed_last);
+    check();
+}
+
+static void a_trim_gives_half_of_the_unneeded_blocks_back_and_keeps_one(void **state)
+{
+    void *blocks[12];
+
+    (void)state;
+    set_up(8192);
+    take_many(blocks, ARRAY_SIZE(blocks));
+    give_many(blocks, ARRAY_SIZE(blocks));
+    empty_the_alloc_stack();
+    assert_true(cache_swap(cache, class_of_blocks));
+    /* There was a refill since the last trim: every block was needed. */
+    use_until_trimmed();
+    assert_int_equal(cached_blocks(), 12);
+    use_until_trimmed();
+    assert_int_equal(cached_blocks(), 6);
+    use_until_trimmed();
+    use_until_trimmed();
+    assert_int_equal(cached_blocks(), 2);
+    use_until_trimmed();
+    use_until_trimmed();
+    assert_int_equal(cached_blocks(), 1);
+}
+
 static void counting_gives_blocks_and_bytes(void **state)
 {
     size_t blocks;
@@ -617,6 +659,7 @@ int main(void)
         ISOLATED(without_memory_for_the_buffer_nothing_is_kept),
         ISOLATED(flushing_all_gives_every_block_and_stack_back),
         ISOLATED(classes_not_used_between_two_looks_are_given_back),
+        ISOLATED(a_trim_gives_half_of_the_unneeded_blocks_back_and_keeps_one),
         ISOLATED(counting_gives_blocks_and_bytes),
     };
 
