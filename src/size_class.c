@@ -12,20 +12,21 @@ enum {
     STEPS_PER_DOUBLING = 16,
     STEPS_MAX = 16384, /* from here on the sizes of big_sizes */
     BIG_SIZES = 7,
-    CAPACITY_MAX = 253,         /* a magazine of 2 KiB: 253 slots and its header */
-    CAPACITY_MIN = 5,           /* a magazine of one cache line */
-    CAPACITY_BYTES = 24 * 1024, /* a stack's blocks should stay in a first-level cache */
-    BIG_BLOCK_BYTES = 1024,     /* from here on, more in a stack than such a cache holds, */
-    BIG_CAPACITY_MAX = 29,      /* but not many blocks, */
-    BIG_CAPACITY_MIN = 13,
-    BIG_BATCH_BYTES = 32 * 1024, /* and fetched a few at a time */
+    CAPACITY_MAX = 253,          /* a magazine of 2 KiB: 253 slots and its header */
+    CAPACITY_MIN = 5,            /* a magazine of one cache line */
+    CAPACITY_BYTES = 24 * 1024,  /* a stack's blocks should stay in a first-level cache */
+    BIG_BLOCK_BYTES = 1024,      /* from here on, more in a stack than such a cache holds, */
+    BIG_BATCH_BYTES = 32 * 1024, /* but not many blocks, */
+    BIG_CAPACITY_MAX = 29,
+    FEW_BLOCKS = 8, /* but more where a slab holds so few that it is soon used up */
+    FEW_BLOCKS_CAPACITY = 13,
     INITIAL_BATCH_BYTES = 512,
 };
 
 /* Where only three, two or one block fit into a slab, a finer size would save no memory: what a
  * block does not use of its place is never touched. The sizes in between keep short what a block
- * may have of pages that an earlier one touched. */
-static const uint32_t big_sizes[BIG_SIZES] = {17408, 19456, 21840, 24576, 28672, 32768, 65536};
+ * may have of pages that an earlier one touched; the first is for 16 KiB and a header. */
+static const uint32_t big_sizes[BIG_SIZES] = {16640, 18432, 21840, 24576, 28672, 32768, 65536};
 
 struct size_class size_classes[CLASS_COUNT];
 _Atomic uint16_t size_class_codes[SMALL_MAX_BYTES / BLOCK_ALIGN + 1];
@@ -54,8 +55,10 @@ static uint16_t capacity_of(size_t size)
     size_t wanted = CAPACITY_BYTES / size;
     size_t capacity = CAPACITY_MIN;
 
-    if (size >= BIG_BLOCK_BYTES) {
-        wanted = size_max(BIG_CAPACITY_MIN, size_min(BIG_BATCH_BYTES / size, BIG_CAPACITY_MAX));
+    if (UNIT_BYTES / size < FEW_BLOCKS) {
+        wanted = FEW_BLOCKS_CAPACITY;
+    } else if (size >= BIG_BLOCK_BYTES) {
+        wanted = size_min(BIG_BATCH_BYTES / size, BIG_CAPACITY_MAX);
     }
     while (capacity < CAPACITY_MAX && capacity * 2 < wanted + wanted / 2) {
         capacity = capacity * 2 + 3;
@@ -63,7 +66,7 @@ static uint16_t capacity_of(size_t size)
     return (uint16_t)capacity;
 }
 
-/* What is freed again soon pays for a long stack; what is only fetched would lie idle in it. */
+/* What was freed may well be needed again; what is only fetched would lie idle in a stack. */
 static uint16_t batch_max_of(size_t size)
 {
     size_t wanted = size_max(1, BIG_BATCH_BYTES / size);
