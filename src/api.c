@@ -132,7 +132,7 @@ void *bw_pvalloc(size_t size)
 
 size_t bw_malloc_usable_size(void *block)
 {
-    return block != NULL ? heap_usable_size(block, "invalid malloc_usable_size of") : 0;
+    return block != NULL ? heap_usable_size(block, HEAP_USABLE_SIZE_FAULT) : 0;
 }
 
 int bw_malloc_trim(size_t pad)

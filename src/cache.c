@@ -34,7 +34,7 @@ static void *no_stack[2];
 
 #define BIN_NONE                                                                                   \
     {                                                                                              \
-        &no_stack[0], &no_stack[1], &no_stack[1], 0                                                \
+        &no_stack[0], &no_stack[1], &no_stack[1], 0, 0                                             \
     }
 #define BINS_6_NONE  BIN_NONE, BIN_NONE, BIN_NONE, BIN_NONE, BIN_NONE, BIN_NONE
 #define BINS_30_NONE BINS_6_NONE, BINS_6_NONE, BINS_6_NONE, BINS_6_NONE, BINS_6_NONE
@@ -90,6 +90,7 @@ void cache_bind(struct cache *cache, struct arena *arena)
         bin_set_alloc(bin, NULL, 0);
         bin_set_free(bin, NULL, 0);
         bin->align_mask = size_classes[class].align_mask;
+        bin->size = size_classes[class].size;
         cache->classes[class] = class_fresh(class);
     }
 }

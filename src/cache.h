@@ -16,6 +16,7 @@ struct cache_bin {
     void **free_top;     /* where free puts the next block */
     void **free_end;     /* the stack is full when free_top is here */
     uint32_t align_mask; /* bits that are 0 in every block's address */
+    uint32_t size;       /* of a block; 0 in bins[0] */
 };
 
 /* The cold half. */

@@ -91,10 +91,6 @@ static void *small_alloc(struct cache *cache, unsigned class, size_t alignment)
 static void *alloc_small_slow(struct cache *cache, unsigned class, size_t alignment)
 {
     if (cache_is_real(cache) && cache_swap(cache, class)) {
-        if (cache_trim_is_due(cache, class) && gate_enter(&cache->gate)) {
-            cache_trim(cache, class);
-            gate_leave(&cache->gate);
-        }
         return cache_pop(cache_bin_of_class(cache, class));
     }
     if (!gate_enter(gate_of(cache))) {
@@ -164,8 +160,32 @@ static void *alloc_keeping_errno(size_t alignment, size_t size, bool zero)
     return block;
 }
 
+static void trim_class(struct cache *cache, unsigned class)
+{
+    int saved_errno = errno;
+
+    if (gate_enter(&cache->gate)) {
+        cache_trim(cache, class);
+        gate_leave(&cache->gate);
+    }
+    errno = saved_errno;
+}
+
 void *heap_alloc_slow(size_t size)
 {
+    struct cache *cache = cache_self;
+
+    /* Most misses end with a swap, which needs nothing of what follows. */
+    if (size <= SMALL_MAX_BYTES && cache_is_real(cache)) {
+        unsigned class = size_class_of(size);
+
+        if (cache_swap(cache, class)) {
+            if (unlikely(cache_trim_is_due(cache, class))) {
+                trim_class(cache, class);
+            }
+            return cache_pop(cache_bin_of_class(cache, class));
+        }
+    }
     return alloc_keeping_errno(BLOCK_ALIGN, size, false);
 }
 
@@ -311,12 +331,11 @@ void heap_free_slow(void *block)
 
 /* Sizes and resizing */
 
-/* The size of a block of the thread's own arena, from its tag alone: redis asks with every malloc
- * and free. 0 if the tag does not tell. */
-static size_t own_block_bytes(const void *block)
+/* The size of a block of the thread's own arena, from its tag alone; 0 if the tag does not tell. */
+static size_t own_block_bytes(uintptr_t address)
 {
     const struct cache *cache = cache_self;
-    size_t unit = ((uintptr_t)block - cache->base) >> UNIT_SHIFT;
+    size_t unit = (address - cache->base) >> UNIT_SHIFT;
 
     if (unit >= cache->units) {
         return 0;
@@ -329,7 +348,7 @@ static size_t own_block_bytes(const void *block)
     }
     const struct size_class *class = &size_classes[code / CODE_STEP - 1];
 
-    return size_class_index(class, (uintptr_t)block % UNIT_BYTES) < class->blocks ? class->size : 0;
+    return size_class_index(class, address % UNIT_BYTES) < class->blocks ? class->size : 0;
 }
 
 /* The usable size of the live block at `address`; 0 if there is none. */
@@ -350,9 +369,9 @@ static size_t block_bytes(uintptr_t address)
     return large ? (size_t)span->units * UNIT_BYTES : 0;
 }
 
-size_t heap_usable_size(void *block, const char *fault)
+size_t heap_usable_size_slow(void *block, const char *fault)
 {
-    size_t bytes = own_block_bytes(block);
+    size_t bytes = own_block_bytes((uintptr_t)block);
 
     if (bytes == 0) {
         bytes = block_bytes((uintptr_t)block);
@@ -396,7 +415,7 @@ static size_t size_to_grow_to(size_t old_size, size_t size)
 void *heap_resize(void *block, size_t size)
 {
     int saved_errno = errno;
-    size_t old_size = heap_usable_size(block, "invalid realloc of");
+    size_t old_size = heap_usable_size_slow(block, "invalid realloc of");
 
     if (unlikely(size > PTRDIFF_MAX)) {
         return out_of_memory();

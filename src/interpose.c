@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* interpose.c - the standard names, in libbreakwater.so and libbreakwater.a only.
  *
- * malloc and free have the fast path inline; the rest goes through the bw_ function of its name.
+ * malloc, free and malloc_usable_size have the fast path inline; the rest goes through the bw_
+ * function of its name.
  *
  * Owns         nothing.
  * Concurrency  any thread.
@@ -79,7 +80,7 @@ BW_API void *pvalloc(size_t size)
 
 BW_API size_t malloc_usable_size(void *block)
 {
-    return bw_malloc_usable_size(block);
+    return block != NULL ? heap_usable_size(block, HEAP_USABLE_SIZE_FAULT) : 0;
 }
 
 BW_API int malloc_trim(size_t pad)

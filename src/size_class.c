@@ -25,8 +25,8 @@ enum {
 
 /* Where only three, two or one block fit into a slab, a finer size would save no memory: what a
  * block does not use of its place is never touched. The sizes in between keep short what a block
- * may have of pages that an earlier one touched; the first is for 16 KiB and a header. */
-static const uint32_t big_sizes[BIG_SIZES] = {16640, 18432, 21840, 24576, 28672, 32768, 65536};
+ * may have of pages that an earlier one touched. */
+static const uint32_t big_sizes[BIG_SIZES] = {17408, 18432, 21840, 24576, 28672, 32768, 65536};
 
 struct size_class size_classes[CLASS_COUNT];
 _Atomic uint16_t size_class_codes[SMALL_MAX_BYTES / BLOCK_ALIGN + 1];

@@ -74,10 +74,13 @@ unsigned size_class_of_aligned(size_t size, size_t alignment);
 /* The index of the block at `offset` in its slab, or blocks if no block starts there. */
 static inline unsigned size_class_index(const struct size_class *class, size_t offset)
 {
-    /* Exact for every offset below UNIT_BYTES: the reciprocal's error is below size / 2^32. */
-    unsigned index = (unsigned)(((uint64_t)offset * class->reciprocal) >> 32);
+    /* Exact for every offset below UNIT_BYTES: the reciprocal's error is below size / 2^32. The
+     * fraction is below the reciprocal exactly if nothing is left over (Lemire, Kaser and Kurz,
+     * "Faster remainder by direct computation", 2019). */
+    uint64_t quotient = (uint64_t)offset * class->reciprocal;
+    unsigned index = (unsigned)(quotient >> 32);
 
-    return (size_t)index * class->size == offset && index < class->blocks ? index : class->blocks;
+    return (uint32_t)quotient < class->reciprocal && index < class->blocks ? index : class->blocks;
 }
 
 #endif

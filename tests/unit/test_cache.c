@@ -593,7 +593,7 @@ static void a_trim_gives_half_of_the_unneeded_blocks_back_and_keeps_one(void **s
     void *blocks[12];
 
     (void)state;
-    set_up(8192);
+    set_up(16384);
     take_many(blocks, ARRAY_SIZE(blocks));
     give_many(blocks, ARRAY_SIZE(blocks));
     empty_the_alloc_stack();

@@ -418,7 +418,7 @@ static void resize_it(void *block)
 
 static void ask_its_size(void *block)
 {
-    (void)heap_usable_size(block, "invalid malloc_usable_size of");
+    (void)heap_usable_size_slow(block, "invalid malloc_usable_size of");
 }
 
 static void assert_no_block(void *address, const char *fault_of_free)
