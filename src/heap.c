@@ -403,13 +403,16 @@ static bool resize_in_place(void *block, size_t old_size, size_t size)
     return done;
 }
 
-/* A block that grows will grow again: leave it some room, and save every other copy. */
+/* A block that grows will grow again: leave it some room, and save every other copy. Not past the
+ * next power of two, which many programs bound their buffers by. */
 static size_t size_to_grow_to(size_t old_size, size_t size)
 {
-    bool grows = size > old_size && old_size >= GROWTH_BYTES_LEAST && size <= SMALL_MAX_BYTES;
+    if (size <= old_size || old_size < GROWTH_BYTES_LEAST || size > SMALL_MAX_BYTES) {
+        return size;
+    }
+    size_t power = (size_t)1 << (64 - __builtin_clzll(size - 1));
 
-    return grows ? size_min(size_max(size, old_size + old_size / GROWTH_SHARE), SMALL_MAX_BYTES)
-                 : size;
+    return size_max(size, size_min(old_size + old_size / GROWTH_SHARE, power));
 }
 
 void *heap_resize(void *block, size_t size)
