@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* fault.c - see fault.h. */
+#include "fault.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { DECIMAL = 10 };
+
+void fault_check(bool holds, const char *condition, const char *file, int line)
+{
+    if (!holds) {
+        /* Not stdio: the fault may be in what it needs. */
+        (void)dprintf(STDERR_FILENO, "%s:%d: FAILED: %s\n", file, line, condition);
+        abort();
+    }
+}
+
+void fault_start(void)
+{
+    const void *ours = dlsym(RTLD_DEFAULT, "bw_malloc");
+    Dl_info of_malloc;
+    Dl_info of_ours;
+
+    CHECK(ours != NULL);
+    CHECK(dladdr(dlsym(RTLD_DEFAULT, "malloc"), &of_malloc) != 0);
+    CHECK(dladdr(ours, &of_ours) != 0);
+    CHECK(of_malloc.dli_fbase == of_ours.dli_fbase);
+}
+
+static unsigned char filling(const void *block, size_t size)
+{
+    return (unsigned char)(((uintptr_t)block >> 4) + size);
+}
+
+void *fault_block(size_t size)
+{
+    void *block = malloc(size);
+
+    CHECK(block != NULL);
+    return memset(block, filling(block, size), size);
+}
+
+void fault_verify(const void *block, size_t size)
+{
+    const unsigned char *bytes = (const unsigned char *)block;
+    unsigned char expected = filling(block, size);
+
+    CHECK(size == 0 || (bytes[0] == expected && memcmp(bytes, bytes + 1, size - 1) == 0));
+}
+
+void fault_free(void *block, size_t size)
+{
+    fault_verify(block, size);
+    free(block);
+}
+
+size_t fault_resident_bytes(void)
+{
+    char text[128] = {0};
+    char *rest = text;
+    FILE *file = fopen("/proc/self/statm", "re");
+
+    CHECK(file != NULL);
+    CHECK(fgets(text, sizeof(text), file) != NULL);
+    (void)fclose(file);
+    (void)strtoul(text, &rest, DECIMAL);
+    return strtoul(rest, NULL, DECIMAL) * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+void fault_wait(int child)
+{
+    int status = -1;
+
+    CHECK(child > 0);
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+unsigned long fault_option(int count, char **arguments, const char *option, unsigned long otherwise)
+{
+    for (int i = 1; i + 1 < count; i++) {
+        if (strcmp(arguments[i], option) == 0) {
+            return strtoul(arguments[i + 1], NULL, DECIMAL);
+        }
+    }
+    return otherwise;
+}
