@@ -357,20 +357,44 @@ void arena_drain_all(void)
     }
 }
 
-static bool slab_add(struct arena *arena, unsigned class, bool grow)
+/* A unit that is a slab now, which no bin has; NULL if the page heap has none. */
+static struct slab *slab_get(struct arena *arena, unsigned class, bool grow)
 {
-    struct bin *bin = &arena->bins[class];
     struct span *span = page_heap_alloc(&(struct run_request){
         .units = 1, .align_units = 1, .state = SPAN_SLAB, .grow = grow, .zero = false});
     struct slab *slab = span != NULL ? slab_create(span, class, arena->index, &arena->queue) : NULL;
 
-    if (slab == NULL) {
-        if (span != NULL) {
-            page_heap_free(span);
-        }
+    if (span != NULL && slab == NULL) {
+        page_heap_free(span);
+    }
+    return slab;
+}
+
+/* There is no room to map descriptors, but there may be in the heap. */
+static bool feed_meta(bool grow)
+{
+    struct span *span = page_heap_alloc(&(struct run_request){
+        .units = 1, .align_units = 1, .state = SPAN_META, .grow = grow, .zero = true});
+
+    if (span == NULL) {
         return false;
     }
-    tag_unit(arena, span, SIZE_CLASS_CODE(class));
+    meta_donate((void *)span_address(span), UNIT_BYTES); /* NOLINT(performance-no-int-to-ptr) */
+    return true;
+}
+
+static bool slab_add(struct arena *arena, unsigned class, bool grow)
+{
+    struct bin *bin = &arena->bins[class];
+    struct slab *slab = slab_get(arena, class, grow);
+
+    if (slab == NULL && grow && feed_meta(grow)) {
+        slab = slab_get(arena, class, grow);
+    }
+    if (slab == NULL) {
+        return false;
+    }
+    tag_unit(arena, span_of(slab->start), SIZE_CLASS_CODE(class));
     lock_acquire(&bin->lock);
     slab_link_locked(bin, slab, SLAB_LIST_EMPTY);
     bin->free_blocks += slab->free_count;

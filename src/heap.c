@@ -72,18 +72,18 @@ static void *large_alloc(size_t alignment, size_t size, bool zero)
 static void *small_alloc(struct cache *cache, unsigned class, size_t alignment)
 {
     struct arena *arena = cache_is_real(cache) ? cache->arena : arena_by_index(0);
-    void *block = NULL;
+    void *block;
 
     if (arena == NULL) {
         return NULL;
     }
-    if (!cache_is_real(cache)) {
-        block = arena_alloc_one(arena, class);
-    } else if (cache_refill(cache, class) || cache_swap(cache, class)) {
+    if (cache_is_real(cache) && (cache_refill(cache, class) || cache_swap(cache, class))) {
         block = cache_pop(cache_bin_of_class(cache, class));
         cache_scavenge(cache);
         return block;
     }
+    /* No cache; or no memory, but perhaps for a stack only. */
+    block = arena_alloc_one(arena, class);
     return block != NULL ? block : arena_borrow(arena, class, alignment);
 }
 

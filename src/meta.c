@@ -2,7 +2,8 @@
 /* meta.c - descriptors, bitmaps, thread caches and magazines live here, never beside user blocks.
  *
  * Objects are multiples of a cache line, cut from mapped chunks and kept, once freed, on a list for
- * their size. Chunks are never unmapped: what one object leaves, the next of its size takes.
+ * their size. Chunks are never unmapped: what one object leaves, the next of its size takes; a
+ * smaller one only when there is nothing else.
  *
  * Owns         the chunks and the free lists.
  * Invariants   used + free lists + the rest of the newest chunk + remainders = mapped.
@@ -35,6 +36,14 @@ static size_t free_bytes;
 static size_t remainder_bytes;
 static struct meta_stats stats;
 
+static void chunk_replace_locked(char *fresh, size_t bytes)
+{
+    stats.mapped_bytes += bytes;
+    remainder_bytes += chunk_bytes_left;
+    chunk = fresh;
+    chunk_bytes_left = bytes;
+}
+
 static bool chunk_refill_locked(size_t bytes)
 {
     size_t wish = chunk_bytes_next;
@@ -47,14 +56,12 @@ static bool chunk_refill_locked(size_t bytes)
     if (fresh == NULL) {
         return false;
     }
-    stats.mapped_bytes += wish;
     if (chunk != NULL && fresh == chunk + chunk_bytes_left) {
+        stats.mapped_bytes += wish;
         chunk_bytes_left += wish;
         return true;
     }
-    remainder_bytes += chunk_bytes_left;
-    chunk = fresh;
-    chunk_bytes_left = wish;
+    chunk_replace_locked(fresh, wish);
     chunk_bytes_next = size_min(chunk_bytes_next * 2, CHUNK_BYTES_MAX);
     return true;
 }
@@ -72,6 +79,15 @@ static void *cut_locked(size_t bytes)
     return object;
 }
 
+static void list_locked(void *object, size_t bytes)
+{
+    struct free_object *freed = (struct free_object *)object;
+
+    freed->next = free_lists[bytes / CACHE_LINE_BYTES];
+    free_lists[bytes / CACHE_LINE_BYTES] = freed;
+    free_bytes += bytes;
+}
+
 static void *reuse_locked(size_t bytes)
 {
     struct free_object **list = &free_lists[bytes / CACHE_LINE_BYTES];
@@ -81,6 +97,24 @@ static void *reuse_locked(size_t bytes)
         *list = object->next;
         free_bytes -= bytes;
     }
+    return object;
+}
+
+/* What is left of a larger free object, without the `bytes` cut off its front, is one of its size.
+ */
+static void *split_locked(size_t bytes)
+{
+    size_t lines = bytes / CACHE_LINE_BYTES + 1;
+
+    while (lines <= LINES_MAX && free_lists[lines] == NULL) {
+        lines++;
+    }
+    if (lines > LINES_MAX) {
+        return NULL;
+    }
+    char *object = (char *)reuse_locked(lines * CACHE_LINE_BYTES);
+
+    list_locked(object + bytes, lines * CACHE_LINE_BYTES - bytes);
     return object;
 }
 
@@ -111,11 +145,15 @@ void *meta_alloc(size_t bytes)
     if (object == NULL) {
         object = cut_locked(rounded);
     }
+    if (object == NULL) {
+        object = split_locked(rounded);
+        dirty = true;
+    }
     if (object != NULL) {
         stats.used_bytes += rounded;
     }
     lock_release(&meta_lock);
-    if (dirty) {
+    if (dirty && object != NULL) {
         memset(object, 0, rounded);
     }
     return object;
@@ -138,12 +176,16 @@ void meta_free(void *object, size_t bytes)
     if (big) {
         stats.mapped_bytes -= rounded;
     } else {
-        struct free_object *freed = (struct free_object *)object;
-
-        freed->next = free_lists[rounded / CACHE_LINE_BYTES];
-        free_lists[rounded / CACHE_LINE_BYTES] = freed;
-        free_bytes += rounded;
+        list_locked(object, rounded);
     }
+    lock_release(&meta_lock);
+}
+
+void meta_donate(void *start, size_t bytes)
+{
+    lock_acquire(&meta_lock);
+    chunk_replace_locked((char *)start, bytes);
+    stats.donated_bytes += bytes;
     lock_release(&meta_lock);
 }
 

@@ -10,9 +10,13 @@
 void *meta_alloc(size_t bytes);
 void meta_free(void *object, size_t bytes);
 
+/* Zeroed memory for descriptors, for want of a mapping. It never comes back. */
+void meta_donate(void *start, size_t bytes);
+
 struct meta_stats {
-    size_t mapped_bytes; /* got from the kernel */
-    size_t used_bytes;   /* in objects */
+    size_t mapped_bytes;  /* got from the kernel, or donated */
+    size_t donated_bytes; /* donated */
+    size_t used_bytes;    /* in objects */
     uint64_t lock_acquisitions;
 };
 

@@ -8,7 +8,7 @@
 struct run_request {
     size_t units;
     size_t align_units;    /* a power of two; 1 for none */
-    enum span_state state; /* SPAN_SLAB or SPAN_LARGE */
+    enum span_state state; /* SPAN_SLAB, SPAN_LARGE or SPAN_META */
     bool grow;             /* may the break be moved, or a region be mapped? */
     bool zero;             /* must the memory read as zero? */
 };

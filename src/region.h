@@ -18,6 +18,7 @@ enum span_state {
     SPAN_FREE,     /* first and last unit of a free run */
     SPAN_SLAB,     /* a slab */
     SPAN_LARGE,    /* first unit of a large block */
+    SPAN_META,     /* given to meta.c, for good */
     SPAN_GAP,      /* not ours: a foreign sbrk() took it, or the break was lowered */
 };
 

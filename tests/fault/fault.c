@@ -11,13 +11,11 @@
 
 enum { DECIMAL = 10 };
 
-void fault_check(bool holds, const char *condition, const char *file, int line)
+_Noreturn void fault_fail(const char *condition, const char *file, int line)
 {
-    if (!holds) {
-        /* Not stdio: the fault may be in what it needs. */
-        (void)dprintf(STDERR_FILENO, "%s:%d: FAILED: %s\n", file, line, condition);
-        abort();
-    }
+    /* Not stdio: the fault may be in what it needs. */
+    (void)dprintf(STDERR_FILENO, "%s:%d: FAILED: %s\n", file, line, condition);
+    abort();
 }
 
 void fault_start(void)
@@ -27,6 +25,8 @@ void fault_start(void)
     Dl_info of_ours;
 
     CHECK(ours != NULL);
+    /* What a program prints before a check ends it must not be lost. */
+    (void)setvbuf(stdout, NULL, _IOLBF, 0);
     CHECK(dladdr(dlsym(RTLD_DEFAULT, "malloc"), &of_malloc) != 0);
     CHECK(dladdr(ours, &of_ours) != 0);
     CHECK(of_malloc.dli_fbase == of_ours.dli_fbase);
@@ -41,6 +41,9 @@ void *fault_block(size_t size)
 {
     void *block = malloc(size);
 
+    if (block == NULL) {
+        (void)dprintf(STDERR_FILENO, "no block of %zu bytes\n", size);
+    }
     CHECK(block != NULL);
     return memset(block, filling(block, size), size);
 }

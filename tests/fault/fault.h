@@ -12,14 +12,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CHECK(condition) fault_check((condition), #condition, __FILE__, __LINE__)
+#define CHECK(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            fault_fail(#condition, __FILE__, __LINE__);                                            \
+        }                                                                                          \
+    } while (0)
 
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 #define KIB               ((size_t)1024)
 #define MIB               ((size_t)1024 * 1024)
 
-/* End the program with a line that names the place, unless `holds`. */
-void fault_check(bool holds, const char *condition, const char *file, int line);
+/* End the program with a line that names the place. */
+_Noreturn void fault_fail(const char *condition, const char *file, int line);
 
 /* Every program calls this first: ends it unless malloc is Breakwater's. */
 void fault_start(void);

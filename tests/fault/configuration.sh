@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# configuration.sh - BREAKWATER_CONF with faults: one line each, and the program runs as without.
+#   configuration.sh PROGRAM SETUID-PROGRAM      both plain.c's; the second has the archive linked in
+. "$(dirname "$0")/../preload/lib.sh"
+
+require setpriv
+program=$1
+
+run_with() {
+    BREAKWATER_CONF=$1 "${breakwater[@]}" "$program" >"$work/output" 2>"$work/errors" ||
+        fail "the program failed with BREAKWATER_CONF='$1'"
+    [[ $(tail -n 1 "$work/output") == 'done' ]] || fail "no output with BREAKWATER_CONF='$1'"
+}
+
+# warns VALUE LINE...: each fault is told in one line, and nothing else.
+warns() {
+    local value=$1
+    shift
+    run_with "$value"
+    printf '%s\n' "$@" >"$work/expected"
+    diff "$work/expected" "$work/errors" >&2 || fail "wrong warnings for BREAKWATER_CONF='$value'"
+}
+
+is_silent() {
+    run_with "$1"
+    [[ ! -s $work/errors ]] || { show "$work/errors"; fail "BREAKWATER_CONF='$1' gave a warning"; }
+}
+
+prefix='breakwater: BREAKWATER_CONF:'
+is_silent ''
+is_silent ,
+is_silent arenas:2
+is_silent arenas:1,checked:true
+warns nonsense "$prefix no ':' in 'nonsense', ignored"
+warns colour:red "$prefix unknown key in 'colour:red', ignored"
+warns arenas:many "$prefix bad value in 'arenas:many', ignored"
+warns arenas: "$prefix bad value in 'arenas:', ignored"
+warns arenas:-1 "$prefix bad value in 'arenas:-1', ignored"
+warns arenas:65 "$prefix bad value in 'arenas:65', ignored"
+warns arenas:99999999999999999999 "$prefix bad value in 'arenas:99999999999999999999', ignored"
+warns checked:TRUE "$prefix bad value in 'checked:TRUE', ignored"
+warns :true "$prefix unknown key in ':true', ignored"
+warns a:b,arenas:2,c "$prefix unknown key in 'a:b', ignored" "$prefix no ':' in 'c', ignored"
+long=$(printf 'x%.0s' {1..70})
+warns "$long:1" "$prefix option too long: '${long:0:63}', ignored"
+warns "$(printf 'arenas:1,%.0s' {1..200})" "$prefix over 1023 bytes long, ignored"
+warns $'\xff\x01:\n' "$prefix unknown key in '"$'\xff\x01:\n'"', ignored"
+
+# What prints in a program that users may run as somebody else must not be theirs to choose.
+trusted=$work/trusted
+cp "$2" "$trusted"
+chown root "$trusted"
+chmod 4755 "$trusted"
+export BREAKWATER_CONF=stats_print:true
+"$trusted" >/dev/null 2>"$work/errors" || fail "the trusted program failed"
+grep -q statistics "$work/errors" || fail "BREAKWATER_CONF has no effect without setuid"
+setpriv --reuid=65534 --regid=65534 --clear-groups "$trusted" >/dev/null 2>"$work/errors" ||
+    fail "the setuid program failed"
+[[ ! -s $work/errors ]] || fail "a setuid program follows BREAKWATER_CONF"

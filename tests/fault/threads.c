@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* threads.c - faults of threads' lives.
+ *
+ *   churn     10,000 threads come and go, some of which only free: the heap does not grow by a byte
+ *   many      10,000 threads at once, with small stacks, each with blocks of its own
+ *   late      blocks allocated and freed in all rounds of key destructors, after the cache is gone
+ *   exit      threads run and free while atexit handlers and destructors do
+ *   cancel    a cancellation is pending around malloc and free: it never acts inside
+ */
+#include <limits.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fault.h"
+
+enum { THREADS = 10000, AT_ONCE = 4, BLOCKS = 60, STACK_BYTES = 64 * 1024 };
+
+/* The heap's own accounts must not change by a byte. Resident memory also counts pages of the heap
+ * and of cached thread stacks that happen to be used for the first time: 100 bytes a thread. */
+#define RESIDENT_SLACK MIB
+
+static size_t size_of(size_t index)
+{
+    return 8 + index * index * 13 % 20000;
+}
+
+struct blocks {
+    void *start[BLOCKS];
+};
+
+static void take(struct blocks *blocks)
+{
+    for (size_t i = 0; i < BLOCKS; i++) {
+        blocks->start[i] = fault_block(size_of(i));
+    }
+}
+
+static void give(struct blocks *blocks)
+{
+    for (size_t i = 0; i < BLOCKS; i++) {
+        fault_free(blocks->start[i], size_of(i));
+    }
+}
+
+static void start(pthread_t *thread, void *(*body)(void *argument), void *argument)
+{
+    pthread_attr_t attributes;
+
+    CHECK(pthread_attr_init(&attributes) == 0);
+    CHECK(pthread_attr_setstacksize(&attributes, STACK_BYTES + (size_t)PTHREAD_STACK_MIN) == 0);
+    CHECK(pthread_create(thread, &attributes, body, argument) == 0);
+    (void)pthread_attr_destroy(&attributes);
+}
+
+/* Churn */
+
+static void *allocate_and_free(void *argument)
+{
+    struct blocks blocks;
+
+    take(&blocks);
+    give(&blocks);
+    return argument;
+}
+
+static void *only_free(void *argument)
+{
+    give((struct blocks *)argument);
+    return NULL;
+}
+
+static void churn_some(unsigned threads)
+{
+    for (unsigned done = 0; done < threads; done += AT_ONCE) {
+        pthread_t ids[AT_ONCE];
+        struct blocks handed_over;
+
+        take(&handed_over);
+        start(&ids[0], only_free, &handed_over);
+        for (unsigned i = 1; i < AT_ONCE; i++) {
+            start(&ids[i], allocate_and_free, NULL);
+        }
+        for (unsigned i = 0; i < AT_ONCE; i++) {
+            CHECK(pthread_join(ids[i], NULL) == 0);
+        }
+    }
+}
+
+static size_t heap_bytes(void)
+{
+    struct mallinfo2 info = mallinfo2();
+
+    return info.arena + info.hblkhd;
+}
+
+static void churn(void)
+{
+    churn_some(THREADS);
+    size_t heap = heap_bytes();
+    size_t resident = fault_resident_bytes();
+
+    churn_some(THREADS);
+    printf("heap %zu -> %zu bytes, resident %zu -> %zu\n", heap, heap_bytes(), resident,
+           fault_resident_bytes());
+    CHECK(heap_bytes() == heap);
+    CHECK(fault_resident_bytes() <= resident + RESIDENT_SLACK);
+}
+
+/* Many at once */
+
+static atomic_uint waiting;
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+
+static void *hold_blocks(void *argument)
+{
+    void *blocks[8];
+
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        blocks[i] = fault_block(40 * (i + 1));
+    }
+    atomic_fetch_add(&waiting, 1);
+    CHECK(pthread_mutex_lock(&gate) == 0);
+    CHECK(pthread_mutex_unlock(&gate) == 0);
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        fault_free(blocks[i], 40 * (i + 1));
+    }
+    return argument;
+}
+
+static void many(void)
+{
+    static pthread_t ids[THREADS];
+    size_t resident = fault_resident_bytes();
+
+    CHECK(pthread_mutex_lock(&gate) == 0);
+    for (size_t i = 0; i < THREADS; i++) {
+        start(&ids[i], hold_blocks, NULL);
+    }
+    while (atomic_load(&waiting) < THREADS) {
+        (void)usleep(1000);
+    }
+    printf("%zu resident bytes a thread, its stack included\n",
+           (fault_resident_bytes() - resident) / THREADS);
+    CHECK(pthread_mutex_unlock(&gate) == 0);
+    for (size_t i = 0; i < THREADS; i++) {
+        CHECK(pthread_join(ids[i], NULL) == 0);
+    }
+}
+
+/* Late frees */
+
+static pthread_key_t keys[3];
+static atomic_uint rounds_run;
+
+/* Runs in every round that there is: sets its key again each time. */
+static void destroy(void *block)
+{
+    atomic_fetch_add(&rounds_run, 1);
+    free(block);
+    for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+        void *next = fault_block(1000);
+
+        free(pthread_getspecific(keys[i]));
+        CHECK(pthread_setspecific(keys[i], next) == 0);
+    }
+}
+
+/* The last round's blocks would be lost with the thread, whatever the allocator: so the last one
+ * frees them. */
+static void destroy_in_the_end(void *block)
+{
+    static _Thread_local unsigned round;
+
+    free(block);
+    if (++round < PTHREAD_DESTRUCTOR_ITERATIONS) {
+        CHECK(pthread_setspecific(keys[0], fault_block(3000)) == 0);
+    }
+    atomic_fetch_add(&rounds_run, 1);
+}
+
+static void *die_late(void *argument)
+{
+    CHECK(pthread_setspecific(keys[0], fault_block(500)) == 0);
+    free(fault_block(70000));
+    return argument;
+}
+
+static void run_and_join(void *(*body)(void *argument))
+{
+    pthread_t id;
+
+    start(&id, body, NULL);
+    CHECK(pthread_join(id, NULL) == 0);
+}
+
+static void late(void)
+{
+    CHECK(pthread_key_create(&keys[0], destroy_in_the_end) == 0);
+    for (int i = 0; i < THREADS / 20; i++) {
+        run_and_join(die_late);
+    }
+    CHECK(atomic_load(&rounds_run) == THREADS / 20 * PTHREAD_DESTRUCTOR_ITERATIONS);
+    size_t heap = heap_bytes();
+    size_t used = mallinfo2().uordblks;
+
+    for (int i = 0; i < THREADS / 2; i++) {
+        run_and_join(die_late);
+    }
+    CHECK(heap_bytes() == heap);
+    CHECK(mallinfo2().uordblks == used);
+    CHECK(pthread_key_delete(keys[0]) == 0);
+    /* And with keys that never come to rest. */
+    for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+        CHECK(pthread_key_create(&keys[i], destroy) == 0);
+    }
+    for (int i = 0; i < 10; i++) {
+        run_and_join(die_late);
+    }
+}
+
+/* Exit while threads run */
+
+static void *never_rest(void *argument)
+{
+    for (;;) {
+        struct blocks blocks;
+
+        take(&blocks);
+        give(&blocks);
+    }
+    return argument;
+}
+
+static void allocate_at_exit(void)
+{
+    for (int i = 0; i < 100; i++) {
+        (void)allocate_and_free(NULL);
+    }
+}
+
+static void exit_meanwhile(void)
+{
+    pthread_t ids[AT_ONCE];
+
+    CHECK(atexit(allocate_at_exit) == 0);
+    for (size_t i = 0; i < AT_ONCE; i++) {
+        start(&ids[i], never_rest, NULL);
+    }
+    (void)usleep(20000);
+    exit(EXIT_SUCCESS);
+}
+
+/* Cancellation */
+
+static atomic_bool cancelled;
+
+static void *allocate_until_cancelled(void *argument)
+{
+    struct blocks blocks;
+
+    /* Pending from the first malloc on; acts at pthread_testcancel() and nowhere before. */
+    while (!atomic_load(&cancelled)) {
+    }
+    take(&blocks);
+    *(char *)argument = 1;
+    give(&blocks);
+    free(calloc(1, 300000));
+    free(realloc(malloc(10), 100000));
+    (void)malloc_trim(0);
+    *(char *)argument = 2;
+    pthread_testcancel();
+    *(char *)argument = 3;
+    return NULL;
+}
+
+static void cancel(void)
+{
+    for (int i = 0; i < 200; i++) {
+        pthread_t id;
+        char progress = 0;
+        void *result = NULL;
+
+        atomic_store(&cancelled, false);
+        start(&id, allocate_until_cancelled, &progress);
+        CHECK(pthread_cancel(id) == 0);
+        atomic_store(&cancelled, true);
+        CHECK(pthread_join(id, &result) == 0);
+        CHECK(result == PTHREAD_CANCELED);
+        CHECK(progress == 2);
+    }
+}
+
+int main(int count, char **arguments)
+{
+    static const struct mode {
+        const char *name;
+        void (*run)(void);
+    } modes[] = {{"churn", churn},
+                 {"many", many},
+                 {"late", late},
+                 {"exit", exit_meanwhile},
+                 {"cancel", cancel}};
+
+    fault_start();
+    for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+        if (count == 2 && strcmp(arguments[1], modes[i].name) == 0) {
+            modes[i].run();
+            return EXIT_SUCCESS;
+        }
+    }
+    return EXIT_FAILURE;
+}
