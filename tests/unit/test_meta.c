@@ -59,6 +59,47 @@ static void a_freed_object_is_reused_for_its_size_and_zeroed_again(void **state)
     meta_check();
 }
 
+/* Nothing more can be mapped, and what is left of the newest chunk is used up. */
+static void use_up_all_memory(void)
+{
+    os_fail_calls(1, UINT64_MAX);
+    while (meta_alloc(CACHE_LINE_BYTES) != NULL) {
+    }
+}
+
+static void without_memory_a_larger_freed_object_is_split(void **state)
+{
+    char *large = (char *)meta_alloc(640);
+
+    (void)state;
+    memset(large, 0x5a, 640);
+    use_up_all_memory();
+    meta_free(large, 640);
+    char *small = (char *)meta_alloc(100);
+
+    assert_ptr_equal(small, large);
+    assert_true(is_all(small, 128, 0));
+    assert_ptr_equal(meta_alloc(512), large + 128);
+    assert_null(meta_alloc(64));
+    meta_check();
+}
+
+static void donated_memory_serves_and_is_accounted_for(void **state)
+{
+    static char donated[4096] __attribute__((aligned(64)));
+
+    (void)state;
+    use_up_all_memory();
+    assert_null(meta_alloc(1000));
+    size_t mapped = meta_stats().mapped_bytes;
+
+    meta_donate(donated, sizeof(donated));
+    assert_ptr_equal(meta_alloc(1000), donated);
+    assert_int_equal(meta_stats().mapped_bytes, mapped + sizeof(donated));
+    assert_int_equal(meta_stats().donated_bytes, sizeof(donated));
+    meta_check();
+}
+
 static void the_accounts_return_to_where_they_were(void **state)
 {
     void *objects[OBJECTS];
@@ -177,6 +218,8 @@ int main(void)
         ISOLATED(objects_are_zeroed_and_aligned_to_a_cache_line),
         ISOLATED(live_objects_never_overlap),
         ISOLATED(a_freed_object_is_reused_for_its_size_and_zeroed_again),
+        ISOLATED(without_memory_a_larger_freed_object_is_split),
+        ISOLATED(donated_memory_serves_and_is_accounted_for),
         ISOLATED(the_accounts_return_to_where_they_were),
         ISOLATED(a_big_object_is_mapped_and_unmapped_by_itself),
         ISOLATED(freeing_null_does_nothing),
