@@ -65,20 +65,20 @@ static uint32_t arenas_wanted_locked(void)
 static struct arena *arena_choose_locked(void)
 {
     uint32_t wanted = arenas_wanted_locked();
-    struct arena *best = NULL;
+    struct arena *best = arena_by_index(0);
 
-    for (unsigned index = 0; index < wanted; index++) {
+    for (unsigned index = 1; index < wanted; index++) {
         struct arena *arena = arena_by_index(index);
 
         if (arena == NULL) {
-            if (best != NULL && best->threads == 0) {
+            if (best->threads == 0) {
                 return best;
             }
             arena = arena_create(index);
             stats.arenas += arena != NULL;
             return arena != NULL ? arena : best;
         }
-        if (best == NULL || arena->threads < best->threads) {
+        if (arena->threads < best->threads) {
             best = arena;
         }
     }
@@ -110,7 +110,7 @@ static bool start_locked(void)
     }
     conf_load();
     arenas_limit = conf.arenas;
-    arena = arena_by_index(0) != NULL ? arena_by_index(0) : arena_create(0);
+    arena = arena_create(0);
     if (arena == NULL) {
         return false;
     }

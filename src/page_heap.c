@@ -250,7 +250,7 @@ static bool grow_region_locked(size_t units)
     for (wish = size_max(wish, units); region == NULL && wish >= units; wish /= 2) {
         region = region_map(wish);
     }
-    if (region == NULL && wish < units) {
+    if (region == NULL) {
         region = region_map(units);
     }
     if (region == NULL) {
@@ -269,9 +269,10 @@ static bool grow_locked(size_t units)
     if (units > UINT32_MAX) {
         return false;
     }
+    ASSERT(have < units);
     /* The second attempt is for a break that somebody else moved: the new memory does not follow on
      * the free run at the top then, and has to be as long as the request itself. */
-    return (have < units && grow_break_locked(units - have) && find_locked(units) != NULL) ||
+    return (grow_break_locked(units - have) && find_locked(units) != NULL) ||
            grow_break_locked(units) || grow_region_locked(units);
 }
 

@@ -365,6 +365,92 @@ static void a_bin_keeps_few_empty_slabs(void **state)
     assert_nothing_is_held(arena);
 }
 
+static void more_empty_stacks_than_a_bin_keeps_are_destroyed(void **state)
+{
+    enum { STACKS = 12 };
+    struct magazine *stacks[STACKS];
+
+    (void)state;
+    struct arena *arena = first_arena();
+    uint32_t capacity = size_classes[class_of_blocks].capacity;
+
+    for (size_t i = 0; i < STACKS; i++) {
+        stacks[i] = new_stack();
+        take_blocks(arena, stacks[i]->slots, capacity);
+        stacks[i]->count = capacity;
+    }
+    for (size_t i = 0; i < STACKS; i++) {
+        stacks[i] = arena_flush(arena, class_of_blocks, stacks[i]);
+        assert_int_equal(stacks[i]->count, 0);
+    }
+    assert_int_equal(bin_of(arena)->depot_count, STACKS);
+    for (size_t i = 0; i < STACKS; i++) {
+        stacks[i] = arena_refill(arena, class_of_blocks, stacks[i], 1);
+        assert_int_equal(stacks[i]->count, capacity);
+    }
+    assert_in_range(bin_of(arena)->spare_count, 1, STACKS - 1);
+    for (size_t i = 0; i < STACKS; i++) {
+        magazine_destroy(arena_flush(arena, class_of_blocks, stacks[i]));
+    }
+    assert_nothing_is_held(arena);
+}
+
+static void an_empty_stack_can_be_taken_back(void **state)
+{
+    (void)state;
+    struct arena *arena = first_arena();
+    struct magazine *stack = new_stack();
+
+    assert_ptr_equal(arena_flush(arena, class_of_blocks, stack), stack);
+    assert_int_equal(stack->count, 0);
+    assert_nothing_is_held(arena);
+}
+
+static void all_the_arenas_that_there_may_be_are_drained(void **state)
+{
+    (void)state;
+    struct arena *arena = first_arena();
+
+    for (unsigned index = 1; index < ARENAS_MAX; index++) {
+        assert_non_null(arena_create(index));
+    }
+    assert_null(arena_by_index(ARENAS_MAX));
+    void *block = arena_alloc_one(arena_by_index(ARENAS_MAX - 1), class_of_blocks);
+
+    arena_free_remote(&block, 1);
+    arena_drain_all();
+    assert_nothing_is_held(arena_by_index(ARENAS_MAX - 1));
+}
+
+static void the_heap_feeds_the_descriptors_when_nothing_can_be_mapped(void **state)
+{
+    enum { KEPT_UNITS = 4 };
+    void *blocks[8];
+
+    (void)state;
+    struct arena *arena = first_arena();
+    struct span *kept = page_heap_alloc(&(struct run_request){
+        .units = KEPT_UNITS, .align_units = 1, .state = SPAN_LARGE, .grow = true});
+
+    assert_non_null(kept);
+    while (page_heap_alloc(&(struct run_request){
+               .units = 1, .align_units = 1, .state = SPAN_LARGE, .grow = false}) != NULL) {
+    }
+    os_fail_calls(1, UINT64_MAX);
+    while (meta_alloc(CACHE_LINE_BYTES) != NULL) {
+    }
+    assert_null(arena_alloc_one(arena, class_of_blocks));
+    page_heap_free(kept);
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        blocks[i] = arena_alloc_one(arena, class_of_blocks);
+        assert_non_null(blocks[i]);
+    }
+    assert_int_equal(meta_stats().donated_bytes, UNIT_BYTES);
+    arena_free_blocks(arena, class_of_blocks, blocks, ARRAY_SIZE(blocks));
+    arena_check(arena);
+    page_heap_check();
+}
+
 static void a_tag_tells_the_class_while_the_slab_lives(void **state)
 {
     struct arena *arena = first_arena();
@@ -686,6 +772,10 @@ int main(void)
         ISOLATED(whichever_call_fails_a_refill_loses_nothing),
         ISOLATED(the_fullest_slab_serves_first),
         ISOLATED(a_bin_keeps_few_empty_slabs),
+        ISOLATED(more_empty_stacks_than_a_bin_keeps_are_destroyed),
+        ISOLATED(an_empty_stack_can_be_taken_back),
+        ISOLATED(all_the_arenas_that_there_may_be_are_drained),
+        ISOLATED(the_heap_feeds_the_descriptors_when_nothing_can_be_mapped),
         ISOLATED(a_tag_tells_the_class_while_the_slab_lives),
         ISOLATED(blocks_of_several_slabs_find_their_own),
         ISOLATED(a_block_freed_twice_dies_however_it_is_freed),

@@ -4,6 +4,7 @@
 #include "support.h"
 
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "break.h"
@@ -572,6 +573,61 @@ static void runs_never_lie_in_foreign_memory(void **state)
 }
 
 /* The free run at the top, at least `units` long; all below it is in use. */
+static void a_run_resized_to_its_own_length_stays(void **state)
+{
+    struct span *span = run_of_units(3);
+
+    (void)state;
+    assert_true(page_heap_resize(span, 3));
+    assert_int_equal(span->units, 3);
+    page_heap_check();
+}
+
+static void memory_that_the_kernel_does_not_take_is_not_counted_as_purged(void **state)
+{
+    struct span *locked = run_of_units(1);
+
+    (void)state;
+    (void)run_of_units(1);
+    fill(locked);
+    assert_int_equal(mlock(memory_of(locked), UNIT_BYTES), 0);
+    while (request_run(1, 1, false, false) != NULL) {
+    }
+    give_back(locked);
+    assert_int_equal(page_heap_purge(0), 0);
+    assert_int_equal(munlock(memory_of(locked), UNIT_BYTES), 0);
+    assert_int_equal(page_heap_purge(0), UNIT_BYTES);
+    page_heap_check();
+}
+
+static void memory_behind_a_foreign_part_of_the_break_is_got_whole(void **state)
+{
+    struct span *first = run_of_units(3);
+
+    (void)state;
+    (void)first;
+    assert_true(sbrk(4096) != (void *)-1);
+    /* More than the step: what follows on the free run at the top would not do. */
+    struct span *second = run_of_units(20);
+
+    fill(second);
+    page_heap_check();
+}
+
+/* Whichever call fails: the wish, or the request itself. */
+static void a_region_is_mapped_as_long_as_the_request_if_no_longer_one_can_be(void **state)
+{
+    (void)state;
+    (void)run_of_units(100);
+    block_break();
+    for (uint64_t call = 1; call < 12; call++) {
+        os_fail_calls(call, 1);
+        fill(run_of_units(70));
+    }
+    os_fail_calls(0, 0);
+    page_heap_check();
+}
+
 static struct span *free_top_run(size_t units)
 {
     struct span *span = run_of_units(units);
@@ -816,6 +872,10 @@ int main(void)
         ISOLATED(lowering_the_break_below_the_base_of_blocks_in_use_dies),
         ISOLATED(the_check_sees_a_run_of_a_wrong_length),
         ISOLATED(the_check_sees_units_that_got_lost),
+        ISOLATED(a_run_resized_to_its_own_length_stays),
+        ISOLATED(memory_that_the_kernel_does_not_take_is_not_counted_as_purged),
+        ISOLATED(memory_behind_a_foreign_part_of_the_break_is_got_whole),
+        ISOLATED(a_region_is_mapped_as_long_as_the_request_if_no_longer_one_can_be),
     };
 
     return run_isolated(tests, ARRAY_SIZE(tests));
