@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* bench_calloc.c - zeroed blocks, which were in use before and are checked: random
+ * replacement in a small live set, as in bench_replace.c. */
+#include "bench_common.h"
+
+#include <stdlib.h>
+
+enum { BLOCKS = 500, REPLACEMENTS = 200 };
+
+struct slot {
+    void *block;
+    size_t size;
+};
+
+static void setup(struct bench_thread *self)
+{
+    self->state = bench_memory(BLOCKS * sizeof(struct slot));
+}
+
+static uint64_t step(struct bench_thread *self)
+{
+    for (unsigned i = 0; i < REPLACEMENTS; i++) {
+        size_t at = bench_below(&self->random, BLOCKS);
+        struct slot *slot = (struct slot *)self->state + at;
+        size_t size = bench_skewed_size(&self->random, 64 * KIB);
+
+        if (slot->block != NULL) {
+            bench_untag(slot->block, slot->size, at);
+            free(slot->block);
+        }
+        slot->block = bench_not_null(calloc(1, size), size);
+        slot->size = size;
+        for (size_t at = 0; at < size; at += 64) {
+            if (((const unsigned char *)slot->block)[at] != 0) {
+                bench_fail("byte %zu of a zeroed block is not zero", at);
+            }
+        }
+        bench_tag(slot->block, size, at);
+    }
+    return REPLACEMENTS;
+}
+
+static void teardown(struct bench_thread *self)
+{
+    for (size_t i = 0; i < BLOCKS; i++) {
+        free(((struct slot *)self->state)[i].block);
+    }
+}
+
+const struct bench_workload bench_workload = {
+    .name = "calloc",
+    .about = "Replaces zeroed blocks of 16 bytes to 64 KiB",
+    .variants = (const struct bench_variant[]){{"mixed", 10000000, 0}, {NULL, 0, 0}},
+    .threads = 1,
+    .threads_least = 1,
+    .setup = setup,
+    .step = step,
+    .teardown = teardown,
+};
