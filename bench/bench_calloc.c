@@ -30,9 +30,9 @@ static uint64_t step(struct bench_thread *self)
         }
         slot->block = bench_not_null(calloc(1, size), size);
         slot->size = size;
-        for (size_t at = 0; at < size; at += 64) {
-            if (((const unsigned char *)slot->block)[at] != 0) {
-                bench_fail("byte %zu of a zeroed block is not zero", at);
+        for (size_t byte = 0; byte < size; byte += 64) {
+            if (((const unsigned char *)slot->block)[byte] != 0) {
+                bench_fail("byte %zu of a zeroed block is not zero", byte);
             }
         }
         bench_tag(slot->block, size, at);

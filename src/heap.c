@@ -13,6 +13,7 @@
 
 #include "emergency.h"
 #include "life.h"
+#include "os.h"
 #include "page_heap.h"
 
 /* A small block stays where it is as long as no more than this part of it falls out of use. */
@@ -20,6 +21,10 @@ enum { SHRINK_SHARE = 4 };
 
 /* A small block that grows gets at least this part of itself more, unless it is tiny. */
 enum { GROWTH_SHARE = 8, GROWTH_BYTES_LEAST = 256 };
+
+/* From here on a system call is cheap against a copy. */
+#define HUGE_BYTES  ((size_t)1024 * 1024)
+#define PIECE_BYTES ((size_t)4 * 1024 * 1024)
 
 static void *out_of_memory(void)
 {
@@ -65,7 +70,11 @@ static void *large_alloc(size_t alignment, size_t size, bool zero)
         arena_reclaim_all();
         span = page_heap_alloc(&request);
     }
-    return span != NULL ? (void *)span_address(span) : NULL; /* NOLINT(performance-no-int-to-ptr) */
+    if (span == NULL) {
+        return NULL;
+    }
+    span->used_units = request.units;
+    return (void *)span_address(span); /* NOLINT(performance-no-int-to-ptr) */
 }
 
 /* A block past the stacks of `cache`. Inside the gate. */
@@ -382,6 +391,28 @@ size_t heap_usable_size_slow(void *block, const char *fault)
     return bytes;
 }
 
+/* A large block grows into the room that it was left, or into free units behind it; it gives back
+ * what it no longer asks for. */
+static bool resize_large_in_place(struct span *span, size_t units)
+{
+    if (units >= span->used_units && units <= span->units) {
+        span->used_units = units;
+        return true;
+    }
+    struct cache *cache = attached_cache();
+
+    if (!gate_enter(gate_of(cache))) {
+        return units <= span->units;
+    }
+    bool done = page_heap_resize(span, units);
+
+    if (done) {
+        span->used_units = units;
+    }
+    gate_leave(gate_of(cache));
+    return done;
+}
+
 static bool resize_in_place(void *block, size_t old_size, size_t size)
 {
     if (old_size <= SMALL_MAX_BYTES || size <= SMALL_MAX_BYTES) {
@@ -389,30 +420,81 @@ static bool resize_in_place(void *block, size_t old_size, size_t size)
     }
     struct span *span = span_of((uintptr_t)block);
 
-    if (span != NULL && span->units == units_of(size)) {
-        return true;
-    }
-    struct cache *cache = attached_cache();
-
-    if (span == NULL || !gate_enter(gate_of(cache))) {
-        return size <= old_size;
-    }
-    bool done = page_heap_resize(span, units_of(size));
-
-    gate_leave(gate_of(cache));
-    return done;
+    return span != NULL ? resize_large_in_place(span, units_of(size)) : size <= old_size;
 }
 
-/* A block that grows will grow again: leave it some room, and save every other copy. Not past the
- * next power of two, which many programs bound their buffers by. */
+/* A block that grows will grow again: leave it some room, and save every other copy. A small one
+ * not past the next power of two, which many programs bound their buffers by; a huge one as much
+ * again, for there the room costs no memory until it is used. */
 static size_t size_to_grow_to(size_t old_size, size_t size)
 {
-    if (size <= old_size || old_size < GROWTH_BYTES_LEAST || size > SMALL_MAX_BYTES) {
+    if (size <= old_size || old_size < GROWTH_BYTES_LEAST) {
         return size;
     }
+    if (old_size >= HUGE_BYTES) {
+        return size_max(size, old_size <= PTRDIFF_MAX / 2 ? old_size * 2 : old_size);
+    }
+    size_t roomy = old_size + old_size / GROWTH_SHARE;
     size_t power = (size_t)1 << (64 - __builtin_clzll(size - 1));
 
-    return size_max(size, size_min(old_size + old_size / GROWTH_SHARE, power));
+    return size_max(size, size <= SMALL_MAX_BYTES ? size_min(roomy, power) : roomy);
+}
+
+/* The room of a large block may lie in memory that was in use: nobody needs what is there. */
+static void leave_room(void *block, size_t size)
+{
+    struct span *span = span_of((uintptr_t)block);
+
+    if (span == NULL || span->state != SPAN_LARGE) {
+        return;
+    }
+    span->used_units = units_of(size);
+    size_t room = (span->units - span->used_units) * UNIT_BYTES;
+
+    if (room >= HUGE_BYTES) {
+        (void)os_purge((char *)block + span->used_units * UNIT_BYTES, room);
+    }
+}
+
+static void *alloc_to_grow(size_t old_size, size_t size)
+{
+    size_t roomy = size_to_grow_to(old_size, size);
+    void *block = heap_alloc(roomy);
+
+    if (block == NULL && roomy > size) {
+        block = heap_alloc(size);
+    }
+    if (block != NULL && size > SMALL_MAX_BYTES) {
+        leave_room(block, size);
+    }
+    return block;
+}
+
+/* Move the contents of a huge block of the heap piece by piece, and give up each piece behind us,
+ * so that both blocks together need little more memory than one. */
+static void move_huge(char *to, char *from, size_t bytes, struct span *old)
+{
+    uint8_t *history = span_history(old);
+
+    for (size_t at = 0; at < bytes; at += PIECE_BYTES) {
+        size_t piece = size_min(PIECE_BYTES, bytes - at);
+
+        memcpy(to + at, from + at, piece);
+        if (piece == PIECE_BYTES && os_purge(from + at, piece)) {
+            memset(history + at / UNIT_BYTES, UNIT_CLEAN, PIECE_BYTES / UNIT_BYTES);
+        }
+    }
+}
+
+static void move_contents(void *to, void *from, size_t bytes)
+{
+    struct span *old = bytes >= HUGE_BYTES ? span_of((uintptr_t)from) : NULL;
+
+    if (old != NULL) {
+        move_huge((char *)to, (char *)from, bytes, old);
+    } else {
+        memcpy(to, from, bytes);
+    }
 }
 
 void *heap_resize(void *block, size_t size)
@@ -427,16 +509,16 @@ void *heap_resize(void *block, size_t size)
         errno = saved_errno;
         return block;
     }
-    void *moved = heap_alloc(size_to_grow_to(old_size, size));
+    void *moved = alloc_to_grow(old_size, size);
 
-    if (moved == NULL && size <= old_size) {
-        errno = saved_errno;
-        return block;
-    }
-    if (moved == NULL) {
+    if (moved == NULL && size > old_size) {
         return NULL;
     }
-    memcpy(moved, block, size_min(size, old_size));
+    errno = saved_errno;
+    if (moved == NULL) {
+        return block;
+    }
+    move_contents(moved, block, size_min(size, old_size));
     heap_free(block);
     return moved;
 }

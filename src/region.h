@@ -33,10 +33,13 @@ enum unit_history {
 struct span {
     struct span *next; /* free runs: the bin's list */
     struct span *prev;
-    struct slab *slab; /* SPAN_SLAB */
-    uint32_t units;    /* length of the run, at its first unit; for free runs also at its last */
-    uint8_t state;     /* enum span_state */
-    uint8_t region;    /* index of the region the span is of */
+    union {
+        struct slab *slab; /* SPAN_SLAB */
+        size_t used_units; /* SPAN_LARGE: what was asked for; the rest is room to grow into */
+    };
+    uint32_t units; /* length of the run, at its first unit; for free runs also at its last */
+    uint8_t state;  /* enum span_state */
+    uint8_t region; /* index of the region the span is of */
 };
 
 struct region {

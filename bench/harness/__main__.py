@@ -7,6 +7,8 @@ import tempfile
 import time
 from datetime import datetime, timezone
 
+import baseline
+import html_report as html
 import prepare
 import report
 import workloads
@@ -19,6 +21,8 @@ BUILD_DIRECTORY = os.path.join(SOURCE_DIRECTORY, "build", "release")
 OUT_DIRECTORY = os.path.join(SOURCE_DIRECTORY, "build", "bench")
 
 ROUNDS_DEFAULT = 5
+FULL_ROUNDS = 3
+THREADS_MAX = 256
 ROUNDS_MAX = 1000
 TIME_LIMIT_SECONDS = 285  # of all, with the build; no test starts that would end later
 
@@ -39,9 +43,17 @@ def parser():
     result = Parser(prog="bench/run", allow_abbrev=False,
                     description="Compares memory allocators under redis and workloads of our own. "
                     "Installs missing Debian packages (as root) and builds the release preset.",
-                    epilog="Exit status: 0; 1 if a row failed; 2 for an error; 128 + signal.")
+                    epilog="Exit status: 0; 1 if a row failed or is worse than the baseline; 2 for an error; 128 + signal.")
     result.add_argument("--quick", action="store_true",
                         help=f"up to {ROUNDS_DEFAULT} rounds in at most 5 minutes (the default)")
+    result.add_argument("--full", action="store_true",
+                        help=f"every test, {FULL_ROUNDS} rounds; about an hour")
+    result.add_argument("--threads", metavar="LIST",
+                        help="run our own workloads with these numbers of threads")
+    result.add_argument("--baseline", metavar="FILE",
+                        help="compare with this results.json; fail if Breakwater has become worse")
+    result.add_argument("--threshold", metavar="PERCENT", default="10",
+                        help="what --baseline allows in time and in memory (default: %(default)s)")
     result.add_argument("--only", metavar="NAME,..", help="only these tests or groups of tests")
     result.add_argument("--allocators", metavar="LIST", default=",".join(KNOWN_NAMES),
                         help="NAME or NAME=/path/lib.so, with commas (default: %(default)s)")
@@ -61,12 +73,16 @@ def parse_options(arguments):
     if options.build_dir and not options.no_build:
         fail("--build-dir needs --no-build")
     options.build_dir = os.path.abspath(options.build_dir or BUILD_DIRECTORY)
-    options.tests = list(workloads.all_tests(options.build_dir))
+    options.tests = list(workloads.all_tests(options.build_dir, parse_threads(options.threads)))
     try:
         if options.only is not None:
             options.tests = workloads.select_tests(options.tests, options.only)
+        elif not options.full and not options.list:
+            options.tests = [test for test in options.tests if test.quick]
     except ValueError as error:
         fail(f"--only: {error}")
+    options.threshold = parse_threshold(options.threshold)
+    options.baseline = read_baseline(options.baseline) if options.baseline is not None else None
     try:
         options.allocators = parse_allocators(options.allocators, options.build_dir)
     except ValueError as error:
@@ -75,7 +91,35 @@ def parse_options(arguments):
         options.repeat = parse_repeat(options.repeat)
         if options.quick:
             fail("--quick and --repeat exclude each other")
+    if options.quick and options.full:
+        fail("--quick and --full exclude each other")
     return options
+
+
+def parse_threads(text):
+    if text is None:
+        return None
+    for item in text.split(","):
+        if not (item.isascii() and item.isdigit() and 1 <= int(item) <= THREADS_MAX):
+            fail(f'--threads: "{item}" is not a number from 1 to {THREADS_MAX}')
+    return [int(item) for item in text.split(",")]
+
+
+def parse_threshold(text):
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1000:
+        fail(f'--threshold: "{text}" is not a percentage')
+    return value
+
+
+def read_baseline(path):
+    try:
+        return baseline.read(path)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        fail(f"--baseline: {path}: {getattr(error, 'strerror', None) or error}")
 
 
 def parse_repeat(text):
@@ -113,17 +157,22 @@ def compare(options, begin):
     tests, allocators = options.tests, options.allocators
     with tempfile.TemporaryDirectory(prefix="breakwater-bench-") as directory:
         rounds = Rounds(tests, allocators, workloads.context(directory),
-                        options.repeat or ROUNDS_DEFAULT)
-        count = rounds.run(None if options.repeat else begin + TIME_LIMIT_SECONDS)
+                        options.repeat or (FULL_ROUNDS if options.full else ROUNDS_DEFAULT))
+        limited = not options.repeat and not options.full
+        count = rounds.run(begin + TIME_LIMIT_SECONDS if limited else None)
     rows = [row for test in tests for row in report.summarise_test(test, allocators, rounds.runs)]
-    redis_names = [test.name for test in tests if test.group == "redis"]
-    overall = report.summarise_overall(allocators, rows, redis_names) if redis_names else []
-    report.print_table(tests, rows, overall, redis_names, count)
+    overall = report.summarise_groups(tests, allocators, rows)
+    report.print_table(tests, rows, overall, count)
     path = os.path.join(options.out, "results.json")
     report.write_results(path, started, time.monotonic() - begin, count, tests, allocators,
                          rounds.runs, rows, overall)
-    print(f"Written: {path}")
-    return not any(row.error for row in rows)
+    page = os.path.join(options.out, "report.html")
+    html.write_report(page, path)
+    print(f"Written: {path}, {page}")
+    worse = baseline.regressions(options.baseline, rows, options.threshold)
+    for line in worse:
+        print(f"WORSE than the baseline: {line}")
+    return not worse and not any(row.error for row in rows)
 
 
 def main():

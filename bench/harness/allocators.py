@@ -93,6 +93,8 @@ def check_bindings(allocator, command):
     for caller, target, symbol in BINDING_PATTERN.findall(output):
         if os.path.basename(caller) != os.path.basename(command[0]):
             continue
+        if os.path.realpath(target) == os.path.realpath(caller):
+            continue  # the program takes the function's address: its own entry, which leads on
         if os.path.realpath(target) != library:
             raise Failure(f"not in use: {symbol} is bound to {target}")
         found += 1

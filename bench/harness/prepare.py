@@ -10,6 +10,7 @@ from process import Failure, run
 # cmake and below: what the release preset is configured and built with.
 PACKAGES = ("redis-server", "redis-tools", "libjemalloc2", "libtcmalloc-minimal4",
             "libmimalloc2.0", "libtbbmalloc2",
+            "gnuplot-nox", "time", "lua5.4", "sqlite3", "gcc", "clang", "z3", "ghostscript",
             "cmake", "ninja-build", "pkg-config", "liburcu-dev", "libcmocka-dev", "python3")
 
 PACKAGE_STATUS_FORMAT = "${Package} ${db:Status-Status}\n"
@@ -64,5 +65,5 @@ def build(source_directory):
 
 def check_programs(programs):
     for program in programs:
-        if not shutil.which(program):
+        if not shutil.which(program):  # of a path too
             raise Failure(f"{program} does not exist")

@@ -10,7 +10,7 @@ from typing import Optional
 from allocators import BREAKWATER, REFERENCE
 from metrics import METRICS
 
-SCHEMA = "breakwater-bench/1"
+SCHEMA = "breakwater-bench/2"
 NOTHING = "-"
 
 
@@ -21,13 +21,16 @@ class Row:
     allocator: str
     error: Optional[str] = None
     metrics: dict = field(default_factory=dict)
+    spread: dict = field(default_factory=dict)  # metric: [least, most]
     vs_best_peer: Optional[float] = None
     memory_vs_glibc: Optional[float] = None
 
 
 @dataclass
 class Overall:
-    """One allocator over all redis tests: geometric means; nothing if it failed one of them."""
+    """One allocator over all tests of a group: geometric means; nothing if it failed one."""
+    group: str
+    tests: int
     allocator: str
     throughput: Optional[float] = None
     vs_best_peer: Optional[float] = None
@@ -73,14 +76,27 @@ def summarise_runs(test, allocator, runs):
     if not row.error:
         row.metrics = {name: statistics.median(run.metrics[name] for run in runs)
                        for name in runs[0].metrics}
+        row.spread = {name: [min(run.metrics[name] for run in runs),
+                             max(run.metrics[name] for run in runs)] for name in runs[0].metrics}
     return row
 
 
-def summarise_overall(allocators, rows, redis_names):
+def summarise_groups(tests, allocators, rows):
+    """A line for each allocator over the tests of each group, and over all of them."""
+    groups = {test.group: None for test in tests}
+    result = []
+    for group in [*groups, *(["all"] if len(groups) > 1 else [])]:
+        names = {test.name for test in tests if group in (test.group, "all")}
+        result += summarise_overall(group, names, allocators, rows)
+    return result
+
+
+def summarise_overall(group, names, allocators, rows):
     result = []
     for allocator in allocators:
-        own = [row for row in rows if row.allocator == allocator.name and row.test in redis_names]
-        result.append(Overall(allocator.name, geometric_mean([row_throughput(row) for row in own]),
+        own = [row for row in rows if row.allocator == allocator.name and row.test in names]
+        result.append(Overall(group, len(names), allocator.name,
+                              geometric_mean([row_throughput(row) for row in own]),
                               None, geometric_mean([row.memory_vs_glibc for row in own])))
     peer = best_peer(result)
     for overall in result:
@@ -92,7 +108,20 @@ def show_number(value, text="{:.2f}"):
     return NOTHING if value is None else text.format(value)
 
 
-def print_table(tests, rows, overall, redis_names, rounds):
+def print_groups(overall):
+    layout = "  {:<12}{:>12}{:>11}{:>11}"
+    group = None
+    for line in overall:
+        if line.group != group:
+            group = line.group
+            print(f"\nall {group} tests ({line.tests}), geometric means" if group != "all" else
+                  f"\nall tests ({line.tests}), geometric means")
+            print(layout.format("", "ops/s", "vs peer", "mem/glibc"))
+        print(layout.format(line.allocator, show_number(line.throughput, "{:,.0f}"),
+                            show_number(line.vs_best_peer), show_number(line.memory_vs_glibc)))
+
+
+def print_table(tests, rows, overall, rounds):
     headings = [metric.heading for metric in METRICS]
     layout = "  {:<12}" + "{:>12}" + "{:>9}" * (len(headings) - 1) + "{:>11}{:>11}"
     for test in tests:
@@ -106,13 +135,7 @@ def print_table(tests, rows, overall, redis_names, rounds):
                      else NOTHING for metric in METRICS]
             print(layout.format(row.allocator, *cells, show_number(row.vs_best_peer),
                                 show_number(row.memory_vs_glibc)))
-    if redis_names:
-        print(f"\nall redis tests ({len(redis_names)}), geometric means")
-        layout = "  {:<12}{:>12}{:>11}{:>11}"
-        print(layout.format("", "ops/s", "vs peer", "mem/glibc"))
-        for line in overall:
-            print(layout.format(line.allocator, show_number(line.throughput, "{:,.0f}"),
-                                show_number(line.vs_best_peer), show_number(line.memory_vs_glibc)))
+    print_groups(overall)
     print(f"\nMedians of {rounds} interleaved rounds. vs peer: throughput in relation to the best "
           f"allocator\nother than {BREAKWATER}. mem/glibc: peak resident memory in relation to "
           f"{REFERENCE}'s.")

@@ -57,6 +57,7 @@ class RedisTest:
     phases: tuple
 
     group = "redis"
+    quick = True
     probe = ("redis-server", "--version")
 
     def run(self, allocator, context):

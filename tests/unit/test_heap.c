@@ -404,6 +404,36 @@ static void a_block_that_cannot_move_to_shrink_stays_and_succeeds(void **state)
     check_all();
 }
 
+static void a_huge_block_that_had_to_move_grows_into_the_room_it_was_left(void **state)
+{
+    enum { PIECES = 9 };
+    const size_t size = PIECES * MIB;
+    unsigned char *block = (unsigned char *)heap_alloc(size);
+
+    (void)state;
+    assert_non_null(block);
+    for (size_t at = 0; at < size; at += UNIT_BYTES) {
+        block[at] = (unsigned char)(at / UNIT_BYTES);
+    }
+    /* Right behind it, so that it cannot grow in place. */
+    while ((unsigned char *)heap_alloc(LARGE) < block + size) {
+    }
+    unsigned char *moved = (unsigned char *)heap_resize(block, size + 1);
+
+    assert_ptr_not_equal(moved, block);
+    assert_true(heap_usable_size(moved, "invalid") >= 2 * size);
+    for (size_t at = 0; at < size; at += UNIT_BYTES) {
+        assert_int_equal(moved[at], (unsigned char)(at / UNIT_BYTES));
+    }
+    /* What was left behind took no memory with it. */
+    assert_true(resident_pages(block, size) < size / 4096 / 4);
+    assert_ptr_equal(heap_resize(moved, 2 * size), moved);
+    assert_ptr_equal(heap_resize(moved, size), moved);
+    assert_int_equal(heap_usable_size(moved, "invalid"), size);
+    heap_free(moved);
+    page_heap_check();
+}
+
 /* Faults */
 
 static void free_it(void *block)
@@ -684,6 +714,7 @@ int main(void)
         ISOLATED(blocks_got_with_the_gate_closed_are_resized_like_others),
         ISOLATED(a_heap_block_is_resized_with_the_gate_closed),
         ISOLATED(faults_are_found_with_the_gate_closed),
+        ISOLATED(a_huge_block_that_had_to_move_grows_into_the_room_it_was_left),
     };
 
     return run_isolated(tests, ARRAY_SIZE(tests));
