@@ -102,6 +102,12 @@ class RunTest(unittest.TestCase):
             (["--repeat"], "--repeat"),
             (["--only", "redis,nosuch"], '--only: unknown test "nosuch"'),
             (["--only", ""], '--only: unknown test ""'),
+            (["--threads", "0"], '--threads: "0"'),
+            (["--threads", "1,many"], '--threads: "many"'),
+            (["--quick", "--full"], "--quick and --full"),
+            (["--threshold", "no"], '--threshold: "no"'),
+            (["--baseline", "/no/such"], "--baseline: /no/such"),
+            (["--baseline", "/dev/null"], "--baseline: /dev/null"),
             (["--allocators", "nosuch"], 'unknown allocator "nosuch"'),
             (["--allocators", ""], "--allocators"),
             (["--allocators", "glibc,glibc"], '"glibc" is named twice'),
@@ -132,7 +138,63 @@ class RunTest(unittest.TestCase):
             self.assertGreater(run["metrics"]["throughput"], 0)
             self.assertGreater(run["metrics"]["peak_rss_bytes"], 0)
         self.assertIn("all redis tests (1)", output)
+        self.assertIn("all tests (2)", output)
         self.assertEqual(os.listdir(self.temporary), [])
+
+    def test_the_table_of_workloads_is_what_the_programs_list(self):
+        sys.path.insert(0, os.path.join(os.path.dirname(RUN), "harness"))
+        import workload_own  # pylint: disable=import-outside-toplevel
+        directory = os.path.join(BUILD_DIRECTORY, "bench")
+        programs = {name[len("bench_"):] for name in os.listdir(directory)
+                    if name.startswith("bench_") and os.access(os.path.join(directory, name), os.X_OK)
+                    and os.path.isfile(os.path.join(directory, name))}
+        self.assertEqual(programs, {*workload_own.WORKLOADS, "server"})
+        for name, variants in workload_own.WORKLOADS.items():
+            listed = subprocess.run([os.path.join(directory, f"bench_{name}"), "--list-variants"],
+                                    capture_output=True, text=True, check=True).stdout.split()
+            self.assertEqual(listed, list(variants))
+
+    def test_workloads_print_the_numbers_that_results_need(self):
+        directory = os.path.join(BUILD_DIRECTORY, "bench")
+        for name in ("pair", "latency", "trace"):
+            line = subprocess.run([os.path.join(directory, f"bench_{name}"), "--smoke"],
+                                  capture_output=True, text=True, check=True).stdout
+            self.assertEqual(len(line.splitlines()), 1)
+            result = json.loads(line)
+            for key in ("ops", "seconds", "ops_per_second", "peak_rss_bytes", "end_rss_bytes"):
+                self.assertGreater(result[key], 0, (name, key))
+        bad = subprocess.run([os.path.join(directory, "bench_pair"), "--threads", "x"],
+                             capture_output=True, text=True, check=False)
+        self.assertEqual((bad.returncode, len(bad.stderr.splitlines())), (2, 1))
+
+    def test_results_follow_the_schema_and_a_worse_run_fails_against_a_baseline(self):
+        arguments = ("--only", "pair-64,larson", "--repeat", "1", "--threads", "1,2",
+                     "--allocators", f"glibc,breakwater={BUILD_DIRECTORY}/libbreakwater.so")
+        status, _output, errors = self.finish(*arguments)
+        self.assertEqual(status, 0, errors)
+        results = self.results()
+        schema = os.path.join(os.path.dirname(RUN), "harness", "results.schema.json")
+        import jsonschema  # pylint: disable=import-outside-toplevel
+        with open(schema, encoding="utf-8") as file:
+            description = json.load(file)
+        jsonschema.validate(results, description)
+        with self.assertRaises(jsonschema.ValidationError):
+            jsonschema.validate({**results, "rounds": "many"}, description)
+        self.assertEqual([test["name"] for test in results["tests"]],
+                         ["pair-64@1", "pair-64@2", "larson-server@1", "larson-server@2"])
+        for row in results["summary"]:
+            if row["allocator"] == "breakwater":
+                row["vs_best_peer"] *= 1000
+        path = os.path.join(self.directory, "better.json")
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(results, file)
+        status, output, errors = self.finish(*arguments, "--baseline", path)
+        self.assertEqual(status, 1, errors)
+        self.assertIn("WORSE than the baseline: pair-64@1: throughput", output)
+        with open(os.path.join(self.out, "report.html"), encoding="utf-8") as page:
+            text = page.read()
+        self.assertIn("<svg", text)
+        self.assertIn("larson-server", text)
 
     def test_an_allocator_that_crashes_is_a_failed_row(self):
         broken = self.compile_allocator("-DABORT_AFTER=20000")

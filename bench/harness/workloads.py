@@ -34,7 +34,7 @@ def all_tests(build_directory, threads=None):
 
 
 def names_of(test):
-    return (test.name, test.group, test.name.partition("-")[0])
+    return (test.name, test.group, test.name.partition("-")[0], test.name.partition("@")[0])
 
 
 def select_tests(tests, text):
