@@ -29,7 +29,9 @@ static uint64_t step(struct bench_thread *self)
             bench_untag(slot->block, slot->size, at);
             free(slot->block);
         }
-        slot->block = bench_not_null(aligned_alloc(alignment, size), size);
+        if (posix_memalign(&slot->block, alignment, size) != 0) {
+            bench_fail("no memory for a block of %zu bytes", size);
+        }
         slot->size = size;
         if ((uintptr_t)slot->block % alignment != 0) {
             bench_fail("the block at %p is not aligned to %zu", slot->block, alignment);

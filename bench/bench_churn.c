@@ -14,7 +14,7 @@ static void *live_shortly(void *argument)
     void *blocks[BLOCKS];
 
     for (size_t i = 0; i < BLOCKS; i++) {
-        blocks[i] = bench_not_null(malloc(16 << i), (size_t)16 << i);
+        blocks[i] = bench_not_null(malloc((size_t)16 << i), (size_t)16 << i);
         bench_tag(blocks[i], (size_t)16 << i, i);
     }
     for (size_t i = 0; i < BLOCKS; i++) {

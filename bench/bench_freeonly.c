@@ -37,21 +37,28 @@ static void *produce(void *argument)
     return NULL;
 }
 
+static void free_round(size_t round)
+{
+    for (size_t i = 0; i < count; i++) {
+        bench_untag(blocks[round % 2][i], sizes[round % 2][i], i);
+        free(blocks[round % 2][i]);
+        live -= sizes[round % 2][i];
+    }
+}
+
 static void *only_free(void *argument)
 {
     for (size_t round = 0; round < ROUNDS; round++) {
         sem_wait(&produced);
         size_t resident = bench_resident_bytes();
-        size_t last = (round + 1) % 2;
 
         resident_most = resident > resident_most ? resident : resident_most;
-        for (size_t i = 0; round > 0 && i < count; i++) {
-            bench_untag(blocks[last][i], sizes[last][i], i);
-            free(blocks[last][i]);
-            live -= sizes[last][i];
+        if (round > 0) {
+            free_round(round - 1);
         }
         sem_post(&freed);
     }
+    free_round(ROUNDS - 1);
     return argument;
 }
 

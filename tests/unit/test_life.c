@@ -8,7 +8,6 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "break.h"
@@ -67,20 +66,6 @@ static void arenas_can_be_limited_before_the_first_call(void **state)
     life_limit_arenas(1);
     run_threads(4, use_a_little, NULL);
     assert_int_equal(life_stats().arenas, 1);
-    check_all();
-}
-
-static void in_a_small_address_space_sizes_are_powers_of_two(void **state)
-{
-    const struct rlimit small = {.rlim_cur = 12 * MIB, .rlim_max = 12 * MIB};
-
-    (void)state;
-    assert_int_equal(setrlimit(RLIMIT_DATA, &small), 0);
-    void *block = bw_malloc(300);
-
-    assert_non_null(block);
-    assert_int_equal(bw_malloc_usable_size(block), 512);
-    bw_free(block);
     check_all();
 }
 
@@ -542,7 +527,6 @@ int main(void)
         ISOLATED(a_child_forgets_what_its_parent_has_deferred),
         ISOLATED(handlers_of_the_program_may_allocate),
         ISOLATED(arenas_can_be_limited_before_the_first_call),
-        ISOLATED(in_a_small_address_space_sizes_are_powers_of_two),
         ISOLATED(without_a_key_threads_work_but_their_caches_stay),
     };
 
