@@ -135,6 +135,15 @@ size_t bw_malloc_usable_size(void *block)
     return block != NULL ? heap_usable_size(block, HEAP_USABLE_SIZE_FAULT) : 0;
 }
 
+size_t bw_purge(void)
+{
+    int saved_errno = errno;
+    size_t bytes = heap_trim(0);
+
+    errno = saved_errno;
+    return bytes;
+}
+
 int bw_malloc_trim(size_t pad)
 {
     int saved_errno = errno;

@@ -17,12 +17,16 @@
 #include "arena.h"
 
 #include "meta.h"
+#include "os.h"
 #include "page_heap.h"
+#include "tick.h"
 
 enum {
     SPARES_MAX = 8,
     EMPTY_SLABS_MAX = 8, /* a bin keeps, until the break grows */
     QUARTERS = 4,
+    SLABS_AT_ONCE = 16,
+    STACKS_AT_ONCE = 16,
 };
 
 /* Generous, since what a depot holds idly goes back before the break grows; but only for blocks so
@@ -669,26 +673,36 @@ static void reclaim_bin(struct arena *arena, unsigned class)
 
 /* Stacks that nobody has asked for since the last look hide slabs that may be empty; and empty
  * slabs serve better where the memory is needed now. */
-static void age_bin(struct arena *arena, unsigned class)
+static void age_bin(struct arena *arena, unsigned class, uint32_t most_stacks)
 {
     struct bin *bin = &arena->bins[class];
     struct slab *released = NULL;
 
     lock_acquire(&bin->lock);
-    depot_empty_locked(bin, bin->depot_low, &released);
+    depot_empty_locked(bin, bin->depot_low < most_stacks ? bin->depot_low : most_stacks, &released);
     empty_slabs_give_up_locked(bin, &released);
     lock_release(&bin->lock);
     slabs_release(arena, released);
 }
 
-void arena_prepare_growth(void)
+static void age_all(uint32_t most_stacks)
 {
     arena_drain_all();
     for (unsigned index = 0; arena_by_index(index) != NULL; index++) {
         for (unsigned class = 0; class < CLASS_COUNT; class ++) {
-            age_bin(arena_by_index(index), class);
+            age_bin(arena_by_index(index), class, most_stacks);
         }
     }
+}
+
+void arena_prepare_growth(void)
+{
+    age_all(UINT32_MAX);
+}
+
+void arena_age(void)
+{
+    age_all(STACKS_AT_ONCE);
 }
 
 void arena_reclaim_all(void)
@@ -699,6 +713,52 @@ void arena_reclaim_all(void)
             reclaim_bin(arena_by_index(index), class);
         }
     }
+}
+
+/* Up to SLABS_AT_ONCE slabs of the bin: the lock is given up in between. */
+static size_t purge_slabs(struct bin *bin, unsigned ticks, unsigned *slabs)
+{
+    size_t bytes = 0;
+
+    *slabs = 0;
+    lock_acquire(&bin->lock);
+    for (unsigned list = SLAB_LIST_PARTIAL; list < SLAB_LIST_COUNT; list++) {
+        for (struct slab *slab = bin->slabs[list]; slab && *slabs < SLABS_AT_ONCE;
+             slab = slab->next) {
+            if (!slab->settled && (uint8_t)(tick_now() - slab->freed_tick) >= ticks) {
+                bytes += slab_purge_locked(slab);
+                ++*slabs;
+            }
+        }
+    }
+    lock_release(&bin->lock);
+    return bytes;
+}
+
+static size_t decay_bin(struct arena *arena, unsigned class, unsigned ticks, size_t most_bytes)
+{
+    unsigned slabs = SLABS_AT_ONCE;
+    size_t bytes = 0;
+
+    while (slabs == SLABS_AT_ONCE && bytes < most_bytes) {
+        bytes += purge_slabs(&arena->bins[class], ticks, &slabs);
+    }
+    return bytes;
+}
+
+size_t arena_decay(unsigned ticks, size_t most_bytes)
+{
+    size_t bytes = 0;
+
+    if (os_page_bytes() != SLAB_PAGE_BYTES) {
+        return 0;
+    }
+    for (unsigned index = 0; arena_by_index(index) != NULL; index++) {
+        for (unsigned class = 0; class < CLASS_COUNT && bytes < most_bytes; class ++) {
+            bytes += decay_bin(arena_by_index(index), class, ticks, most_bytes - bytes);
+        }
+    }
+    return bytes;
 }
 
 /* Accounts */

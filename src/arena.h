@@ -99,6 +99,13 @@ void arena_drain_all(void);
  */
 void arena_prepare_growth(void);
 
+/* The same as time goes by, a little of each depot at a time. */
+void arena_age(void);
+
+/* Give free pages of slabs that nothing was freed to for `ticks`
+ * back to the kernel, up to `most_bytes`. Returns the bytes that went back. */
+size_t arena_decay(unsigned ticks, size_t most_bytes);
+
 /* Take in every queue, empty every depot, release every empty slab to the page heap. */
 void arena_reclaim_all(void);
 

@@ -46,6 +46,8 @@ static void *no_stack[2];
 
 _Static_assert(1 + CLASS_COUNT == 4 * 30, "CACHE_NONE fills every bin");
 
+static _Atomic uint32_t flushes_asked;
+
 struct cache cache_none = CACHE_NONE;
 struct cache cache_exited = CACHE_NONE;
 
@@ -80,6 +82,7 @@ static struct cache_class class_fresh(unsigned class)
 void cache_bind(struct cache *cache, struct arena *arena)
 {
     cache->arena = arena;
+    cache->flushes_seen = atomic_load_explicit(&flushes_asked, memory_order_relaxed);
     cache->tags = arena->tags;
     cache->base = region_primary.base;
     cache->units = arena->tags != NULL ? region_primary.units_max : 0;
@@ -373,8 +376,21 @@ static uint32_t tops_of(const struct cache_bin *bin)
     return (uint32_t)((uintptr_t)bin->alloc_top + 3 * (uintptr_t)bin->free_top);
 }
 
+void cache_ask_all_to_flush(void)
+{
+    /* Relaxed: it asks, nothing is read on the strength of it. */
+    atomic_fetch_add_explicit(&flushes_asked, 1, memory_order_relaxed);
+}
+
 void cache_scavenge(struct cache *cache)
 {
+    uint32_t asked = atomic_load_explicit(&flushes_asked, memory_order_relaxed);
+
+    if (unlikely(cache->flushes_seen != asked)) {
+        cache->flushes_seen = asked;
+        cache_flush_all(cache);
+        return;
+    }
     if (cache->misses % SCAVENGE_MISSES != 0) {
         return;
     }

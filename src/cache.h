@@ -41,6 +41,7 @@ struct cache {
     uint32_t remote_bytes;   /* what they hold */
     struct cache *next_idle; /* life.c: caches whose thread has ended */
     uint64_t misses;         /* refills and flushes */
+    uint32_t flushes_seen;   /* of those asked for by cache_ask_all_to_flush() */
     struct gate_slot gate;
 };
 
@@ -123,9 +124,12 @@ void cache_flush(struct cache *cache, unsigned class);
 /* Keep a block of another arena for publishing; false if there is no room. */
 bool cache_keep_remote(struct cache *cache, void *block, uint32_t size);
 
-/* After every miss: now and then, give back the blocks of classes that have not been used since the
- * last look. Inside the gate. */
+/* After every miss: give everything back if that was asked for; now and then, the blocks of classes
+ * that have not been used since the last look. Inside the gate. */
 void cache_scavenge(struct cache *cache);
+
+/* Every thread gives its cache back at its next miss. Any thread. */
+void cache_ask_all_to_flush(void);
 
 /* Publish what was kept. Inside the gate. */
 void cache_publish_remote(struct cache *cache);

@@ -9,9 +9,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TEXT_BYTES_MAX = 1024, TOKEN_BYTES_MAX = 64, ARENAS_LIMIT = 64, DECIMAL = 10 };
+enum {
+    TEXT_BYTES_MAX = 1024,
+    TOKEN_BYTES_MAX = 64,
+    ARENAS_LIMIT = 64,
+    DECIMAL = 10,
+    DECAY_MS_DEFAULT = 1000,
+    DECAY_MS_LIMIT = 1000000000
+};
 
-struct conf conf;
+struct conf conf = {.decay_ms = DECAY_MS_DEFAULT};
 
 struct token {
     char text[TOKEN_BYTES_MAX];
@@ -60,6 +67,8 @@ static void apply(const char *pair, const char *key, const char *value)
         valid = parse_bool(value, &conf.stats_print);
     } else if (strcmp(key, "checked") == 0) {
         valid = parse_bool(value, &conf.checked);
+    } else if (strcmp(key, "decay_ms") == 0) {
+        valid = parse_count(value, DECAY_MS_LIMIT, &conf.decay_ms);
     } else if (strcmp(key, "arenas") == 0) {
         valid = parse_count(value, ARENAS_LIMIT, &conf.arenas);
     } else {

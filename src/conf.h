@@ -6,9 +6,10 @@
 #include "util.h"
 
 struct conf {
-    bool stats_print; /* stats_print:true|false - statistics on standard error at exit */
-    bool checked;     /* checked:true|false - no thread caches: every double free is found */
-    uint32_t arenas;  /* arenas:N - spread threads over at most N arenas; 0: from the CPUs */
+    bool stats_print;  /* stats_print:true|false - statistics on standard error at exit */
+    bool checked;      /* checked:true|false - no thread caches: every double free is found */
+    uint32_t decay_ms; /* decay_ms:N - free memory goes back to the kernel after N milliseconds */
+    uint32_t arenas;   /* arenas:N - spread threads over at most N arenas; 0: from the CPUs */
 };
 
 extern struct conf conf;

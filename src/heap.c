@@ -15,12 +15,15 @@
 #include "life.h"
 #include "os.h"
 #include "page_heap.h"
+#include "purge.h"
 
 /* A small block stays where it is as long as no more than this part of it falls out of use. */
 enum { SHRINK_SHARE = 4 };
 
 /* A small block that grows gets at least this part of itself more, unless it is tiny. */
 enum { GROWTH_SHARE = 8, GROWTH_BYTES_LEAST = 256 };
+
+enum { MISSES_PER_POLL = 32 };
 
 /* From here on a system call is cheap against a copy. */
 #define HUGE_BYTES  ((size_t)1024 * 1024)
@@ -49,6 +52,14 @@ static size_t units_of(size_t size)
     return (size + UNIT_BYTES - 1) >> UNIT_SHIFT;
 }
 
+/* A look at the clock costs some nanoseconds: not at every miss. */
+static void poll_now_and_then(const struct cache *cache)
+{
+    if (cache->misses % MISSES_PER_POLL == 0) {
+        purge_poll();
+    }
+}
+
 /* A large block; NULL without memory. Inside the gate. */
 static void *large_alloc(size_t alignment, size_t size, bool zero)
 {
@@ -59,6 +70,7 @@ static void *large_alloc(size_t alignment, size_t size, bool zero)
         .grow = false,
         .zero = zero,
     };
+    purge_poll();
     struct span *span = page_heap_alloc(&request);
 
     request.grow = true;
@@ -89,6 +101,7 @@ static void *small_alloc(struct cache *cache, unsigned class, size_t alignment)
     if (cache_is_real(cache) && (cache_refill(cache, class) || cache_swap(cache, class))) {
         block = cache_pop(cache_bin_of_class(cache, class));
         cache_scavenge(cache);
+        poll_now_and_then(cache);
         return block;
     }
     /* No cache; or no memory, but perhaps for a stack only. */
@@ -229,7 +242,7 @@ static void free_later(void *block)
 static bool was_freed(const struct span *span)
 {
     return (span->state == SPAN_NONE || span->state == SPAN_FREE) &&
-           *span_history(span) == UNIT_FREED;
+           (*span_history(span) & UNIT_HISTORY_MASK) == UNIT_FREED;
 }
 
 _Noreturn static void fatal_free(const struct span *span, uintptr_t address)
@@ -247,6 +260,7 @@ static void free_remote(struct cache *cache, void *block, uint32_t size)
         return;
     }
     cache_publish_remote(cache);
+    purge_poll();
     if (!cache_keep_remote(cache, block, size)) {
         arena_free_remote(&block, 1);
     }
@@ -288,6 +302,7 @@ static void free_local(struct cache *cache, unsigned class, void *block)
         arena_free_blocks(cache->arena, class, &block, 1);
     }
     cache_scavenge(cache);
+    poll_now_and_then(cache);
     gate_leave(&cache->gate);
 }
 
@@ -298,6 +313,7 @@ static void free_large(struct cache *cache, struct span *span, void *block)
         return;
     }
     page_heap_free(span);
+    purge_poll();
     gate_leave(gate_of(cache));
 }
 
@@ -534,8 +550,8 @@ size_t heap_trim(size_t pad_bytes)
     if (cache_is_real(cache)) {
         cache_flush_all(cache);
     }
-    arena_reclaim_all();
-    bytes = page_heap_purge(pad_bytes);
+    cache_ask_all_to_flush();
+    bytes = purge_all(pad_bytes);
     gate_leave(gate_of(cache));
     return bytes;
 }

@@ -18,6 +18,7 @@
 #include "break.h"
 #include "lock.h"
 #include "os.h"
+#include "tick.h"
 
 enum {
     EXACT_UNITS = 64,
@@ -29,6 +30,8 @@ enum {
     GROW_SHARE = 32, /* the heap grows by this part of itself */
     REGION_UNITS_LEAST = 16,
     REGION_UNITS_MOST = 16384,
+    PURGE_UNITS_AT_ONCE = 16, /* the kernel takes a tenth of a millisecond for them */
+    TICKS_MASK = UINT8_MAX >> UNIT_HISTORY_BITS,
 };
 
 static struct lock page_heap_lock = LOCK_INITIALIZER(LOCK_RANK_PAGE_HEAP);
@@ -378,9 +381,24 @@ struct span *page_heap_alloc(const struct run_request *request)
     return span;
 }
 
+/* What is in use is stamped with the time it is freed. */
+static void stamp(uint8_t *history, size_t units)
+{
+    uint8_t tick = (uint8_t)(tick_now() << UNIT_HISTORY_BITS);
+
+    for (size_t unit = 0; unit < units; unit++) {
+        if (history[unit] != UNIT_CLEAN) {
+            history[unit] = (uint8_t)((history[unit] & UNIT_HISTORY_MASK) | tick);
+        }
+    }
+}
+
 void page_heap_free(struct span *span)
 {
-    *span_history(span) = UNIT_FREED;
+    uint8_t *history = span_history(span);
+
+    *history = UNIT_FREED;
+    stamp(history, span->units);
     lock_acquire(&page_heap_lock);
     stats.frees++;
     run_release_locked(span, span->units, span->region);
@@ -435,6 +453,7 @@ bool page_heap_resize(struct span *span, size_t units)
         size_t rest = span->units - units;
 
         span->units = (uint32_t)units;
+        stamp(span_history(span) + units, rest);
         run_release_locked(span + units, rest, span->region);
     }
     stats.resizes += done;
@@ -444,17 +463,26 @@ bool page_heap_resize(struct span *span, size_t units)
 
 /* Purging */
 
-static size_t purge_run_locked(struct span *run)
+/* Not clean, and free for `ticks`. */
+static bool is_due(uint8_t history, unsigned ticks)
+{
+    unsigned age = (unsigned)(tick_now() - (history >> UNIT_HISTORY_BITS)) & TICKS_MASK;
+
+    return history != UNIT_CLEAN && age >= ticks;
+}
+
+/* The units of the run that have been free for `ticks`, up to `most` of them. */
+static size_t purge_run_locked(struct span *run, unsigned ticks, size_t most)
 {
     uint8_t *history = span_history(run);
     char *memory = (char *)span_address(run);
     size_t purged = 0;
     size_t first = 0;
 
-    while (first < run->units) {
+    while (first < run->units && purged < most) {
         size_t end = first;
 
-        while (end < run->units && history[end] != UNIT_CLEAN) {
+        while (end < run->units && end - first < most - purged && is_due(history[end], ticks)) {
             end++;
         }
         if (end > first && os_purge(memory + first * UNIT_BYTES, (end - first) * UNIT_BYTES)) {
@@ -463,6 +491,36 @@ static size_t purge_run_locked(struct span *run)
         }
         first = end + 1;
     }
+    return purged;
+}
+
+static size_t purge_runs_locked(unsigned ticks, size_t most)
+{
+    size_t purged = 0;
+
+    for (unsigned bin = bin_next_filled(0); bin < BIN_COUNT && purged < most;
+         bin = bin_next_filled(bin + 1)) {
+        for (struct span *run = bins[bin]; run != NULL && purged < most; run = run->next) {
+            purged += purge_run_locked(run, ticks, most - purged);
+        }
+    }
+    stats.purged_bytes += purged * UNIT_BYTES;
+    return purged;
+}
+
+size_t page_heap_decay(unsigned ticks, size_t most_bytes)
+{
+    size_t most = most_bytes / UNIT_BYTES;
+    size_t purged = 0;
+    size_t now;
+
+    /* In turns with those who wait for the lock. */
+    do {
+        lock_acquire(&page_heap_lock);
+        now = purge_runs_locked(ticks, size_min(most - purged, PURGE_UNITS_AT_ONCE));
+        lock_release(&page_heap_lock);
+        purged += now;
+    } while (now == PURGE_UNITS_AT_ONCE && purged < most);
     return purged * UNIT_BYTES;
 }
 
@@ -514,7 +572,7 @@ size_t page_heap_purge(size_t pad_bytes)
     for (unsigned bin = bin_next_filled(0); bin < BIN_COUNT; bin = bin_next_filled(bin + 1)) {
         for (struct span *run = bins[bin]; run != NULL; run = run->next) {
             if (pad_bytes == 0 || run != top_run_locked()) {
-                purged += purge_run_locked(run);
+                purged += purge_run_locked(run, 0, SIZE_MAX) * UNIT_BYTES;
             }
         }
     }

@@ -28,6 +28,10 @@ bool page_heap_resize(struct span *span, size_t units);
  * break. Returns the bytes that went back. */
 size_t page_heap_purge(size_t pad_bytes);
 
+/* Give the memory behind units back that have been free for `ticks`, up to `most_bytes`. Returns
+ * the bytes that went back. */
+size_t page_heap_decay(unsigned ticks, size_t most_bytes);
+
 /* A tag table for a new arena, or NULL (region.h). Makes sure that the break exists. */
 _Atomic uint16_t *page_heap_tags_create(void);
 

@@ -22,11 +22,14 @@ enum span_state {
     SPAN_GAP,      /* not ours: a foreign sbrk() took it, or the break was lowered */
 };
 
-/* What may lie in a unit's memory. */
+/* What may lie in a unit's memory. While a unit that is not clean is free, the bits above
+ * UNIT_HISTORY_BITS hold the tick (tick.h) at which it was freed. */
 enum unit_history {
     UNIT_CLEAN = 0, /* reads as zero */
     UNIT_USED,      /* was handed out since it was last clean */
     UNIT_FREED,     /* was handed out, and a block that began here, or a slab, was freed */
+    UNIT_HISTORY_BITS = 2,
+    UNIT_HISTORY_MASK = (1 << UNIT_HISTORY_BITS) - 1,
 };
 
 /* A row of a region's span table. Written under the page heap's lock, or by the run's owner. */
@@ -47,7 +50,7 @@ struct region {
     _Atomic size_t units; /* rows in use; grows only */
     size_t units_max;     /* rows there is address space for */
     struct span *spans;
-    uint8_t *history; /* enum unit_history, a byte a unit */
+    uint8_t *history; /* enum unit_history and a tick, a byte a unit */
     struct region *next;
     uint8_t index;
 };

@@ -10,6 +10,8 @@
 #include "slab.h"
 
 #include "meta.h"
+#include "os.h"
+#include "tick.h"
 
 static size_t slab_bytes(unsigned class)
 {
@@ -105,6 +107,73 @@ static uint64_t lowest_bits(uint64_t word, size_t count)
     return word & ~rest;
 }
 
+/* Pages */
+
+enum { PAGE_BYTES = SLAB_PAGE_BYTES, PAGES = UNIT_BYTES / PAGE_BYTES };
+
+static bool all_free_locked(const struct slab *slab, size_t first, size_t last)
+{
+    for (size_t index = first; index <= last; index++) {
+        uint64_t word = slab->free[index / BITS_PER_WORD];
+
+        if (index % BITS_PER_WORD == 0 && last - index >= BITS_PER_WORD - 1) {
+            if (word != ~UINT64_C(0)) {
+                return false;
+            }
+            index += BITS_PER_WORD - 1;
+        } else if ((word >> (index % BITS_PER_WORD) & 1) == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool page_is_free_locked(const struct slab *slab, size_t page)
+{
+    size_t size = slab_class(slab)->size;
+    size_t blocks = slab_class(slab)->blocks;
+    size_t first = page * PAGE_BYTES / size;
+    size_t last = ((page + 1) * PAGE_BYTES - 1) / size;
+
+    /* Behind the last block nothing was ever written. */
+    return first < blocks && all_free_locked(slab, first, size_min(last, blocks - 1));
+}
+
+/* The blocks of `taken` are handed out: their pages will have memory behind them. */
+static void forget_purged_locked(struct slab *slab, unsigned word, uint64_t taken)
+{
+    size_t size = slab_class(slab)->size;
+
+    for (; taken != 0; taken &= taken - 1) {
+        size_t start = ((size_t)word * BITS_PER_WORD + bit_lowest(taken)) * size;
+
+        for (size_t page = start / PAGE_BYTES; page <= (start + size - 1) / PAGE_BYTES; page++) {
+            slab->purged &= (uint16_t) ~(1U << page);
+        }
+    }
+}
+
+size_t slab_purge_locked(struct slab *slab)
+{
+    size_t bytes = 0;
+
+    slab->settled = true;
+    for (size_t page = 0; page < PAGES; page++) {
+        size_t end = page;
+
+        while (end < PAGES && (slab->purged >> end & 1) == 0 && page_is_free_locked(slab, end)) {
+            end++;
+        }
+        if (end > page &&
+            os_purge((char *)slab->start + page * PAGE_BYTES, (end - page) * PAGE_BYTES)) {
+            slab->purged |= (uint16_t)(((1U << (end - page)) - 1) << page);
+            bytes += (end - page) * PAGE_BYTES;
+        }
+        page = end;
+    }
+    return bytes;
+}
+
 size_t slab_take_locked(struct slab *slab, void **out, size_t want)
 {
     size_t taken_count = 0;
@@ -123,6 +192,9 @@ size_t slab_take_locked(struct slab *slab, void **out, size_t want)
             slab->free_summary &= ~(UINT64_C(1) << word);
         }
         write_blocks(slab, word, taken, out + want - taken_count);
+        if (unlikely(slab->purged != 0)) {
+            forget_purged_locked(slab, word, taken);
+        }
         taken_count += count;
     }
     slab->free_count -= (uint32_t)taken_count;
@@ -141,6 +213,8 @@ void slab_put_word_locked(struct slab *slab, unsigned word, uint64_t blocks)
     slab->free[word] |= blocks;
     slab->free_summary |= UINT64_C(1) << word;
     slab->free_count += bit_count(blocks);
+    slab->freed_tick = tick_now();
+    slab->settled = false;
 }
 
 void slab_check(struct slab *slab)

@@ -11,6 +11,9 @@
 
 struct remote_queue; /* remote.h */
 
+/* The pages that a slab's free memory goes back by; where the kernel's are longer, it stays. */
+#define SLAB_PAGE_BYTES 4096
+
 /* The descriptor: what the bin's lock guards first, what producers share in a line of its own. The
  * bitmaps follow: words of `free`, then words of `remote`. */
 struct slab {
@@ -20,6 +23,9 @@ struct slab {
     uint64_t free_summary; /* bit set: that word of the free bitmap is not 0 */
     uint32_t free_count;   /* bits set in the free bitmap */
     uint16_t list;         /* arena.c: which list of the bin the slab is on */
+    uint16_t purged;       /* bit set: the page is free and has no memory behind it */
+    uint8_t freed_tick;    /* when blocks were last taken in */
+    bool settled;          /* nothing was taken in since its free pages were last purged */
 
     /* Constant while the slab lives. */
     uint16_t words;
@@ -61,6 +67,9 @@ size_t slab_take_locked(struct slab *slab, void **out, size_t want);
 
 /* Take in the blocks of one word. A block that is free already stops the process. */
 void slab_put_word_locked(struct slab *slab, unsigned word, uint64_t blocks);
+
+/* Give the memory behind pages without a live block back. The bytes that went. */
+size_t slab_purge_locked(struct slab *slab);
 
 static inline bool slab_is_empty(const struct slab *slab)
 {

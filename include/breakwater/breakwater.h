@@ -84,6 +84,11 @@ BW_API size_t bw_malloc_usable_size(void *block);
  * Returns 1 if any went back, else 0. */
 BW_API int bw_malloc_trim(size_t pad);
 
+/* Breakwater's own: gives all free memory back to the kernel that can be, wherever in the heap it
+ * is, and asks every other thread to give up what it has cached at its next slow path. Returns the
+ * bytes that went back. Pages of the heap that were never used count as given back, once. */
+BW_API size_t bw_purge(void);
+
 /* GNU. Returns 0 for a value that glibc refuses for the parameter, else 1. Breakwater has no use
  * for glibc's tunables: they change nothing, except M_ARENA_MAX, which limits the arenas that
  * threads started from now on are spread over. */

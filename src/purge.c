@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* purge.c - the clock of decay.
+ *
+ * Time goes by in ticks, a quarter of the decay time each. What is freed is stamped with the tick
+ * (units by page_heap.c, slabs by slab.c); what has been free for DECAY_TICKS goes back, free pages
+ * of slabs in use after SLAB_DECAY_TICKS. A step purges at most STEP_BYTES and never holds a lock
+ * for more than some 16 units' worth of it; what is left is for the next step, soon after.
+ *
+ * There is no thread for it: threads that allocate or free poll the clock on slow paths. A process
+ * that does neither keeps what it has, until malloc_trim().
+ *
+ * Owns         the tick, the time of the next step.
+ * Concurrency  any thread may take a step; an exchange decides which one does.
+ */
+#include "purge.h"
+
+#include <stdatomic.h>
+#include <time.h>
+
+#include "arena.h"
+#include "conf.h"
+#include "page_heap.h"
+#include "tick.h"
+
+enum {
+    TICKS_PER_DECAY = 4,
+    DECAY_TICKS = TICKS_PER_DECAY,
+    SLAB_DECAY_TICKS = TICKS_PER_DECAY + TICKS_PER_DECAY / 2,
+    REST_MS = 5, /* between two steps of one tick */
+    MS_PER_SECOND = 1000,
+    NS_PER_MS = 1000000,
+};
+
+#define STEP_BYTES ((size_t)4 * 1024 * 1024)
+
+static _Atomic uint64_t next_step_ms;
+
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+
+    /* Without a system call; exact to a few milliseconds. */
+    (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (uint64_t)now.tv_sec * MS_PER_SECOND + (uint64_t)now.tv_nsec / NS_PER_MS;
+}
+
+static void step(uint64_t now, uint64_t tick_ms)
+{
+    size_t bytes = page_heap_decay(DECAY_TICKS, STEP_BYTES);
+
+    if (bytes < STEP_BYTES) {
+        bytes += arena_decay(SLAB_DECAY_TICKS, STEP_BYTES - bytes);
+    }
+    /* Relaxed: a hint; two threads that take a step at once do no harm. */
+    if (bytes >= STEP_BYTES) {
+        atomic_store_explicit(&next_step_ms, now + REST_MS, memory_order_relaxed);
+    } else {
+        if (tick_now() % TICKS_PER_DECAY == 0) {
+            arena_age();
+        }
+        tick_advance();
+        atomic_store_explicit(&next_step_ms, now + tick_ms, memory_order_relaxed);
+    }
+}
+
+void purge_poll(void)
+{
+    uint64_t tick_ms = conf.decay_ms / TICKS_PER_DECAY;
+    uint64_t now = now_ms();
+    uint64_t due = atomic_load_explicit(&next_step_ms, memory_order_relaxed);
+
+    if (now < due) {
+        return;
+    }
+    /* Relaxed: who wins the exchange takes the step; nothing is read on the strength of it. */
+    if (atomic_compare_exchange_strong_explicit(&next_step_ms, &due, now + tick_ms,
+                                                memory_order_relaxed, memory_order_relaxed)) {
+        step(now, tick_ms);
+    }
+}
+
+size_t purge_all(size_t pad_bytes)
+{
+    arena_reclaim_all();
+    return page_heap_purge(pad_bytes) + arena_decay(0, SIZE_MAX);
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* purge.h - when free memory goes back to the kernel: after a decay time, a little at a time. */
+#ifndef BREAKWATER_PURGE_H
+#define BREAKWATER_PURGE_H
+
+#include "util.h"
+
+/* Now and then on slow paths: if a step is due, take it. Inside the gate, no lock held. */
+void purge_poll(void);
+
+/* Give back all that can be: free runs, but for `pad_bytes` at the top of the break, and the free
+ * pages of slabs. The bytes that went. Inside the gate, no lock held. */
+size_t purge_all(size_t pad_bytes);
+
+#endif

@@ -1,0 +1,5 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* tick.c - see tick.h. */
+#include "tick.h"
+
+_Atomic uint8_t tick_current;

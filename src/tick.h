@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* tick.h - the coarse clock that free memory is stamped with; purge.c lets it run. */
+#ifndef BREAKWATER_TICK_H
+#define BREAKWATER_TICK_H
+
+#include <stdatomic.h>
+
+#include "util.h"
+
+extern _Atomic uint8_t tick_current;
+
+/* Relaxed throughout: a stamp that is a tick off changes when memory goes back, nothing else. */
+static inline uint8_t tick_now(void)
+{
+    return atomic_load_explicit(&tick_current, memory_order_relaxed);
+}
+
+static inline void tick_advance(void)
+{
+    atomic_fetch_add_explicit(&tick_current, 1, memory_order_relaxed);
+}
+
+#endif

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* test_purge.c - free memory goes back after its time, from the page heap, from slabs in use and
+ * from other threads' caches, and can be used again. */
+#include "support.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "breakwater/breakwater.h"
+#include "conf.h"
+#include "heap.h"
+#include "page_heap.h"
+#include "purge.h"
+#include "tick.h"
+
+enum { PATTERN = 0x5a, TICKS = 5, SLAB_TICKS = 7, SIZE = 512, BLOCKS = 4000, PAGE = 4096 };
+
+static char *filled(size_t size)
+{
+    char *block = (char *)heap_alloc(size);
+
+    assert_non_null(block);
+    memset(block, PATTERN, size);
+    return block;
+}
+
+static void let_ticks_pass(unsigned ticks)
+{
+    for (; ticks > 0; ticks--) {
+        tick_advance();
+    }
+}
+
+/* A free run in the middle of the heap. */
+static char *free_run(size_t bytes)
+{
+    char *block = filled(bytes);
+
+    (void)filled(SMALL_MAX_BYTES + 1);
+    heap_free(block);
+    return block;
+}
+
+static void a_free_run_goes_back_when_its_time_has_come(void **state)
+{
+    char *run = free_run(MIB);
+
+    (void)state;
+    let_ticks_pass(TICKS - 2);
+    assert_int_equal(page_heap_decay(TICKS - 1, SIZE_MAX), 0);
+    assert_int_equal(resident_pages(run, MIB), MIB / PAGE);
+    let_ticks_pass(1);
+    assert_true(page_heap_decay(TICKS - 1, SIZE_MAX) >= MIB);
+    assert_int_equal(resident_pages(run, MIB), 0);
+    assert_int_equal(page_heap_decay(TICKS - 1, SIZE_MAX), 0);
+    page_heap_check();
+}
+
+static void what_is_in_use_again_stays(void **state)
+{
+    char *run = free_run(MIB);
+
+    (void)state;
+    let_ticks_pass(TICKS);
+    char *again = filled(MIB);
+
+    assert_ptr_equal(again, run);
+    (void)page_heap_decay(0, SIZE_MAX);
+    assert_true(is_all(again, MIB, PATTERN));
+    /* Freed now: its time begins anew. */
+    heap_free(again);
+    assert_int_equal(page_heap_decay(1, SIZE_MAX), 0);
+}
+
+static void no_more_goes_back_at_once_than_was_asked_for(void **state)
+{
+    char *run = free_run(4 * MIB);
+
+    (void)state;
+    let_ticks_pass(TICKS);
+    assert_int_equal(page_heap_decay(TICKS, MIB), MIB);
+    assert_in_range(resident_pages(run, 4 * MIB), 1, 3 * MIB / PAGE);
+    assert_int_equal(page_heap_decay(TICKS, SIZE_MAX), 3 * MIB);
+    assert_int_equal(resident_pages(run, 4 * MIB), 0);
+}
+
+static void memory_that_went_back_reads_as_zero_and_can_be_used(void **state)
+{
+    char *run = free_run(MIB);
+
+    (void)state;
+    let_ticks_pass(TICKS);
+    (void)page_heap_decay(TICKS, SIZE_MAX);
+    char *again = (char *)heap_alloc_zeroed(MIB);
+
+    assert_ptr_equal(again, run);
+    assert_true(is_all(again, MIB, 0));
+    memset(again, PATTERN, MIB);
+    heap_free(again);
+    page_heap_check();
+}
+
+/* Blocks of SIZE bytes, of which all but each 64th are freed to their slabs. */
+static void thin_out(char **blocks)
+{
+    for (size_t i = 0; i < BLOCKS; i++) {
+        blocks[i] = filled(SIZE);
+    }
+    for (size_t i = 0; i < BLOCKS; i++) {
+        if (i % 64 != 0) {
+            heap_free(blocks[i]);
+        }
+    }
+    cache_flush_all(cache_self);
+    arena_reclaim_all();
+}
+
+static size_t resident_pages_of(char *const *blocks)
+{
+    size_t pages = 0;
+
+    for (size_t i = 0; i < BLOCKS; i++) {
+        pages += resident_pages((char *)align_down((uintptr_t)blocks[i], PAGE), PAGE);
+    }
+    return pages;
+}
+
+static void check_survivors(char *const *blocks)
+{
+    for (size_t i = 0; i < BLOCKS; i += 64) {
+        assert_true(is_all(blocks[i], SIZE, PATTERN));
+    }
+}
+
+static void free_pages_of_slabs_in_use_go_back_too(void **state)
+{
+    static char *blocks[BLOCKS];
+
+    (void)state;
+    thin_out(blocks);
+    assert_int_equal(arena_decay(SLAB_TICKS, SIZE_MAX), 0);
+    let_ticks_pass(SLAB_TICKS);
+    assert_true(arena_decay(SLAB_TICKS, SIZE_MAX) > BLOCKS * SIZE / 2);
+    (void)page_heap_decay(SLAB_TICKS, SIZE_MAX);
+    /* Of 8 blocks a page: a survivor in each 64, and so in each 8th page. */
+    assert_in_range(resident_pages_of(blocks), BLOCKS / 64, BLOCKS / 64 * 10);
+    check_survivors(blocks);
+    assert_int_equal(arena_decay(0, SIZE_MAX), 0);
+    for (size_t i = 0; i < BLOCKS; i++) {
+        if (i % 64 != 0) {
+            blocks[i] = filled(SIZE);
+        }
+    }
+    check_survivors(blocks);
+    for (size_t i = 0; i < BLOCKS; i++) {
+        heap_free(blocks[i]);
+    }
+    cache_flush_all(cache_self);
+    arena_reclaim_all();
+    arena_check(arena_by_index(0));
+    page_heap_check();
+}
+
+static void pages_used_again_go_back_again(void **state)
+{
+    static char *blocks[BLOCKS];
+
+    (void)state;
+    thin_out(blocks);
+    assert_true(arena_decay(0, SIZE_MAX) > 0);
+    char *again[64];
+
+    for (size_t i = 0; i < ARRAY_SIZE(again); i++) {
+        again[i] = filled(SIZE);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(again); i++) {
+        heap_free(again[i]);
+    }
+    cache_flush_all(cache_self);
+    assert_true(arena_decay(0, SIZE_MAX) >= PAGE);
+    assert_int_equal(arena_decay(0, SIZE_MAX), 0);
+    check_survivors(blocks);
+}
+
+static void polling_purges_after_the_decay_time(void **state)
+{
+    char *run;
+
+    (void)state;
+    conf.decay_ms = 0;
+    run = free_run(MIB);
+    for (unsigned poll = 0; poll < 2 * TICKS; poll++) {
+        purge_poll();
+    }
+    assert_int_equal(resident_pages(run, MIB), 0);
+}
+
+static void with_a_long_decay_time_polling_does_nothing(void **state)
+{
+    char *run;
+
+    (void)state;
+    conf.decay_ms = 1000000000;
+    run = free_run(MIB);
+    for (unsigned poll = 0; poll < 100; poll++) {
+        purge_poll();
+    }
+    assert_int_equal(resident_pages(run, MIB), MIB / PAGE);
+}
+
+static pthread_barrier_t steps;
+
+static void *cache_blocks(void *size_of_cache)
+{
+    void *blocks[50];
+
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        blocks[i] = bw_malloc(SIZE);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        bw_free(blocks[i]);
+    }
+    pthread_barrier_wait(&steps);
+    pthread_barrier_wait(&steps);
+    /* Another class: a miss. */
+    bw_free(bw_malloc(5 * SIZE));
+    cache_count(cache_self, &((size_t *)size_of_cache)[0], &((size_t *)size_of_cache)[1]);
+    return NULL;
+}
+
+static void a_purge_reaches_other_threads_at_their_next_miss(void **state)
+{
+    pthread_t thread;
+    size_t cached[2] = {0, 0};
+
+    (void)state;
+    assert_int_equal(pthread_barrier_init(&steps, NULL, 2), 0);
+    assert_int_equal(pthread_create(&thread, NULL, cache_blocks, cached), 0);
+    pthread_barrier_wait(&steps);
+    (void)bw_purge();
+    pthread_barrier_wait(&steps);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_in_range(cached[0], 0, 2);
+    assert_int_equal(bw_mallinfo2().uordblks, 0);
+}
+
+int main(void)
+{
+    static const struct isolated_test tests[] = {
+        ISOLATED(a_free_run_goes_back_when_its_time_has_come),
+        ISOLATED(what_is_in_use_again_stays),
+        ISOLATED(no_more_goes_back_at_once_than_was_asked_for),
+        ISOLATED(memory_that_went_back_reads_as_zero_and_can_be_used),
+        ISOLATED(free_pages_of_slabs_in_use_go_back_too),
+        ISOLATED(pages_used_again_go_back_again),
+        ISOLATED(polling_purges_after_the_decay_time),
+        ISOLATED(with_a_long_decay_time_polling_does_nothing),
+        ISOLATED(a_purge_reaches_other_threads_at_their_next_miss),
+    };
+
+    return run_isolated(tests, ARRAY_SIZE(tests));
+}
