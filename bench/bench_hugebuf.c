@@ -48,9 +48,8 @@ static void run(void)
 const struct bench_workload bench_workload = {
     .name = "hugebuf",
     .about = "Grows one buffer to 1 GiB",
-    .variants = (const struct bench_variant[]){{"alone", 1024, ALONE},
-                                               {"mixed", 1024, MIXED},
-                                               {NULL, 0, 0}},
+    .variants =
+        (const struct bench_variant[]){{"alone", 256, ALONE}, {"mixed", 256, MIXED}, {NULL, 0, 0}},
     .threads = 1,
     .threads_least = 1,
     .run = run,

@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <malloc.h>
 
+#include "background.h"
 #include "breakwater/breakwater.h"
 #include "conf.h"
 #include "heap.h"
@@ -142,6 +143,15 @@ size_t bw_purge(void)
 
     errno = saved_errno;
     return bytes;
+}
+
+bool bw_background_thread(bool run)
+{
+    if (run) {
+        return background_start();
+    }
+    background_stop();
+    return false;
 }
 
 int bw_malloc_trim(size_t pad)

@@ -6,8 +6,9 @@
 #include "util.h"
 
 struct conf {
-    bool stats_print;  /* stats_print:true|false - statistics on standard error at exit */
-    bool checked;      /* checked:true|false - no thread caches: every double free is found */
+    bool stats_print;       /* stats_print:true|false - statistics on standard error at exit */
+    bool checked;           /* checked:true|false - no thread caches: every double free is found */
+    bool background_thread; /* background_thread:true|false - a thread purges idle processes */
     uint32_t decay_ms; /* decay_ms:N - free memory goes back to the kernel after N milliseconds */
     uint32_t arenas;   /* arenas:N - spread threads over at most N arenas; 0: from the CPUs */
 };

@@ -6,8 +6,8 @@
  * of slabs in use after SLAB_DECAY_TICKS. A step purges at most STEP_BYTES and never holds a lock
  * for more than some 16 units' worth of it; what is left is for the next step, soon after.
  *
- * There is no thread for it: threads that allocate or free poll the clock on slow paths. A process
- * that does neither keeps what it has, until malloc_trim().
+ * Threads that allocate or free poll the clock on slow paths. A process that does neither keeps
+ * what it has until malloc_trim(), unless it has a thread for it (background.c).
  *
  * Owns         the tick, the time of the next step.
  * Concurrency  any thread may take a step; an exchange decides which one does.
@@ -77,6 +77,14 @@ void purge_poll(void)
                                                 memory_order_relaxed, memory_order_relaxed)) {
         step(now, tick_ms);
     }
+}
+
+uint64_t purge_interval_ms(void)
+{
+    uint64_t now = now_ms();
+    uint64_t due = atomic_load_explicit(&next_step_ms, memory_order_relaxed);
+
+    return due > now + REST_MS ? due - now : REST_MS;
 }
 
 size_t purge_all(size_t pad_bytes)

@@ -8,6 +8,9 @@
 /* Now and then on slow paths: if a step is due, take it. Inside the gate, no lock held. */
 void purge_poll(void);
 
+/* How long until a step is due. For a thread that has nothing else to do than to poll. */
+uint64_t purge_interval_ms(void);
+
 /* Give back all that can be: free runs, but for `pad_bytes` at the top of the break, and the free
  * pages of slabs. The bytes that went. Inside the gate, no lock held. */
 size_t purge_all(size_t pad_bytes);

@@ -89,6 +89,12 @@ BW_API int bw_malloc_trim(size_t pad);
  * bytes that went back. Pages of the heap that were never used count as given back, once. */
 BW_API size_t bw_purge(void);
 
+/* Breakwater's own: starts, or ends, a thread that gives free memory back also while the process
+ * neither allocates nor frees; so does BREAKWATER_CONF=background_thread:true at the start.
+ * Children that are forked have one too. Not to be called by two threads at once. True if it runs
+ * now. */
+BW_API bool bw_background_thread(bool run);
+
 /* GNU. Returns 0 for a value that glibc refuses for the parameter, else 1. Breakwater has no use
  * for glibc's tunables: they change nothing, except M_ARENA_MAX, which limits the arenas that
  * threads started from now on are spread over. */

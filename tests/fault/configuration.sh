@@ -32,6 +32,8 @@ is_silent ''
 is_silent ,
 is_silent arenas:2
 is_silent arenas:1,checked:true
+is_silent background_thread:true,decay_ms:20
+is_silent decay_ms:0
 warns nonsense "$prefix no ':' in 'nonsense', ignored"
 warns colour:red "$prefix unknown key in 'colour:red', ignored"
 warns arenas:many "$prefix bad value in 'arenas:many', ignored"

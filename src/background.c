@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* background.c - a thread that polls the clock of decay (purge.h).
+ *
+ * Only with background_thread:true. It is started by a constructor, never from inside malloc: a
+ * program may call malloc while it holds locks that pthread_create() takes. It allocates nothing,
+ * has every signal blocked, and ends before the process's destructors are through.
+ *
+ * fork(): only the forking thread lives on, so the child starts a thread of its own.
+ *
+ * Owns         the thread.
+ * Concurrency  background_start() and background_stop() are called by constructors, destructors
+ *              and in forked children: by one thread at a time.
+ */
+#include "background.h"
+
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "conf.h"
+#include "fatal.h"
+#include "gate.h"
+#include "life.h"
+#include "purge.h"
+
+enum { STACK_BYTES = 256 * 1024, MS_PER_SECOND = 1000, NS_PER_MS = 1000000 };
+
+static pthread_t thread;
+static bool runs;
+static bool forks_are_handled;
+static sem_t stop;
+
+/* Wait until a step is due; false if it is time to end. */
+static bool wait_for_step(void)
+{
+    struct timespec until;
+    uint64_t wait_ms = purge_interval_ms();
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    uint64_t nanoseconds = (uint64_t)until.tv_nsec + wait_ms % MS_PER_SECOND * NS_PER_MS;
+    uint64_t second = (uint64_t)MS_PER_SECOND * NS_PER_MS;
+
+    until.tv_sec += (time_t)(wait_ms / MS_PER_SECOND + nanoseconds / second);
+    until.tv_nsec = (long)(nanoseconds % second);
+    return sem_clockwait(&stop, CLOCK_MONOTONIC, &until) != 0;
+}
+
+static void *poll_the_clock(void *unused)
+{
+    while (wait_for_step()) {
+        /* While somebody forks, nothing may change. */
+        if (gate_enter(NULL)) {
+            purge_poll();
+            gate_leave(NULL);
+        }
+    }
+    return unused;
+}
+
+static bool create(void)
+{
+    pthread_attr_t attributes;
+    sigset_t all;
+    sigset_t before;
+
+    if (pthread_attr_init(&attributes) != 0) {
+        return false;
+    }
+    (void)pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    (void)sem_init(&stop, 0, 0);
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    runs = pthread_create(&thread, &attributes, poll_the_clock, NULL) == 0;
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    (void)pthread_attr_destroy(&attributes);
+    return runs;
+}
+
+static void start_in_child(void)
+{
+    if (runs) {
+        runs = false;
+        (void)background_start();
+    }
+}
+
+bool background_start(void)
+{
+    if (runs) {
+        return true;
+    }
+    if (!forks_are_handled) {
+        /* After life.c's handlers are registered, so that in the child the gate is open by then. */
+        forks_are_handled = pthread_atfork(NULL, NULL, start_in_child) == 0;
+    }
+    if (!create()) {
+        warn_line((const char *const[]){"the background thread cannot be started", NULL});
+    }
+    return runs;
+}
+
+void background_stop(void)
+{
+    if (runs) {
+        runs = false;
+        (void)sem_post(&stop);
+        (void)pthread_join(thread, NULL);
+    }
+}
+
+/* After life_construct(). Most processes end here: no variable, no option. */
+__attribute__((constructor(102))) static void background_construct(void)
+{
+    if (secure_getenv("BREAKWATER_CONF") == NULL) {
+        return;
+    }
+    /* Reads the options, unless an earlier allocation did. */
+    (void)life_attach_thread();
+    if (conf.background_thread) {
+        (void)background_start();
+    }
+}
+
+__attribute__((destructor(102))) static void background_destruct(void)
+{
+    background_stop();
+}

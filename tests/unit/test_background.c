@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* test_background.c - an idle process gives memory back by itself, and so do its children. */
+#include "support.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "background.h"
+#include "breakwater/breakwater.h"
+#include "conf.h"
+#include "heap.h"
+#include "life.h"
+#include "page_heap.h"
+
+enum { RUN_BYTES = 8 * MIB, DECAY_MS = 40, NS_PER_MS = 1000000, POLL_MS = 10, POLLS = 3000 };
+
+static void sleep_a_little(void)
+{
+    const struct timespec time = {.tv_nsec = POLL_MS * NS_PER_MS};
+
+    (void)nanosleep(&time, NULL);
+}
+
+/* Uses memory and frees it; nothing calls the allocator until it has gone back. */
+static void free_memory_goes_back_while_we_sleep(void)
+{
+    char *block = (char *)bw_malloc(RUN_BYTES);
+
+    assert_non_null(block);
+    memset(block, 1, RUN_BYTES);
+    void *behind = bw_malloc(SMALL_MAX_BYTES + 1);
+
+    bw_free(block);
+    for (unsigned i = 0; i < POLLS && resident_pages(block, RUN_BYTES) != 0; i++) {
+        sleep_a_little();
+    }
+    assert_int_equal(resident_pages(block, RUN_BYTES), 0);
+    bw_free(behind);
+}
+
+static void an_idle_process_gives_memory_back(void **state)
+{
+    (void)state;
+    conf.decay_ms = DECAY_MS;
+    bw_free(bw_malloc(1));
+    assert_true(bw_background_thread(true));
+    assert_true(bw_background_thread(true));
+    free_memory_goes_back_while_we_sleep();
+    assert_false(bw_background_thread(false));
+    assert_false(bw_background_thread(false));
+}
+
+static void it_can_be_ended_and_started_again(void **state)
+{
+    (void)state;
+    conf.decay_ms = DECAY_MS;
+    for (unsigned i = 0; i < 20; i++) {
+        assert_true(bw_background_thread(true));
+        bw_free(bw_malloc(i * 1000));
+        assert_false(bw_background_thread(false));
+    }
+    assert_true(bw_background_thread(true));
+    free_memory_goes_back_while_we_sleep();
+    background_stop();
+}
+
+static void a_child_has_one_too(void **state)
+{
+    int status;
+
+    (void)state;
+    conf.decay_ms = DECAY_MS;
+    assert_true(bw_background_thread(true));
+    pid_t child = fork();
+
+    if (child == 0) {
+        pid_t grandchild = fork();
+
+        free_memory_goes_back_while_we_sleep();
+        if (grandchild != 0) {
+            assert_int_equal(waitpid(grandchild, &status, 0), grandchild);
+            assert_int_equal(status, 0);
+        }
+        background_stop();
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    free_memory_goes_back_while_we_sleep();
+    background_stop();
+}
+
+static void without_it_children_have_none(void **state)
+{
+    int status;
+
+    (void)state;
+    assert_true(bw_background_thread(true));
+    background_stop();
+    pid_t child = fork();
+
+    if (child == 0) {
+        /* Nothing to wait for. */
+        background_stop();
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
+static pthread_t self_id;
+
+static void note_thread(int number)
+{
+    (void)number;
+    if (!pthread_equal(pthread_self(), self_id)) {
+        _exit(1);
+    }
+}
+
+static void signals_are_left_to_the_program(void **state)
+{
+    (void)state;
+    self_id = pthread_self();
+    assert_true(signal(SIGUSR1, note_thread) != SIG_ERR);
+    conf.decay_ms = 0;
+    assert_true(bw_background_thread(true));
+    for (unsigned i = 0; i < 200; i++) {
+        assert_int_equal(kill(getpid(), SIGUSR1), 0);
+    }
+    background_stop();
+}
+
+int main(void)
+{
+    static const struct isolated_test tests[] = {
+        ISOLATED(an_idle_process_gives_memory_back),
+        ISOLATED(it_can_be_ended_and_started_again),
+        ISOLATED(a_child_has_one_too),
+        ISOLATED(without_it_children_have_none),
+        ISOLATED(signals_are_left_to_the_program),
+    };
+
+    return run_isolated(tests, ARRAY_SIZE(tests));
+}
