@@ -18,10 +18,11 @@
 enum {
     REMOTE_SLOTS = 125,
     REMOTE_BYTES_MAX = 32 * 1024,
-    SWAPS_PER_GROWTH = 16,   /* swaps of short stacks before a refill lengthens them */
-    SWAPS_BATCH_ENOUGH = 64, /* stacks this long are cheap to swap */
-    SCAVENGE_MISSES = 256,   /* misses between two looks for idle classes */
-    TRIM_STACKS = 16,        /* stacks of a class freed between two trims of it */
+    SWAPS_PER_GROWTH = 16, /* swaps of short stacks before a refill lengthens them */
+    SWAP_BLOCKS = 64,      /* stacks this long are cheap to swap, */
+    SWAP_BYTES = 8 * 1024, /* unless their blocks are so big that they cost more memory */
+    SCAVENGE_MISSES = 256, /* misses between two looks for idle classes */
+    TRIM_STACKS = 16,      /* stacks of a class freed between two trims of it */
     VERIFY_ALL = 64, /* stacks of a class that a thread verifies before it goes over to samples */
     VERIFY_SAMPLE = 16,
     SHORT_STACK = 8, /* blocks: comparing each with each costs less than clearing the filter */
@@ -188,6 +189,12 @@ void cache_verify(const struct cache *cache)
 
 /* Swapping, refilling, flushing */
 
+/* The blocks of a class that are worth keeping to spare swaps. */
+static size_t swap_blocks(unsigned class)
+{
+    return size_max(1, size_min(SWAP_BLOCKS, SWAP_BYTES / size_classes[class].size));
+}
+
 bool cache_swap(struct cache *cache, unsigned class)
 {
     struct cache_bin *bin = cache_bin_of_class(cache, class);
@@ -198,9 +205,8 @@ bool cache_swap(struct cache *cache, unsigned class)
     if (count == 0) {
         return false;
     }
-    if (++cold->swaps > SWAPS_PER_GROWTH && cold->batch < SWAPS_BATCH_ENOUGH &&
+    if (++cold->swaps > SWAPS_PER_GROWTH && count < swap_blocks(class) &&
         cold->batch < size_classes[class].batch_max) {
-        cold->swaps = 0;
         return false;
     }
     verify_sampled(cold, class, filled, count);
@@ -223,7 +229,9 @@ void cache_trim(struct cache *cache, unsigned class)
     struct cache_bin *bin = cache_bin_of_class(cache, class);
     struct cache_class *cold = &cache->classes[class];
     size_t count = alloc_count(bin, cold->alloc);
-    size_t unneeded = size_min(cold->low, count) / 2;
+    size_t spare = size_min(cold->low, count);
+    size_t keep = swap_blocks(class);
+    size_t unneeded = spare > keep ? size_min(spare / 2, spare - keep) : 0;
 
     cold->low = UINT16_MAX;
     if (unneeded > 0) {
@@ -261,6 +269,8 @@ bool cache_refill(struct cache *cache, unsigned class)
     struct cache_class *cold = &cache->classes[class];
     struct magazine *empty = magazine_for_batch(cold->alloc, cold->batch);
 
+    /* Without memory the stacks are swapped. */
+    cold->swaps = 0;
     cold->alloc = empty;
     bin_set_alloc(bin, empty, 0);
     if (empty == NULL) {
@@ -275,7 +285,6 @@ bool cache_refill(struct cache *cache, unsigned class)
     }
     cold->alloc = full;
     bin_set_alloc(bin, full, full->count);
-    cold->swaps = 0;
     cold->low = 0;
     cold->batch = (uint16_t)size_min((size_t)cold->batch * 2, size_classes[class].batch_max);
     return true;
@@ -370,10 +379,11 @@ static void flush_class(struct cache *cache, unsigned class)
     magazine_destroy(freed);
 }
 
-/* Where both tops are, in a word: a class whose word stays the same has not been used. */
-static uint32_t tops_of(const struct cache_bin *bin)
+/* Where both tops are and how many stacks were freed, in a word: a class whose word stays the same
+ * has not been used. */
+static uint32_t use_of(const struct cache_bin *bin, const struct cache_class *cold)
 {
-    return (uint32_t)((uintptr_t)bin->alloc_top + 3 * (uintptr_t)bin->free_top);
+    return (uint32_t)((uintptr_t)bin->alloc_top + 3 * (uintptr_t)bin->free_top) + cold->stacks;
 }
 
 void cache_ask_all_to_flush(void)
@@ -396,16 +406,16 @@ void cache_scavenge(struct cache *cache)
     }
     for (unsigned class = 0; class < CLASS_COUNT; class ++) {
         struct cache_class *cold = &cache->classes[class];
-        uint32_t tops = tops_of(cache_bin_of_class(cache, class));
+        uint32_t use = use_of(cache_bin_of_class(cache, class), cold);
 
-        if (tops == cold->seen && (cold->alloc != NULL || cold->free != NULL)) {
+        if (use == cold->seen && (cold->alloc != NULL || cold->free != NULL)) {
             uint16_t batch = cold->batch;
 
             flush_class(cache, class);
             /* The class may come back: then it need not learn its batch from the start. */
             cold->batch = batch / 2 > cold->batch ? batch / 2 : cold->batch;
         } else {
-            cold->seen = tops;
+            cold->seen = use;
         }
     }
 }

@@ -103,8 +103,8 @@ static inline bool cache_push(struct cache_bin *bin, void *block)
 }
 
 /* Let the stacks change places. False if the free stack is empty, or if short stacks have been
- * swapped so often that a refill should lengthen them; then the next call is true. No gate needed.
- */
+ * swapped so often that a refill should lengthen them; after cache_refill() it is true. No gate
+ * needed. */
 bool cache_swap(struct cache *cache, unsigned class);
 
 /* After a swap: has the class been used so much since the last trim that another is due? */

@@ -52,9 +52,11 @@ static size_t units_of(size_t size)
     return (size + UNIT_BYTES - 1) >> UNIT_SHIFT;
 }
 
-/* A look at the clock costs some nanoseconds: not at every miss. */
-static void poll_now_and_then(const struct cache *cache)
+/* After a refill or a flush; never where the count of misses stands still, or each call would find
+ * it divisible. A look at the clock costs some nanoseconds: not at every miss. */
+static void after_miss(struct cache *cache)
 {
+    cache_scavenge(cache);
     if (cache->misses % MISSES_PER_POLL == 0) {
         purge_poll();
     }
@@ -100,8 +102,7 @@ static void *small_alloc(struct cache *cache, unsigned class, size_t alignment)
     }
     if (cache_is_real(cache) && (cache_refill(cache, class) || cache_swap(cache, class))) {
         block = cache_pop(cache_bin_of_class(cache, class));
-        cache_scavenge(cache);
-        poll_now_and_then(cache);
+        after_miss(cache);
         return block;
     }
     /* No cache; or no memory, but perhaps for a stack only. */
@@ -293,16 +294,17 @@ static void free_local(struct cache *cache, unsigned class, void *block)
         free_later(block);
         return;
     }
-    if (!cache_grow_free(cache, class)) {
-        if (cache->classes[class].free != NULL) {
-            cache_flush(cache, class);
-        }
+    bool is_miss = !cache_grow_free(cache, class) && cache->classes[class].free != NULL;
+
+    if (is_miss) {
+        cache_flush(cache, class);
     }
     if (!cache_push(bin, block)) {
         arena_free_blocks(cache->arena, class, &block, 1);
     }
-    cache_scavenge(cache);
-    poll_now_and_then(cache);
+    if (is_miss) {
+        after_miss(cache);
+    }
     gate_leave(&cache->gate);
 }
 
