@@ -238,25 +238,64 @@ static void what_was_freed_last_comes_back_first(void **state)
     assert_false(cache_swap(cache, class_of_blocks));
 }
 
-static void a_swap_refused_for_growth_works_the_next_time(void **state)
+/* Let one block go round until a swap is refused; the rounds that took. */
+static int rounds_until_refused(void *block)
+{
+    for (int round = 0; round < 200; round++) {
+        give(block);
+        if (!cache_swap(cache, class_of_blocks)) {
+            return round;
+        }
+        assert_ptr_equal(cache_pop(bin), block);
+        assert_null(cache_pop(bin));
+    }
+    return -1;
+}
+
+static void short_stacks_are_swapped_until_a_refill_lengthens_them(void **state)
 {
     void *block;
-    int refused = 0;
 
     (void)state;
     set_up(SIZE);
     block = take();
     empty_the_alloc_stack();
-    for (int round = 0; round < 200; round++) {
-        give(block);
-        if (!cache_swap(cache, class_of_blocks)) {
-            refused++;
-            assert_true(cache_swap(cache, class_of_blocks));
-        }
-        assert_ptr_equal(cache_pop(bin), block);
-        assert_null(cache_pop(bin));
+    assert_in_range(rounds_until_refused(block), 1, 50);
+    assert_false(cache_swap(cache, class_of_blocks));
+    assert_true(cache_refill(cache, class_of_blocks));
+    assert_true(cached_blocks() > 1);
+    empty_the_alloc_stack();
+    assert_true(cache_swap(cache, class_of_blocks));
+    check();
+}
+
+static void without_memory_for_longer_stacks_the_short_ones_are_swapped(void **state)
+{
+    void *block;
+
+    (void)state;
+    set_up(SIZE);
+    block = take();
+    empty_the_alloc_stack();
+    assert_in_range(rounds_until_refused(block), 1, 50);
+    while (arena_alloc_one(arena, class_of_blocks) != NULL) {
+        os_fail_calls(1, UINT64_MAX);
     }
-    assert_in_range(refused, 1, 50);
+    assert_false(cache_refill(cache, class_of_blocks));
+    os_fail_calls(0, 0);
+    assert_true(cache_swap(cache, class_of_blocks));
+    assert_ptr_equal(cache_pop(bin), block);
+}
+
+static void stacks_do_not_become_longer_than_swaps_need(void **state)
+{
+    (void)state;
+    set_up(SIZE);
+    for (unsigned round = 0; round < 100000; round++) {
+        give(take());
+    }
+    assert_in_range(cached_blocks(), 64, 256);
+    check();
 }
 
 /* Push */
@@ -611,6 +650,22 @@ static void a_trim_gives_half_of_the_unneeded_blocks_back_and_keeps_one(void **s
     assert_int_equal(cached_blocks(), 1);
 }
 
+static void a_trim_keeps_what_spares_swaps(void **state)
+{
+    void *blocks[120];
+
+    (void)state;
+    set_up(64);
+    take_many(blocks, ARRAY_SIZE(blocks));
+    give_many(blocks, ARRAY_SIZE(blocks));
+    empty_the_alloc_stack();
+    assert_true(cache_swap(cache, class_of_blocks));
+    for (int round = 0; round < 6; round++) {
+        use_until_trimmed();
+    }
+    assert_int_equal(cached_blocks(), 64);
+}
+
 static void counting_gives_blocks_and_bytes(void **state)
 {
     size_t blocks;
@@ -642,7 +697,9 @@ int main(void)
         ISOLATED(every_class_can_be_refilled_and_given_back),
         ISOLATED(without_memory_a_refill_fails_and_the_next_may_work),
         ISOLATED(what_was_freed_last_comes_back_first),
-        ISOLATED(a_swap_refused_for_growth_works_the_next_time),
+        ISOLATED(short_stacks_are_swapped_until_a_refill_lengthens_them),
+        ISOLATED(without_memory_for_longer_stacks_the_short_ones_are_swapped),
+        ISOLATED(stacks_do_not_become_longer_than_swaps_need),
         ISOLATED(a_block_freed_just_before_is_refused),
         ISOLATED(a_misaligned_address_is_refused),
         ISOLATED(the_free_stack_grows_to_the_capacity_and_keeps_its_blocks),
@@ -660,6 +717,7 @@ int main(void)
         ISOLATED(flushing_all_gives_every_block_and_stack_back),
         ISOLATED(classes_not_used_between_two_looks_are_given_back),
         ISOLATED(a_trim_gives_half_of_the_unneeded_blocks_back_and_keeps_one),
+        ISOLATED(a_trim_keeps_what_spares_swaps),
         ISOLATED(counting_gives_blocks_and_bytes),
     };
 

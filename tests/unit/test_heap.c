@@ -680,6 +680,28 @@ static void faults_are_found_with_the_gate_closed(void **state)
     open_gate();
 }
 
+/* A miss is a refill or a flush. What is due every so many misses must not be due at every call
+ * between two of them. */
+static void a_growing_free_stack_leaves_other_classes_alone(void **state)
+{
+    void *blocks[100];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        blocks[i] = heap_alloc(64);
+    }
+    heap_free(heap_alloc(1000));
+    const struct cache_class *idle = &cache_self->classes[size_class_of(1000)];
+
+    assert_non_null(idle->free);
+    cache_self->misses = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        heap_free(blocks[i]);
+    }
+    assert_int_equal(cache_self->misses, 0);
+    assert_non_null(idle->free);
+}
+
 int main(void)
 {
     static const struct isolated_test tests[] = {
@@ -715,6 +737,7 @@ int main(void)
         ISOLATED(a_heap_block_is_resized_with_the_gate_closed),
         ISOLATED(faults_are_found_with_the_gate_closed),
         ISOLATED(a_huge_block_that_had_to_move_grows_into_the_room_it_was_left),
+        ISOLATED(a_growing_free_stack_leaves_other_classes_alone),
     };
 
     return run_isolated(tests, ARRAY_SIZE(tests));
