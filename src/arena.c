@@ -24,6 +24,7 @@
 enum {
     SPARES_MAX = 8,
     EMPTY_SLABS_MAX = 8, /* a bin keeps, until the break grows */
+    REFINE_SLABS = 4,    /* of a class in a bin, a thread: from then on finer classes save memory */
     QUARTERS = 4,
     SLABS_AT_ONCE = 16,
     STACKS_AT_ONCE = 16,
@@ -403,7 +404,14 @@ static bool slab_add(struct arena *arena, unsigned class, bool grow)
     slab_link_locked(bin, slab, SLAB_LIST_EMPTY);
     bin->free_blocks += slab->free_count;
     bin->stats.slabs_created++;
+    uint64_t slabs = bin->stats.slabs_created - bin->stats.slabs_released;
+
     lock_release(&bin->lock);
+    /* Relaxed: roughly how many stacks of each finer class there would be. */
+    if (slabs >
+        REFINE_SLABS * (uint64_t)atomic_load_explicit(&arena->threads, memory_order_relaxed)) {
+        size_class_refine(class);
+    }
     return true;
 }
 

@@ -52,10 +52,10 @@ struct bin {
 struct arena {
     struct remote_queue queue;
     _Alignas(CACHE_LINE_BYTES) struct lock drain_lock;
-    uint64_t drains;        /* guarded by drain_lock */
-    uint64_t drained_slabs; /* guarded by drain_lock */
-    _Atomic uint16_t *tags; /* codes by unit of the primary region; NULL: no memory for a table */
-    uint32_t threads;       /* guarded by the life lock */
+    uint64_t drains;          /* guarded by drain_lock */
+    uint64_t drained_slabs;   /* guarded by drain_lock */
+    _Atomic uint16_t *tags;   /* codes by unit of the primary region; NULL: no memory for a table */
+    _Atomic uint32_t threads; /* bound to it; written under the life lock */
     uint8_t index;
     struct bin bins[CLASS_COUNT];
 };

@@ -30,6 +30,9 @@
 /* A process limited to less than this, in address space or data, has no room for every class. */
 #define TIGHT_BYTES ((size_t)16 * 1024 * 1024)
 
+/* Size classes a doubling: there, and everywhere until a class fills some slabs (arena.c). */
+enum { TIGHT_STEPS = 1, FIRST_STEPS = 4 };
+
 static struct lock life_lock = LOCK_INITIALIZER(LOCK_RANK_LIFE);
 static _Atomic bool started;
 static bool key_created;
@@ -46,6 +49,17 @@ bool life_started(void)
 }
 
 /* Arenas */
+
+/* Relaxed: only the life lock's holder writes; whoever reads without it wants to know roughly. */
+static uint32_t threads_of(const struct arena *arena)
+{
+    return atomic_load_explicit(&arena->threads, memory_order_relaxed);
+}
+
+static void threads_set(struct arena *arena, uint32_t count)
+{
+    atomic_store_explicit(&arena->threads, count, memory_order_relaxed);
+}
 
 /* How many arenas threads are spread over. The first thread never asks the kernel. */
 static uint32_t arenas_wanted_locked(void)
@@ -71,14 +85,14 @@ static struct arena *arena_choose_locked(void)
         struct arena *arena = arena_by_index(index);
 
         if (arena == NULL) {
-            if (best->threads == 0) {
+            if (threads_of(best) == 0) {
                 return best;
             }
             arena = arena_create(index);
             stats.arenas += arena != NULL;
             return arena != NULL ? arena : best;
         }
-        if (arena->threads < best->threads) {
+        if (threads_of(arena) < threads_of(best)) {
             best = arena;
         }
     }
@@ -105,9 +119,7 @@ static bool start_locked(void)
     struct arena *arena;
 
     size_class_init();
-    if (os_address_space_bytes() < TIGHT_BYTES) {
-        size_class_coarsen();
-    }
+    size_class_coarsen(os_address_space_bytes() < TIGHT_BYTES ? TIGHT_STEPS : FIRST_STEPS);
     conf_load();
     arenas_limit = conf.arenas;
     arena = arena_create(0);
@@ -149,7 +161,7 @@ static struct cache *attach_locked(void)
     if (cache == NULL) {
         return NULL;
     }
-    arena->threads++;
+    threads_set(arena, threads_of(arena) + 1);
     stats.threads++;
     cache_bind(cache, arena);
     return cache;
@@ -191,7 +203,7 @@ static void thread_ends(void *argument)
     gate_enter_waiting(&cache->gate);
     cache_flush_all(cache);
     lock_acquire(&life_lock);
-    cache->arena->threads--;
+    threads_set(cache->arena, threads_of(cache->arena) - 1);
     cache->arena = NULL;
     cache->next_idle = idle_caches;
     idle_caches = cache;
@@ -223,10 +235,10 @@ static void fork_child(void)
     bool attached = cache_is_real(cache_self);
 
     for (unsigned index = 0; arena_by_index(index) != NULL; index++) {
-        arena_by_index(index)->threads = 0;
+        threads_set(arena_by_index(index), 0);
     }
     if (attached) {
-        cache_self->arena->threads = 1;
+        threads_set(cache_self->arena, 1);
     }
     stats.threads = attached;
     stats.caches_created = attached;

@@ -106,16 +106,44 @@ void size_class_init(void)
     ASSERT(size_classes[CLASS_COUNT - 1].size == SMALL_MAX_BYTES);
 }
 
-void size_class_coarsen(void)
+/* Is the class one of `steps` a doubling? Above STEPS_MAX each class is. */
+static bool is_coarse(unsigned class, size_t steps)
+{
+    size_t size = size_classes[class].size;
+    size_t power = (size_t)1 << (63 - __builtin_clzll(size));
+
+    return size % size_max(power / steps, LINEAR_STEP) == 0 || (steps > 1 && size > STEPS_MAX);
+}
+
+void size_class_coarsen(unsigned steps)
 {
     unsigned class = 0;
 
     for (size_t slot = 1; slot <= SMALL_MAX_BYTES / BLOCK_ALIGN; slot++) {
-        while (size_classes[class].size < slot * BLOCK_ALIGN ||
-               !is_power_of_two(size_classes[class].size)) {
+        while (size_classes[class].size < slot * BLOCK_ALIGN || !is_coarse(class, steps)) {
             class ++;
         }
         atomic_store_explicit(&size_class_codes[slot], SIZE_CLASS_CODE(class),
+                              memory_order_relaxed);
+    }
+}
+
+void size_class_refine(unsigned class)
+{
+    size_t slot = size_classes[class].size / BLOCK_ALIGN;
+    unsigned finest = class;
+
+    if (class == 0 || size_class_of(size_classes[class - 1].size) != class) {
+        return;
+    }
+    /* Relaxed: a thread that reads the old code uses the old class, which is as good. */
+    for (; atomic_load_explicit(&size_class_codes[slot], memory_order_relaxed) ==
+           SIZE_CLASS_CODE(class);
+         slot--) {
+        while (finest > 0 && size_classes[finest - 1].size >= slot * BLOCK_ALIGN) {
+            finest--;
+        }
+        atomic_store_explicit(&size_class_codes[slot], SIZE_CLASS_CODE(finest),
                               memory_order_relaxed);
     }
 }

@@ -51,9 +51,14 @@ extern _Atomic uint16_t size_class_codes[SMALL_MAX_BYTES / BLOCK_ALIGN + 1];
 /* Fill both tables. Called once, before any other layer. */
 void size_class_init(void);
 
-/* Let sizes be served by powers of two only: for address spaces in which a unit for every class
- * would not fit. After size_class_init(), before the first block. */
-void size_class_coarsen(void);
+/* Let sizes be served only by the classes that split a doubling into `steps` equal steps, a power
+ * of two: each class that is used costs a slab and stacks, which a small heap does not win back.
+ * After size_class_init(), before the first block. */
+void size_class_coarsen(unsigned steps);
+
+/* Let the sizes that the class serves be served by the smallest classes that hold them: there is so
+ * much of it that this pays. Blocks that exist stay what they are. Any thread. */
+void size_class_refine(unsigned class);
 
 /* The code of the smallest class that holds `size` <= SMALL_MAX_BYTES bytes. */
 static inline uint16_t size_class_code(size_t size)

@@ -702,6 +702,22 @@ static void a_growing_free_stack_leaves_other_classes_alone(void **state)
     assert_non_null(idle->free);
 }
 
+static void a_class_that_fills_slabs_is_split_into_finer_ones(void **state)
+{
+    (void)state;
+    void *first = heap_alloc(300);
+
+    assert_int_equal(heap_usable_size_slow(first, ""), 320);
+    for (size_t bytes = 0; bytes < 8 * UNIT_BYTES; bytes += 320) {
+        assert_non_null(heap_alloc(300));
+    }
+    assert_int_equal(heap_usable_size_slow(heap_alloc(300), ""), 304);
+    assert_int_equal(heap_usable_size_slow(first, ""), 320);
+    /* Nobody uses so much of these. */
+    assert_int_equal(heap_usable_size_slow(heap_alloc(600), ""), 640);
+    heap_free(first);
+}
+
 int main(void)
 {
     static const struct isolated_test tests[] = {
@@ -738,6 +754,7 @@ int main(void)
         ISOLATED(faults_are_found_with_the_gate_closed),
         ISOLATED(a_huge_block_that_had_to_move_grows_into_the_room_it_was_left),
         ISOLATED(a_growing_free_stack_leaves_other_classes_alone),
+        ISOLATED(a_class_that_fills_slabs_is_split_into_finer_ones),
     };
 
     return run_isolated(tests, ARRAY_SIZE(tests));

@@ -166,6 +166,65 @@ static void the_bitmap_has_room_for_every_block(void **state)
     }
 }
 
+static unsigned finest_class_of(size_t size)
+{
+    unsigned class = 0;
+
+    while (size_classes[class].size < size) {
+        class ++;
+    }
+    return class;
+}
+
+static void coarse_classes_split_a_doubling_in_equal_steps(void **state)
+{
+    (void)state;
+    for (unsigned steps = 1; steps <= 16; steps *= 2) {
+        size_class_init();
+        size_class_coarsen(steps);
+        for (size_t size = 1; size <= (size_t)16 * 1024; size++) {
+            size_t block = size_classes[size_class_of(size)].size;
+
+            assert_true(block >= size);
+            assert_true(block - size < 16 || (block - size) * steps < size);
+        }
+        assert_int_equal(size_classes[size_class_of(SMALL_MAX_BYTES)].size, SMALL_MAX_BYTES);
+    }
+}
+
+static void refining_a_class_gives_its_sizes_the_finest_and_no_others(void **state)
+{
+    (void)state;
+    size_class_init();
+    size_class_coarsen(4);
+    assert_int_equal(size_classes[size_class_of(300)].size, 320);
+    unsigned class = size_class_of(300);
+
+    for (int round = 0; round < 2; round++) {
+        size_class_refine(class);
+        for (size_t size = 257; size <= 320; size++) {
+            assert_int_equal(size_class_of(size), finest_class_of(size));
+        }
+        assert_int_equal(size_classes[size_class_of(256)].size, 256);
+        assert_int_equal(size_classes[size_class_of(250)].size, 256);
+        assert_int_equal(size_classes[size_class_of(225)].size, 256);
+        assert_int_equal(size_classes[size_class_of(321)].size, 384);
+    }
+}
+
+static void refining_every_class_gives_the_finest_table(void **state)
+{
+    (void)state;
+    size_class_init();
+    size_class_coarsen(1);
+    for (unsigned class = 0; class < CLASS_COUNT; class ++) {
+        size_class_refine(class);
+    }
+    for (size_t size = 1; size <= SMALL_MAX_BYTES; size++) {
+        assert_int_equal(size_class_of(size), finest_class_of(size));
+    }
+}
+
 int main(void)
 {
     static const struct isolated_test tests[] = {
@@ -181,6 +240,9 @@ int main(void)
         ISOLATED(sizes_and_alignments_over_a_unit_have_no_class),
         ISOLATED(capacities_and_batches_suit_the_magazines),
         ISOLATED(the_bitmap_has_room_for_every_block),
+        ISOLATED(coarse_classes_split_a_doubling_in_equal_steps),
+        ISOLATED(refining_a_class_gives_its_sizes_the_finest_and_no_others),
+        ISOLATED(refining_every_class_gives_the_finest_table),
     };
 
     return run_isolated(tests, ARRAY_SIZE(tests));
