@@ -44,6 +44,29 @@ size_t malloc_usable_size(void *block)
 """
 
 
+# Shows the report in frames as wide as a phone and a laptop, and says what became of it.
+REPORT_PROBE = """<!DOCTYPE html><body><script>
+const found = [];
+for (const width of [390, 1366]) {
+  const frame = document.createElement('iframe');
+  frame.style.width = width + 'px'; frame.style.height = '800px'; frame.style.border = '0';
+  frame.onload = () => {
+    const page = frame.contentDocument;
+    const texts = [...page.querySelectorAll('svg text')].map(t => t.getBoundingClientRect().height);
+    found.push({width, content: page.documentElement.scrollWidth,
+      drawings: page.querySelectorAll('svg').length,
+      drawn: [...page.querySelectorAll('svg')].filter(s => s.getBoundingClientRect().width > 200 &&
+                                                     s.getBoundingClientRect().height > 100).length,
+      smallest_text: Math.min(...texts), scripts: page.querySelectorAll('script, link, img').length});
+    if (found.length == 2) document.body.textContent = 'FOUND' + JSON.stringify(found) + 'END';
+  };
+  frame.src = 'report.html';
+  document.body.append(frame);
+}
+</script></body>
+"""
+
+
 class RunTest(unittest.TestCase):
     def setUp(self):
         self.directory = tempfile.mkdtemp(prefix="test-run-")
@@ -195,6 +218,29 @@ class RunTest(unittest.TestCase):
             text = page.read()
         self.assertIn("<svg", text)
         self.assertIn("larson-server", text)
+
+    def test_the_report_is_legible_on_a_phone_and_on_a_laptop(self):
+        status, _output, errors = self.finish(
+            "--only", "pair-64,latency,larson", "--repeat", "1", "--threads", "1,2",
+            "--allocators", f"glibc,breakwater={BUILD_DIRECTORY}/libbreakwater.so")
+        self.assertEqual(status, 0, errors)
+        with open(os.path.join(self.out, "probe.html"), "w", encoding="ascii") as page:
+            page.write(REPORT_PROBE)
+        dump = subprocess.run(
+            ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+             "--allow-file-access-from-files", "--virtual-time-budget=10000",
+             f"--user-data-dir={self.directory}/chromium", "--dump-dom",
+             f"file://{self.out}/probe.html"],
+            capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=True).stdout
+        self.assertIn("FOUND", dump, dump[:2000])
+        phone, laptop = sorted(json.loads(dump[dump.index("FOUND") + 5:dump.index("END")]),
+                               key=lambda frame: frame["width"])
+        for frame in (phone, laptop):
+            self.assertGreater(frame["drawings"], 4)
+            self.assertEqual(frame["drawn"], frame["drawings"])
+            self.assertLessEqual(frame["content"], frame["width"])  # nothing runs off the page
+            self.assertGreater(frame["smallest_text"], 9)           # pixels
+            self.assertEqual(frame["scripts"], 0)                   # self-contained
 
     def test_an_allocator_that_crashes_is_a_failed_row(self):
         broken = self.compile_allocator("-DABORT_AFTER=20000")

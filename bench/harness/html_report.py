@@ -18,6 +18,7 @@ body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 70rem; p
        color: #222; background: #fff; overflow-wrap: anywhere; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin-top: 2rem; }
 svg { width: 100%; height: auto; display: block; }
+.one { max-width: 45rem; }
 .bars { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 20rem), 1fr));
         gap: 1rem; }
 .table { overflow-x: auto; } table { border-collapse: collapse; font-size: .9rem; }
@@ -71,7 +72,7 @@ def pareto(results, group):
     data = [f"{1 / line['vs_best_peer']:.4f} {line['memory_vs_glibc']:.4f} "
             f"{quoted(line['allocator'])} {int(colour_of(names, line['allocator'])[1:], 16)}"
             for line in lines]
-    return plot(terminal(700, 420) + """
+    return plot(terminal(460, 400) + """
 set xlabel 'time, against the best peer (less is better)'
 set ylabel 'peak memory, against glibc (less is better)'
 set grid lc rgb '#dddddd'
@@ -196,7 +197,7 @@ def write_report(path, results_path):
         f"<p>{html.escape(results['started'])}, {machine['cpus']} processors "
         f"({html.escape(machine['cpu_model'])}), Linux {html.escape(machine['kernel'])}. Medians of "
         f"{results['rounds']} interleaved rounds.</p>",
-        *(section(f"Time and memory: {group} tests", [pareto(results, group)])
+        *(section(f"Time and memory: {group} tests", [pareto(results, group)], "one")
           for group in groups),
         section("Each test: time, with peak memory in MiB above", [
             bars(results, test["name"]) for test in results["tests"][:BAR_ROWS_MAX]

@@ -28,25 +28,35 @@ METRICS = (
 def peak_rss_bytes(pid):
     """The most memory that was ever resident. (ru_maxrss will not do: across exec it keeps the
     peak of the process that forked, which here is Python.)"""
+    return status_bytes(pid, "VmHWM")
+
+
+def status_bytes(pid, name):
+    """What proc(5) calls VmHWM (peak), VmRSS or RssAnon (now)."""
     with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:
         for line in status:
-            if line.startswith("VmHWM:"):
+            if line.startswith(f"{name}:"):
                 return int(line.split()[1]) * 1024
-    raise OSError(f"process {pid} has no VmHWM")
+    raise OSError(f"process {pid} has no {name}")
 
 
 def process_usage(pid):
-    """User plus system time and page faults without I/O of all threads until now."""
+    """User and system time, and page faults without I/O, of all threads until now."""
     with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
         fields = stat.read().rpartition(")")[2].split()  # from the 3rd field of proc(5) on
-    return {"cpu_seconds": (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"),
-            "minor_faults": int(fields[7])}
+    tick = os.sysconf("SC_CLK_TCK")
+    return usage_of(int(fields[11]) / tick, int(fields[12]) / tick, int(fields[7]))
 
 
 def children_usage():
     """As process_usage, of all the children that have ended."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return {"cpu_seconds": usage.ru_utime + usage.ru_stime, "minor_faults": usage.ru_minflt}
+    return usage_of(usage.ru_utime, usage.ru_stime, usage.ru_minflt)
+
+
+def usage_of(user_seconds, system_seconds, minor_faults):
+    return {"user_seconds": user_seconds, "system_seconds": system_seconds,
+            "cpu_seconds": user_seconds + system_seconds, "minor_faults": minor_faults}
 
 
 def usage_between(before, after):

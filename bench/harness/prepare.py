@@ -10,6 +10,7 @@ from process import Failure, run
 # cmake and below: what the release preset is configured and built with.
 PACKAGES = ("redis-server", "redis-tools", "libjemalloc2", "libtcmalloc-minimal4",
             "libmimalloc2.0", "libtbbmalloc2",
+            "memcached", "libmemcached-tools", "nginx", "wrk", "curl", "postgresql",
             "gnuplot-nox", "time", "lua5.4", "sqlite3", "gcc", "clang", "z3", "ghostscript",
             "cmake", "ninja-build", "pkg-config", "liburcu-dev", "libcmocka-dev", "python3")
 

@@ -28,9 +28,10 @@ class Row:
 
 @dataclass
 class Overall:
-    """One allocator over all tests of a group: geometric means; nothing if it failed one."""
+    """One allocator over the tests of a group that no allocator failed: geometric means."""
     group: str
     tests: int
+    excluded: list  # tests that some allocator failed
     allocator: str
     throughput: Optional[float] = None
     vs_best_peer: Optional[float] = None
@@ -86,16 +87,18 @@ def summarise_groups(tests, allocators, rows):
     groups = {test.group: None for test in tests}
     result = []
     for group in [*groups, *(["all"] if len(groups) > 1 else [])]:
-        names = {test.name for test in tests if group in (test.group, "all")}
-        result += summarise_overall(group, names, allocators, rows)
+        names = [test.name for test in tests if group in (test.group, "all")]
+        failed = {row.test for row in rows if row.error}
+        result += summarise_overall(group, [name for name in names if name not in failed],
+                                    [name for name in names if name in failed], allocators, rows)
     return result
 
 
-def summarise_overall(group, names, allocators, rows):
+def summarise_overall(group, names, excluded, allocators, rows):
     result = []
     for allocator in allocators:
         own = [row for row in rows if row.allocator == allocator.name and row.test in names]
-        result.append(Overall(group, len(names), allocator.name,
+        result.append(Overall(group, len(names), excluded, allocator.name,
                               geometric_mean([row_throughput(row) for row in own]),
                               None, geometric_mean([row.memory_vs_glibc for row in own])))
     peer = best_peer(result)
@@ -116,6 +119,8 @@ def print_groups(overall):
             group = line.group
             print(f"\nall {group} tests ({line.tests}), geometric means" if group != "all" else
                   f"\nall tests ({line.tests}), geometric means")
+            if line.excluded:
+                print(f"  without {', '.join(line.excluded)}: not every allocator passed")
             print(layout.format("", "ops/s", "vs peer", "mem/glibc"))
         print(layout.format(line.allocator, show_number(line.throughput, "{:,.0f}"),
                             show_number(line.vs_best_peer), show_number(line.memory_vs_glibc)))

@@ -146,7 +146,7 @@ def sqlite(directory):
 TESTS = (
     ProgramRun("python3", "builds, writes and reads 200,000 strings; PYTHONMALLOC=malloc",
                "python3", ("/usr/bin/python3", "--version"),
-               script(["/usr/bin/python3"], "words.py", PYTHON), "32704 200000",
+               script(["/usr/bin/python3"], "words.py", PYTHON), "32678 200000",
                (("PYTHONMALLOC", "malloc"),)),
     ProgramRun("gcc", "compiles a file of 700 functions", "gcc", ("gcc", "--version"),
                compiler("gcc")),

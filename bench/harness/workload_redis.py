@@ -67,7 +67,8 @@ class RedisTest:
             before = metrics.process_usage(server.pid)
             result = drive(server, self.phases[-1], context)
             usage = metrics.usage_between(before, metrics.process_usage(server.pid))
-            result.update(usage, peak_rss_bytes=metrics.peak_rss_bytes(server.pid))
+            result.update(usage, peak_rss_bytes=metrics.peak_rss_bytes(server.pid),
+                          end_rss_bytes=metrics.status_bytes(server.pid, "VmRSS"))
             server.shut_down()
         return result
 

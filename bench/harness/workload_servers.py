@@ -35,6 +35,7 @@ class Service:
     command: list
     ready: list
     stop: signal.Signals
+    fill: tuple = ()  # a command that is not measured
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,15 @@ class ServerTest:
         os.makedirs(directory)
         service = self.set_up(directory)
         with running(service, allocator, directory, context.server_cpu) as pid:
+            if service.fill:
+                run(service.fill, timeout=RUN_TIMEOUT_SECONDS, cpu=context.client_cpu, directory="/")
             before = tree_usage(pid)
             with MemorySampler(pid) as sampler:
                 throughput = self.drive(service, directory, context.client_cpu)
             usage = metrics.usage_between(before, sampler.usage)
-        return {"throughput": throughput, "peak_rss_bytes": sampler.peak_bytes, **usage}
+            end_bytes = anonymous_bytes(pid)
+        return {"throughput": throughput, "peak_rss_bytes": sampler.peak_bytes,
+                "end_rss_bytes": end_bytes, **usage}
 
 
 @contextlib.contextmanager
@@ -111,16 +116,16 @@ def processes_of(pid):
 
 
 def anonymous_bytes(pid):
-    with contextlib.suppress(OSError), \
-            open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:
-        for line in status:
-            if line.startswith("RssAnon:"):
-                return int(line.split()[1]) * 1024
-    return 0
+    """Of the process and those below it."""
+    total = 0
+    for process in processes_of(pid):
+        with contextlib.suppress(OSError):
+            total += metrics.status_bytes(process, "RssAnon")
+    return total
 
 
 def tree_usage(pid):
-    total = {"cpu_seconds": 0.0, "minor_faults": 0}
+    total = metrics.usage_of(0.0, 0.0, 0)
     for process in processes_of(pid):
         with contextlib.suppress(OSError):
             for name, value in metrics.process_usage(process).items():
@@ -144,8 +149,7 @@ class MemorySampler:
             self.sample()
 
     def sample(self):
-        self.peak_bytes = max(self.peak_bytes,
-                              sum(anonymous_bytes(pid) for pid in processes_of(self.pid)))
+        self.peak_bytes = max(self.peak_bytes, anonymous_bytes(self.pid))
         usage = tree_usage(self.pid)
         self.usage = {name: max(value, usage[name]) for name, value in self.usage.items()}
 
@@ -169,7 +173,7 @@ def number_in(pattern, output, program):
 
 # memcached
 
-MEMCACHED_ROUNDS = 4
+MEMCACHED_ROUNDS = 1
 MEMCACHED_REQUESTS = 40_000
 MEMCACHED_CLIENTS = 4
 
@@ -266,15 +270,16 @@ def postgres(directory):
                                "-k", directory, "-c", "listen_addresses=", "-c", "fsync=off",
                                "-c", "shared_buffers=32MB"),
                    as_postgres(postgres_program("psql"), "-X", "-q", "-h", directory,
-                               "-d", "postgres", "-c", "select 1"), signal.SIGINT)
+                               "-d", "postgres", "-c", "select 1"), signal.SIGINT,
+                   as_postgres(postgres_program("pgbench"), "-h", directory, "-i", "-q", "-s", "2",
+                               "postgres"))
 
 
 def drive_postgres(_service, directory, cpu):
-    program = as_postgres(postgres_program("pgbench"), "-h", directory)
-    run([*program, "-i", "-q", "-s", "2", "postgres"], timeout=RUN_TIMEOUT_SECONDS, cpu=cpu,
-        directory="/")
-    output = run([*program, "-c", str(PGBENCH_CLIENTS), "-j", "1", "-t", str(PGBENCH_TRANSACTIONS),
-                  "postgres"], timeout=RUN_TIMEOUT_SECONDS, cpu=cpu, directory="/")
+    output = run(as_postgres(postgres_program("pgbench"), "-h", directory,
+                             "-c", str(PGBENCH_CLIENTS), "-j", "1",
+                             "-t", str(PGBENCH_TRANSACTIONS), "postgres"),
+                 timeout=RUN_TIMEOUT_SECONDS, cpu=cpu, directory="/")
     return number_in(r"tps = ([0-9.]+)", output, "pgbench")
 
 

@@ -11,6 +11,7 @@ from typing import Optional
 import workload_own
 import workload_programs
 import workload_redis
+import workload_servers
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ def context(temporary_directory):
 
 
 def all_tests(build_directory, threads=None):
-    return (*workload_redis.TESTS, *workload_programs.TESTS,
+    return (*workload_redis.TESTS, *workload_servers.TESTS, *workload_programs.TESTS,
             *workload_own.tests(build_directory, threads))
 
 
