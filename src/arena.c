@@ -27,7 +27,7 @@ enum {
     REFINE_SLABS = 4,    /* of a class in a bin, a thread: from then on finer classes save memory */
     QUARTERS = 4,
     SLABS_AT_ONCE = 16,
-    STACKS_AT_ONCE = 16,
+    STACKS_AT_ONCE = 64,
 };
 
 /* Generous, since what a depot holds idly goes back before the break grows; but only for blocks so
@@ -188,12 +188,13 @@ struct word_batch {
     struct slab *slab;
     unsigned word;
     uint64_t blocks;
+    bool idle; /* they have not been in use for a while */
 };
 
 static void batch_put_locked(struct bin *bin, struct word_batch *batch)
 {
     if (batch->blocks != 0) {
-        slab_put_word_locked(batch->slab, batch->word, batch->blocks);
+        slab_put_word_locked(batch->slab, batch->word, batch->blocks, batch->idle);
         bin->free_blocks += bit_count(batch->blocks);
         batch->blocks = 0;
     }
@@ -217,10 +218,10 @@ static void batch_add_locked(struct bin *bin, struct word_batch *batch, uintptr_
     batch->blocks |= bit;
 }
 
-static void put_in_slabs_locked(struct bin *bin, void **blocks, size_t count,
+static void put_in_slabs_locked(struct bin *bin, void **blocks, size_t count, bool idle,
                                 struct slab **released)
 {
-    struct word_batch batch = {.slab = NULL, .word = 0, .blocks = 0};
+    struct word_batch batch = {.slab = NULL, .word = 0, .blocks = 0, .idle = idle};
 
     for (size_t i = 0; i < count; i++) {
         batch_add_locked(bin, &batch, (uintptr_t)blocks[i], released);
@@ -467,7 +468,7 @@ struct magazine *arena_flush(struct arena *arena, unsigned class, struct magazin
     struct magazine *empty = depot_put_locked(bin, class, magazine);
 
     if (empty == NULL) {
-        put_in_slabs_locked(bin, magazine->slots, magazine->count, &released);
+        put_in_slabs_locked(bin, magazine->slots, magazine->count, false, &released);
         magazine->count = 0;
         empty = magazine;
     }
@@ -539,7 +540,7 @@ void arena_free_blocks(struct arena *arena, unsigned class, void **blocks, size_
     lock_acquire(&bin->lock);
     bin->stats.flushes++;
     bin->stats.flush_blocks += count;
-    put_in_slabs_locked(bin, blocks, count, &released);
+    put_in_slabs_locked(bin, blocks, count, false, &released);
     lock_release(&bin->lock);
     slabs_release(arena, released);
 }
@@ -588,7 +589,7 @@ static size_t take_in_words_locked(struct bin *bin, struct slab *slab, uint64_t 
         unsigned word = bit_lowest(words);
         uint64_t blocks = remote_take_word(slab, word);
 
-        slab_put_word_locked(slab, word, blocks);
+        slab_put_word_locked(slab, word, blocks, false);
         count += bit_count(blocks);
         bin->stats.remote_batches++;
     }
@@ -639,7 +640,7 @@ static void depot_empty_locked(struct bin *bin, uint32_t count, struct slab **re
         struct magazine *full = magazine_pop(&bin->depot);
 
         depot_shrunk_locked(bin, full->count);
-        put_in_slabs_locked(bin, full->slots, full->count, released);
+        put_in_slabs_locked(bin, full->slots, full->count, true, released);
         magazine_destroy(full);
     }
     bin->depot_low = bin->depot_count;

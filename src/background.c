@@ -47,13 +47,25 @@ static bool wait_for_step(void)
     return sem_clockwait(&stop, CLOCK_MONOTONIC, &until) != 0;
 }
 
+/* One step inside the gate; true if there is more to do. While somebody forks, nothing changes. */
+static bool step(bool (*take)(void))
+{
+    bool more = false;
+
+    if (gate_enter(NULL)) {
+        more = take();
+        gate_leave(NULL);
+    }
+    return more;
+}
+
 static void *poll_the_clock(void *unused)
 {
     while (wait_for_step()) {
-        /* While somebody forks, nothing may change. */
-        if (gate_enter(NULL)) {
-            purge_poll();
-            gate_leave(NULL);
+        bool more = step(purge_poll);
+
+        while (more) {
+            more = step(purge_go_on);
         }
     }
     return unused;

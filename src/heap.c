@@ -58,7 +58,7 @@ static void after_miss(struct cache *cache)
 {
     cache_scavenge(cache);
     if (cache->misses % MISSES_PER_POLL == 0) {
-        purge_poll();
+        (void)purge_poll();
     }
 }
 
@@ -72,7 +72,7 @@ static void *large_alloc(size_t alignment, size_t size, bool zero)
         .grow = false,
         .zero = zero,
     };
-    purge_poll();
+    (void)purge_poll();
     struct span *span = page_heap_alloc(&request);
 
     request.grow = true;
@@ -261,7 +261,7 @@ static void free_remote(struct cache *cache, void *block, uint32_t size)
         return;
     }
     cache_publish_remote(cache);
-    purge_poll();
+    (void)purge_poll();
     if (!cache_keep_remote(cache, block, size)) {
         arena_free_remote(&block, 1);
     }
@@ -315,7 +315,7 @@ static void free_large(struct cache *cache, struct span *span, void *block)
         return;
     }
     page_heap_free(span);
-    purge_poll();
+    (void)purge_poll();
     gate_leave(gate_of(cache));
 }
 

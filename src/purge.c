@@ -25,7 +25,7 @@
 enum {
     TICKS_PER_DECAY = 4,
     DECAY_TICKS = TICKS_PER_DECAY,
-    SLAB_DECAY_TICKS = TICKS_PER_DECAY + TICKS_PER_DECAY / 2,
+    SLAB_DECAY_TICKS = TICKS_PER_DECAY + 1,
     REST_MS = 5, /* between two steps of one tick */
     MS_PER_SECOND = 1000,
     NS_PER_MS = 1000000,
@@ -44,7 +44,8 @@ static uint64_t now_ms(void)
     return (uint64_t)now.tv_sec * MS_PER_SECOND + (uint64_t)now.tv_nsec / NS_PER_MS;
 }
 
-static void step(uint64_t now, uint64_t tick_ms)
+/* True if there is more to do. */
+static bool step(uint64_t now, uint64_t tick_ms)
 {
     size_t bytes = page_heap_decay(DECAY_TICKS, STEP_BYTES);
 
@@ -54,29 +55,30 @@ static void step(uint64_t now, uint64_t tick_ms)
     /* Relaxed: a hint; two threads that take a step at once do no harm. */
     if (bytes >= STEP_BYTES) {
         atomic_store_explicit(&next_step_ms, now + REST_MS, memory_order_relaxed);
-    } else {
-        if (tick_now() % TICKS_PER_DECAY == 0) {
-            arena_age();
-        }
-        tick_advance();
-        atomic_store_explicit(&next_step_ms, now + tick_ms, memory_order_relaxed);
+        return true;
     }
+    arena_age();
+    tick_advance();
+    atomic_store_explicit(&next_step_ms, now + tick_ms, memory_order_relaxed);
+    return false;
 }
 
-void purge_poll(void)
+bool purge_poll(void)
 {
     uint64_t tick_ms = conf.decay_ms / TICKS_PER_DECAY;
     uint64_t now = now_ms();
     uint64_t due = atomic_load_explicit(&next_step_ms, memory_order_relaxed);
 
-    if (now < due) {
-        return;
-    }
     /* Relaxed: who wins the exchange takes the step; nothing is read on the strength of it. */
-    if (atomic_compare_exchange_strong_explicit(&next_step_ms, &due, now + tick_ms,
-                                                memory_order_relaxed, memory_order_relaxed)) {
-        step(now, tick_ms);
-    }
+    return now >= due &&
+           atomic_compare_exchange_strong_explicit(&next_step_ms, &due, now + tick_ms,
+                                                   memory_order_relaxed, memory_order_relaxed) &&
+           step(now, tick_ms);
+}
+
+bool purge_go_on(void)
+{
+    return step(now_ms(), conf.decay_ms / TICKS_PER_DECAY);
 }
 
 uint64_t purge_interval_ms(void)

@@ -5,8 +5,10 @@
 
 #include "util.h"
 
-/* Now and then on slow paths: if a step is due, take it. Inside the gate, no lock held. */
-void purge_poll(void);
+/* Now and then on slow paths: if a step is due, take it. True if there is more to do, after a rest;
+ * then a thread that has nothing else to do may go on at once. Inside the gate, no lock held. */
+bool purge_poll(void);
+bool purge_go_on(void);
 
 /* How long until a step is due. For a thread that has nothing else to do than to poll. */
 uint64_t purge_interval_ms(void);

@@ -201,7 +201,7 @@ size_t slab_take_locked(struct slab *slab, void **out, size_t want)
     return taken_count;
 }
 
-void slab_put_word_locked(struct slab *slab, unsigned word, uint64_t blocks)
+void slab_put_word_locked(struct slab *slab, unsigned word, uint64_t blocks, bool idle)
 {
     uint64_t twice = slab->free[word] & blocks;
 
@@ -213,8 +213,10 @@ void slab_put_word_locked(struct slab *slab, unsigned word, uint64_t blocks)
     slab->free[word] |= blocks;
     slab->free_summary |= UINT64_C(1) << word;
     slab->free_count += bit_count(blocks);
-    slab->freed_tick = tick_now();
-    slab->settled = false;
+    if (!idle || slab->settled) {
+        slab->freed_tick = tick_now();
+        slab->settled = false;
+    }
 }
 
 void slab_check(struct slab *slab)

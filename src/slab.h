@@ -65,8 +65,9 @@ struct slab *slab_of_own_block(uintptr_t block, unsigned *index);
  * Under the bin's lock. */
 size_t slab_take_locked(struct slab *slab, void **out, size_t want);
 
-/* Take in the blocks of one word. A block that is free already stops the process. */
-void slab_put_word_locked(struct slab *slab, unsigned word, uint64_t blocks);
+/* Take in the blocks of one word. A block that is free already stops the process. Blocks that were
+ * `idle` for a while do not make the slab's free pages wait anew before they are purged. */
+void slab_put_word_locked(struct slab *slab, unsigned word, uint64_t blocks, bool idle);
 
 /* Give the memory behind pages without a live block back. The bytes that went. */
 size_t slab_purge_locked(struct slab *slab);
