@@ -22,7 +22,8 @@
 #include "tick.h"
 
 enum {
-    SPARES_MAX = 8,
+    SPARES_MAX = 64,     /* empty stacks a bin keeps while it is in use, */
+    SPARES_IDLE = 4,     /* and for long */
     EMPTY_SLABS_MAX = 8, /* a bin keeps, until the break grows */
     REFINE_SLABS = 4,    /* of a class in a bin, a thread: from then on finer classes save memory */
     QUARTERS = 4,
@@ -646,6 +647,15 @@ static void depot_empty_locked(struct bin *bin, uint32_t count, struct slab **re
     bin->depot_low = bin->depot_count;
 }
 
+/* All but `keep` empty stacks. */
+static void spares_give_up_locked(struct bin *bin, uint32_t keep)
+{
+    while (bin->spare_count > keep) {
+        magazine_destroy(magazine_pop(&bin->spares));
+        bin->spare_count--;
+    }
+}
+
 static void empty_slabs_give_up_locked(struct bin *bin, struct slab **released)
 {
     struct slab *empty = bin->slabs[SLAB_LIST_EMPTY];
@@ -667,14 +677,10 @@ static void reclaim_bin(struct arena *arena, unsigned class)
 {
     struct bin *bin = &arena->bins[class];
     struct slab *released = NULL;
-    struct magazine *spare;
 
     lock_acquire(&bin->lock);
     depot_empty_locked(bin, bin->depot_count, &released);
-    while ((spare = magazine_pop(&bin->spares)) != NULL) {
-        magazine_destroy(spare);
-    }
-    bin->spare_count = 0;
+    spares_give_up_locked(bin, 0);
     empty_slabs_give_up_locked(bin, &released);
     lock_release(&bin->lock);
     slabs_release(arena, released);
@@ -689,6 +695,7 @@ static void age_bin(struct arena *arena, unsigned class, uint32_t most_stacks)
 
     lock_acquire(&bin->lock);
     depot_empty_locked(bin, bin->depot_low < most_stacks ? bin->depot_low : most_stacks, &released);
+    spares_give_up_locked(bin, SPARES_IDLE);
     empty_slabs_give_up_locked(bin, &released);
     lock_release(&bin->lock);
     slabs_release(arena, released);
