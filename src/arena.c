@@ -548,7 +548,7 @@ void arena_free_blocks(struct arena *arena, unsigned class, void **blocks, size_
 
 /* Remote frees */
 
-enum { BATCH_SLOTS = 16 };
+enum { BATCH_SLOTS = 64 };
 
 static void batch_publish(struct word_batch *batch)
 {

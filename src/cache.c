@@ -16,7 +16,7 @@
 #include <string.h>
 
 enum {
-    REMOTE_SLOTS = 125,
+    REMOTE_SLOTS = 253,
     REMOTE_BYTES_MAX = 32 * 1024,
     SWAPS_PER_GROWTH = 16, /* swaps of short stacks before a refill lengthens them */
     SWAP_BLOCKS = 64,      /* stacks this long are cheap to swap, */

@@ -367,7 +367,7 @@ static void a_bin_keeps_few_empty_slabs(void **state)
 
 static void more_empty_stacks_than_a_bin_keeps_are_destroyed(void **state)
 {
-    enum { STACKS = 12 };
+    enum { STACKS = 70, IDLE_SPARES = 4 };
     struct magazine *stacks[STACKS];
 
     (void)state;
@@ -388,7 +388,9 @@ static void more_empty_stacks_than_a_bin_keeps_are_destroyed(void **state)
         stacks[i] = arena_refill(arena, class_of_blocks, stacks[i], 1);
         assert_int_equal(stacks[i]->count, capacity);
     }
-    assert_in_range(bin_of(arena)->spare_count, 1, STACKS - 1);
+    assert_in_range(bin_of(arena)->spare_count, STACKS / 2, STACKS - 1);
+    arena_age();
+    assert_int_equal(bin_of(arena)->spare_count, IDLE_SPARES);
     for (size_t i = 0; i < STACKS; i++) {
         magazine_destroy(arena_flush(arena, class_of_blocks, stacks[i]));
     }
