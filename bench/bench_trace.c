@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* bench_trace.c - a day of a long-lived server, compressed: it grows, then lives through phases in
  * which blocks of other sizes replace those before, then shrinks to a tenth. Reports resident over
- * live bytes at the end, after malloc_trim(0) in variant trim. The phases follow the causes of
- * fragmentation in M. Johnstone, P. Wilson, "The Memory Fragmentation Problem: Solved?" (ISMM
- * 1998): death times that do not follow birth times, and changes of size between phases. An
- * operation is one malloc or free. */
+ * live bytes at the end: after malloc_trim(0), or after two seconds of little work. The phases
+ * follow the causes of fragmentation in M. Johnstone, P. Wilson, "The Memory Fragmentation Problem:
+ * Solved?" (ISMM 1998): death times that do not follow birth times, and changes of size between
+ * phases. An operation is one malloc or free. */
 #include "bench_common.h"
 
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { LEFT, TRIMMED, PHASES = 8, SLOTS = 120000, LAST_SHARE = 10 };
 
@@ -53,6 +54,21 @@ static size_t size_in_phase(unsigned phase, uint64_t *random)
            (bench_below(random, 100) == 0 ? bench_below(random, 20000) : 0);
 }
 
+/* What a server does at night: for two seconds, one request in a while. */
+static void work_a_little(size_t count, uint64_t *random)
+{
+    const struct timespec pause = {.tv_nsec = 2000000};
+
+    for (unsigned i = 0; i < 1000; i++) {
+        size_t at = bench_below(random, count);
+
+        if (slots[at].block != NULL) {
+            put(at, size_in_phase(0, random));
+        }
+        (void)nanosleep(&pause, NULL);
+    }
+}
+
 static void run(void)
 {
     uint64_t random = bench_options.seed;
@@ -72,10 +88,12 @@ static void run(void)
             drop(i);
         }
     }
+    bench_end();
     if (bench_options.variant->value == TRIMMED) {
         (void)malloc_trim(0);
+    } else if (!bench_options.smoke) {
+        work_a_little(count, &random);
     }
-    bench_end();
     bench_count(ops);
     bench_live_peak(live_most);
     bench_extra("resident_over_live", (double)(bench_resident_bytes() - before) / (double)live);

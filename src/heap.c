@@ -23,7 +23,7 @@ enum { SHRINK_SHARE = 4 };
 /* A small block that grows gets at least this part of itself more, unless it is tiny. */
 enum { GROWTH_SHARE = 8, GROWTH_BYTES_LEAST = 256 };
 
-enum { MISSES_PER_POLL = 32 };
+enum { MISSES_PER_POLL = 8 };
 
 /* From here on a system call is cheap against a copy. */
 #define HUGE_BYTES  ((size_t)1024 * 1024)

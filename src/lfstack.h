@@ -22,17 +22,24 @@
 #endif
 #include <urcu/uatomic.h>
 
+/* The counting build of bench/atomics counts these too. */
+#ifndef BENCH_COUNT_LIBURCU
+#define BENCH_COUNT_LIBURCU (void)0
+#endif
+
 #undef uatomic_cmpxchg
 #undef uatomic_xchg
 /* Sequentially consistent, as liburcu documents both. The value returned is the one found. */
 #define uatomic_cmpxchg(address, expected, desired)                                                \
     __extension__({                                                                                \
         __typeof__(*(address)) uatomic_found = (expected);                                         \
+        BENCH_COUNT_LIBURCU;                                                                       \
         (void)__atomic_compare_exchange_n((address), &uatomic_found, (desired), 0,                 \
                                           __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);                     \
         uatomic_found;                                                                             \
     })
-#define uatomic_xchg(address, value) __atomic_exchange_n((address), (value), __ATOMIC_SEQ_CST)
+#define uatomic_xchg(address, value)                                                               \
+    (BENCH_COUNT_LIBURCU, __atomic_exchange_n((address), (value), __ATOMIC_SEQ_CST))
 
 #include <urcu/system.h>
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """bench/run: options, and the order of things. See bench/README.md."""
 import argparse
+import json
 import os
 import sys
 import tempfile
@@ -11,6 +12,7 @@ import baseline
 import html_report as html
 import prepare
 import report
+import targets
 import workloads
 from allocators import KNOWN_NAMES, check_present, parse_allocators
 from process import Failure, Interrupted, handle_stop_signals
@@ -168,7 +170,9 @@ def compare(options, begin):
                          rounds.runs, rows, overall)
     page = os.path.join(options.out, "report.html")
     html.write_report(page, path)
-    print(f"Written: {path}, {page}")
+    with open(path, encoding="utf-8") as results:
+        targets.write_targets(os.path.join(options.out, "targets.md"), json.load(results))
+    print(f"Written: {path}, {page}, targets.md")
     worse = baseline.regressions(options.baseline, rows, options.threshold)
     for line in worse:
         print(f"WORSE than the baseline: {line}")

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from typing import Callable
 
 
+PEAK = "peak_rss_bytes"
+
+
 @dataclass(frozen=True)
 class Metric:
     name: str     # key in results.json
@@ -19,7 +22,7 @@ class Metric:
 METRICS = (
     Metric("throughput", "ops/s", lambda value: f"{value:,.0f}"),
     Metric("p99_ms", "p99 ms", lambda value: f"{value:.2f}"),
-    Metric("peak_rss_bytes", "peak MiB", lambda value: f"{value / 2**20:.1f}"),
+    Metric(PEAK, "peak MiB", lambda value: f"{value / 2**20:.1f}"),
     Metric("cpu_seconds", "cpu s", lambda value: f"{value:.2f}"),
     Metric("minor_faults", "faults", lambda value: f"{value:,.0f}"),
 )

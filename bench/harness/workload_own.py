@@ -42,8 +42,9 @@ WORKLOADS = {
 # Whose number of threads is part of what they are.
 FIXED_THREADS = ("hugebuf", "trace", "idle", "sparse", "freeonly", "server")
 # Idle memory goes back with the help of a thread, where an allocator has one and it is off.
-VARIABLES = {"sparse-decay": {"BREAKWATER_CONF": "background_thread:true",
-                              "MALLOC_CONF": "background_thread:true"}}
+BACKGROUND = {"BREAKWATER_CONF": "background_thread:true",
+              "MALLOC_CONF": "background_thread:true"}
+VARIABLES = {"sparse-decay": BACKGROUND, "trace-left": BACKGROUND}
 MEASURED = ("peak_rss_bytes", "end_rss_bytes", "minor_faults", "user_seconds", "system_seconds")
 
 
