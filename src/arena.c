@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* arena.c - bins of slabs, their depots, and the drain of remote frees.
  *
- * A bin hands out and takes back whole stacks of blocks. Full stacks of the class's full capacity
- * are kept in the bin's depot, up to a limit, and exchanged without looking inside; everything else
+ * A bin hands out and takes back whole stacks of blocks. A few full stacks of the class's full
+ * capacity are kept in the bin's depot, and exchanged without looking inside; everything else
  * goes through the slabs' bitmaps. A few empty slabs are kept. Before the break grows, idle stacks
  * and empty slabs are given up, so that neither adds to the heap's peak.
  *
@@ -22,7 +22,7 @@
 #include "tick.h"
 
 enum {
-    SPARES_MAX = 64,     /* empty stacks a bin keeps while it is in use, */
+    SPARES_MAX = 8,      /* empty stacks a bin keeps while it is in use, */
     SPARES_IDLE = 4,     /* and for long */
     EMPTY_SLABS_MAX = 8, /* a bin keeps, until the break grows */
     REFINE_SLABS = 4,    /* of a class in a bin, a thread: from then on finer classes save memory */
@@ -31,9 +31,11 @@ enum {
     STACKS_AT_ONCE = 64,
 };
 
-/* Generous, since what a depot holds idly goes back before the break grows; but only for blocks so
- * small that the few nanoseconds each which the bitmaps take count. */
-#define DEPOT_BYTES       ((size_t)16 * 1024 * 1024)
+/* Stacks in a depot are handed out as they are, and blocks that travel that way lose the order of
+ * their addresses: a program that builds large structures waits for memory then. So a depot holds
+ * no more than stays in a processor's cache, enough for threads that swing around a full stack, and
+ * what is more goes through the bitmaps, which put it in order again. */
+#define DEPOT_BYTES       ((size_t)64 * 1024)
 #define DEPOT_BLOCK_BYTES ((size_t)1024)
 
 static _Atomic(struct arena *) arenas[ARENAS_MAX];
@@ -85,7 +87,11 @@ static unsigned list_of(const struct slab *slab)
     if (slab->free_count == blocks) {
         return SLAB_LIST_EMPTY;
     }
-    return SLAB_LIST_PARTIAL + slab->free_count * QUARTERS / blocks;
+    unsigned scaled = slab->free_count * QUARTERS;
+
+    /* The quarter, without a division. */
+    return SLAB_LIST_PARTIAL + (unsigned)(scaled >= blocks) + (unsigned)(scaled >= 2 * blocks) +
+           (unsigned)(scaled >= 3 * blocks);
 }
 
 static void slab_link_locked(struct bin *bin, struct slab *slab, unsigned list)
@@ -184,52 +190,29 @@ static size_t take_from_slabs_locked(struct bin *bin, void **out, size_t want)
     return taken;
 }
 
-/* A run of blocks that share a bitmap word, gathered before they go in together. */
-struct word_batch {
-    struct slab *slab;
-    unsigned word;
-    uint64_t blocks;
-    bool idle; /* they have not been in use for a while */
-};
-
-static void batch_put_locked(struct bin *bin, struct word_batch *batch)
-{
-    if (batch->blocks != 0) {
-        slab_put_word_locked(batch->slab, batch->word, batch->blocks, batch->idle);
-        bin->free_blocks += bit_count(batch->blocks);
-        batch->blocks = 0;
-    }
-}
-
-static void batch_add_locked(struct bin *bin, struct word_batch *batch, uintptr_t block,
-                             struct slab **released)
-{
-    unsigned index;
-    struct slab *slab = slab_of_own_block(block, &index);
-    uint64_t bit = UINT64_C(1) << (index % BITS_PER_WORD);
-
-    if (slab != batch->slab || index / BITS_PER_WORD != batch->word || (batch->blocks & bit) != 0) {
-        batch_put_locked(bin, batch);
-        if (slab != batch->slab && batch->slab != NULL) {
-            slab_relist_locked(bin, batch->slab, released);
-        }
-        batch->slab = slab;
-        batch->word = index / BITS_PER_WORD;
-    }
-    batch->blocks |= bit;
-}
-
+/* Blocks into slabs. Blocks that follow each other are often of one slab: what concerns the slab as
+ * a whole is done once for all of them. */
 static void put_in_slabs_locked(struct bin *bin, void **blocks, size_t count, bool idle,
                                 struct slab **released)
 {
-    struct word_batch batch = {.slab = NULL, .word = 0, .blocks = 0, .idle = idle};
+    for (size_t i = 0; i < count;) {
+        uintptr_t unit = align_down((uintptr_t)blocks[i], UNIT_BYTES);
+        unsigned index;
+        struct slab *slab = slab_of_own_block((uintptr_t)blocks[i], &index);
+        const struct size_class *class = slab_class(slab);
+        size_t first = i;
 
-    for (size_t i = 0; i < count; i++) {
-        batch_add_locked(bin, &batch, (uintptr_t)blocks[i], released);
-    }
-    if (batch.slab != NULL) {
-        batch_put_locked(bin, &batch);
-        slab_relist_locked(bin, batch.slab, released);
+        do {
+            slab_put_locked(slab, index);
+            i++;
+            if (i == count || align_down((uintptr_t)blocks[i], UNIT_BYTES) != unit) {
+                break;
+            }
+            index = size_class_index(class, (uintptr_t)blocks[i] - unit);
+        } while (likely(index < class->blocks));
+        slab_settle_locked(slab, (unsigned)(i - first), idle);
+        bin->free_blocks += i - first;
+        slab_relist_locked(bin, slab, released);
     }
 }
 
@@ -549,6 +532,13 @@ void arena_free_blocks(struct arena *arena, unsigned class, void **blocks, size_
 /* Remote frees */
 
 enum { BATCH_SLOTS = 64 };
+
+/* Blocks that share a bitmap word, gathered before they are published together. */
+struct word_batch {
+    struct slab *slab;
+    unsigned word;
+    uint64_t blocks;
+};
 
 static void batch_publish(struct word_batch *batch)
 {

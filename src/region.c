@@ -233,7 +233,7 @@ void region_mapped(size_t *count, size_t *bytes)
     *bytes = atomic_load_explicit(&mapped_bytes, memory_order_relaxed);
 }
 
-struct span *span_of(uintptr_t address)
+struct span *span_of_mapped(uintptr_t address)
 {
     struct region *region = region_of(address);
 

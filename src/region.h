@@ -114,7 +114,16 @@ static inline uint8_t *span_history(const struct span *span)
     return region->history + (span - region->spans);
 }
 
+/* span_of() for an address that is not in the primary region. */
+struct span *span_of_mapped(uintptr_t address);
+
 /* The row of the unit that `address` lies in, or NULL if the heap does not reach there. */
-struct span *span_of(uintptr_t address);
+static inline struct span *span_of(uintptr_t address)
+{
+    size_t unit = region_unit_of(&region_primary, address);
+
+    return likely(unit < region_units(&region_primary)) ? &region_primary.spans[unit]
+                                                        : span_of_mapped(address);
+}
 
 #endif

@@ -56,29 +56,6 @@ void slab_destroy(struct slab *slab)
     meta_free(slab, slab_bytes(slab->class));
 }
 
-struct slab *slab_of_block(uintptr_t block, unsigned *index)
-{
-    const struct span *span = span_of(block);
-
-    if (span == NULL || span->state != SPAN_SLAB) {
-        return NULL;
-    }
-    const struct size_class *class = slab_class(span->slab);
-
-    *index = size_class_index(class, block - span->slab->start);
-    return *index < class->blocks ? span->slab : NULL;
-}
-
-struct slab *slab_of_own_block(uintptr_t block, unsigned *index)
-{
-    struct slab *slab = slab_of_block(block, index);
-
-    if (slab == NULL) {
-        fatal_at("invalid free of", block);
-    }
-    return slab;
-}
-
 /* Write the addresses of the blocks of `taken`, descending in memory from `out`. */
 static void write_blocks(const struct slab *slab, unsigned word, uint64_t taken, void **out)
 {
@@ -201,22 +178,30 @@ size_t slab_take_locked(struct slab *slab, void **out, size_t want)
     return taken_count;
 }
 
+_Noreturn void slab_fatal_double_free(const struct slab *slab, unsigned index)
+{
+    fatal_at("double free of", slab->start + (size_t)index * slab_class(slab)->size);
+}
+
+void slab_settle_locked(struct slab *slab, unsigned count, bool idle)
+{
+    slab->free_count += count;
+    if (!idle || slab->settled) {
+        slab->freed_tick = tick_now();
+        slab->settled = false;
+    }
+}
+
 void slab_put_word_locked(struct slab *slab, unsigned word, uint64_t blocks, bool idle)
 {
     uint64_t twice = slab->free[word] & blocks;
 
     if (unlikely(twice != 0)) {
-        unsigned index = word * BITS_PER_WORD + bit_lowest(twice);
-
-        fatal_at("double free of", slab->start + (size_t)index * slab_class(slab)->size);
+        slab_fatal_double_free(slab, word * BITS_PER_WORD + bit_lowest(twice));
     }
     slab->free[word] |= blocks;
     slab->free_summary |= UINT64_C(1) << word;
-    slab->free_count += bit_count(blocks);
-    if (!idle || slab->settled) {
-        slab->freed_tick = tick_now();
-        slab->settled = false;
-    }
+    slab_settle_locked(slab, bit_count(blocks), idle);
 }
 
 void slab_check(struct slab *slab)

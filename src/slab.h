@@ -55,15 +55,55 @@ static inline const struct size_class *slab_class(const struct slab *slab)
 }
 
 /* The slab that `block` is a block of, with its index; NULL if no block of a slab starts there. */
-struct slab *slab_of_block(uintptr_t block, unsigned *index);
+static inline struct slab *slab_of_block(uintptr_t block, unsigned *index)
+{
+    const struct span *span = span_of(block);
+
+    if (unlikely(span == NULL || span->state != SPAN_SLAB)) {
+        return NULL;
+    }
+    const struct size_class *class = slab_class(span->slab);
+
+    /* A slab is one unit, and units are aligned. */
+    *index = size_class_index(class, block % UNIT_BYTES);
+    return likely(*index < class->blocks) ? span->slab : NULL;
+}
 
 /* As slab_of_block(), for an address that must be a block: else the process stops. */
-struct slab *slab_of_own_block(uintptr_t block, unsigned *index);
+static inline struct slab *slab_of_own_block(uintptr_t block, unsigned *index)
+{
+    struct slab *slab = slab_of_block(block, index);
+
+    if (unlikely(slab == NULL)) {
+        fatal_at("invalid free of", block);
+    }
+    return slab;
+}
+
+_Noreturn void slab_fatal_double_free(const struct slab *slab, unsigned index);
 
 /* Move up to `want` free blocks out, ascending from the top of out[want - 1] down, so that a stack
  * filled this way gives them in ascending order. Returns how many: they fill the end of out.
  * Under the bin's lock. */
 size_t slab_take_locked(struct slab *slab, void **out, size_t want);
+
+/* Take in one block, which starts in the slab; slab_settle_locked() afterwards. As the functions
+ * below, it stops the process if the block is free already. */
+static inline void slab_put_locked(struct slab *slab, unsigned index)
+{
+    uint64_t *word = &slab->free[index / BITS_PER_WORD];
+    uint64_t bit = UINT64_C(1) << (index % BITS_PER_WORD);
+
+    if (unlikely((*word & bit) != 0)) {
+        slab_fatal_double_free(slab, index);
+    }
+    *word |= bit;
+    slab->free_summary |= UINT64_C(1) << (index / BITS_PER_WORD);
+}
+
+/* What is to be noted once for the `count` blocks that were just taken in. Blocks that were `idle`
+ * for a while do not make the slab's free pages wait anew before they are purged. */
+void slab_settle_locked(struct slab *slab, unsigned count, bool idle);
 
 /* Take in the blocks of one word. A block that is free already stops the process. Blocks that were
  * `idle` for a while do not make the slab's free pages wait anew before they are purged. */
