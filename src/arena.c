@@ -11,8 +11,8 @@
  *              a tag is set exactly while its unit is a slab of the arena.
  * Concurrency  a bin's lock (rank BIN) guards the bin and the free side of its slabs; drain_lock
  *              (rank DRAIN) makes drains of one arena take turns. A thread holds one bin's lock at
- * a time. The page heap is called with no bin locked, so that it may be slow. Called by    cache.c
- * and heap.c.
+ *              a time. The page heap is called with no bin locked, so that it may be slow.
+ * Called by    cache.c, heap.c and purge.c.
  */
 #include "arena.h"
 

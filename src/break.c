@@ -3,9 +3,10 @@
  *
  * Owns         [base, top): the range handed upward, unit aligned; top is where we left the break.
  * Invariants   base moves once, from 0; top moves only under break_lock; memory that a foreign
- * sbrk() took or cut off is never handed out. Concurrency  break_lock, of rank BREAK: nothing but
- * system calls happens under it. Foreign sbrk() callers hold no lock of ours, so every move is
- * checked after the fact. Called by    page_heap.c only.
+ *              sbrk() took or cut off is never handed out.
+ * Concurrency  break_lock, of rank BREAK: nothing but system calls happens under it. Foreign
+ *              sbrk() callers hold no lock of ours, so every move is checked after the fact.
+ * Called by    page_heap.c only.
  */
 #include "break.h"
 

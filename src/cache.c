@@ -8,8 +8,9 @@
  *
  * Owns         cache_self; the contents of every cache, each by its own thread.
  * Invariants   a block on a stack is neither with the program nor in its slab's bitmaps; slots
- * below a stack's bottom are NULL (magazine->floor). Concurrency  a cache is touched by its thread
- * alone, but for its gate slot. Called by    heap.c and life.c.
+ *              below a stack's bottom are NULL (magazine->floor).
+ * Concurrency  a cache is touched by its thread alone, but for its gate slot.
+ * Called by    heap.c and life.c.
  */
 #include "cache.h"
 

@@ -4,7 +4,7 @@
  * Invariant    state 0: free; 1: held, nobody sleeps; 2: held, somebody may sleep. A thread sleeps
  *              only after it has set 2, and the holder that sees 2 on release wakes one.
  * Concurrency  no critical section of the allocator blocks on anything but a lock of higher rank,
- * so every wait here ends.
+ *              so every wait here ends.
  */
 #include "lock.h"
 

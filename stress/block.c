@@ -2,9 +2,10 @@
 /* block.c - filling, verifying and counting blocks.
  *
  * Invariant    a live block starts with its size and owner, each mixed with its address; one that
- * is freed or moved does not. So memory that is handed out and still starts that way was handed out
- * twice. Concurrency  a block and its accounts are touched by one thread at a time; who passes a
- * block on orders that.
+ *              is freed or moved does not. So memory that is handed out and still starts that way
+ *              was handed out twice.
+ * Concurrency  a block and its accounts are touched by one thread at a time; who passes a block on
+ *              orders that.
  */
 #include "block.h"
 
