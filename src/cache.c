@@ -19,6 +19,7 @@
 enum {
     REMOTE_SLOTS = 253,
     REMOTE_BYTES_MAX = 32 * 1024,
+    FETCH_SHARE = 8,       /* a refill fetches at most this part of all that was fetched before */
     SWAPS_PER_GROWTH = 16, /* swaps of short stacks before a refill lengthens them */
     SWAP_BLOCKS = 64,      /* stacks this long are cheap to swap, */
     SWAP_BYTES = 8 * 1024, /* unless their blocks are so big that they cost more memory */
@@ -88,6 +89,7 @@ void cache_bind(struct cache *cache, struct arena *arena)
     cache->tags = arena->tags;
     cache->base = region_primary.base;
     cache->units = arena->tags != NULL ? region_primary.units_max : 0;
+    cache->fetched_bytes = 0;
     cache->bins[0] = (struct cache_bin)BIN_NONE;
     for (unsigned class = 0; class < CLASS_COUNT; class ++) {
         struct cache_bin *bin = cache_bin_of_class(cache, class);
@@ -264,11 +266,23 @@ static struct magazine *magazine_for_batch(struct magazine *magazine, uint32_t b
     return longer;
 }
 
+/* How many blocks to fetch: the class's batch, as long as what the thread may never need is a small
+ * part of what it has used. A thread that does a little of everything and then sleeps holds little.
+ */
+static uint32_t blocks_to_fetch(const struct cache *cache, unsigned class)
+{
+    uint64_t spare = cache->fetched_bytes / FETCH_SHARE / size_classes[class].size + 1;
+    uint32_t batch = cache->classes[class].batch;
+
+    return spare < batch ? (uint32_t)spare : batch;
+}
+
 bool cache_refill(struct cache *cache, unsigned class)
 {
     struct cache_bin *bin = cache_bin_of_class(cache, class);
     struct cache_class *cold = &cache->classes[class];
-    struct magazine *empty = magazine_for_batch(cold->alloc, cold->batch);
+    uint32_t batch = blocks_to_fetch(cache, class);
+    struct magazine *empty = magazine_for_batch(cold->alloc, batch);
 
     /* Without memory the stacks are swapped. */
     cold->swaps = 0;
@@ -278,7 +292,7 @@ bool cache_refill(struct cache *cache, unsigned class)
         return false;
     }
     cache->misses++;
-    uint32_t want = cold->batch < empty->capacity ? cold->batch : empty->capacity;
+    uint32_t want = batch < empty->capacity ? batch : empty->capacity;
     struct magazine *full = arena_refill(cache->arena, class, empty, want);
 
     if (full == NULL) {
@@ -287,7 +301,10 @@ bool cache_refill(struct cache *cache, unsigned class)
     cold->alloc = full;
     bin_set_alloc(bin, full, full->count);
     cold->low = 0;
-    cold->batch = (uint16_t)size_min((size_t)cold->batch * 2, size_classes[class].batch_max);
+    cache->fetched_bytes += (uint64_t)full->count * size_classes[class].size;
+    if (batch == cold->batch) {
+        cold->batch = (uint16_t)size_min((size_t)batch * 2, size_classes[class].batch_max);
+    }
     return true;
 }
 
