@@ -19,6 +19,7 @@
 enum {
     REMOTE_SLOTS = 253,
     REMOTE_BYTES_MAX = 32 * 1024,
+    FETCHED_AT_FIRST = 1024,
     FETCH_SHARE = 8,       /* a refill fetches at most this part of all that was fetched before */
     SWAPS_PER_GROWTH = 16, /* swaps of short stacks before a refill lengthens them */
     SWAP_BLOCKS = 64,      /* stacks this long are cheap to swap, */
@@ -89,7 +90,7 @@ void cache_bind(struct cache *cache, struct arena *arena)
     cache->tags = arena->tags;
     cache->base = region_primary.base;
     cache->units = arena->tags != NULL ? region_primary.units_max : 0;
-    cache->fetched_bytes = 0;
+    cache->fetched_bytes = FETCHED_AT_FIRST;
     cache->bins[0] = (struct cache_bin)BIN_NONE;
     for (unsigned class = 0; class < CLASS_COUNT; class ++) {
         struct cache_bin *bin = cache_bin_of_class(cache, class);

@@ -28,10 +28,11 @@
 #include "os.h"
 
 /* A process limited to less than this, in address space or data, has no room for every class. */
-#define TIGHT_BYTES ((size_t)16 * 1024 * 1024)
+#define TIGHT_BYTES    ((size_t)16 * 1024 * 1024)
+#define TIGHTEST_BYTES ((size_t)5 * 1024 * 1024)
 
 /* Size classes a doubling: there, and everywhere until a class fills some slabs (arena.c). */
-enum { TIGHT_STEPS = 1, FIRST_STEPS = 4 };
+enum { TIGHTEST_STEPS = 0, TIGHT_STEPS = 1, FIRST_STEPS = 4 };
 
 static struct lock life_lock = LOCK_INITIALIZER(LOCK_RANK_LIFE);
 static _Atomic bool started;
@@ -114,12 +115,22 @@ void life_limit_arenas(uint32_t count)
 
 static void thread_ends(void *argument);
 
+static unsigned first_steps(void)
+{
+    size_t room = os_address_space_bytes();
+
+    if (room < TIGHTEST_BYTES) {
+        return TIGHTEST_STEPS;
+    }
+    return room < TIGHT_BYTES ? TIGHT_STEPS : FIRST_STEPS;
+}
+
 static bool start_locked(void)
 {
     struct arena *arena;
 
     size_class_init();
-    size_class_coarsen(os_address_space_bytes() < TIGHT_BYTES ? TIGHT_STEPS : FIRST_STEPS);
+    size_class_coarsen(first_steps());
     conf_load();
     arenas_limit = conf.arenas;
     arena = arena_create(0);

@@ -110,8 +110,12 @@ void size_class_init(void)
 static bool is_coarse(unsigned class, size_t steps)
 {
     size_t size = size_classes[class].size;
-    size_t power = (size_t)1 << (63 - __builtin_clzll(size));
+    unsigned log = 63U - (unsigned)__builtin_clzll(size);
+    size_t power = (size_t)1 << log;
 
+    if (steps == 0) {
+        return size == power && log % 2 == 0;
+    }
     return size % size_max(power / steps, LINEAR_STEP) == 0 || (steps > 1 && size > STEPS_MAX);
 }
 

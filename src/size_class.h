@@ -52,7 +52,8 @@ extern _Atomic uint16_t size_class_codes[SMALL_MAX_BYTES / BLOCK_ALIGN + 1];
 void size_class_init(void);
 
 /* Let sizes be served only by the classes that split a doubling into `steps` equal steps, a power
- * of two: each class that is used costs a slab and stacks, which a small heap does not win back.
+ * of two, or 0 for a class every second doubling: each class that is used costs a slab and stacks,
+ * which a small heap does not win back.
  * After size_class_init(), before the first block. */
 void size_class_coarsen(unsigned steps);
 

@@ -22,5 +22,7 @@ with_ulimit() (
 
 lists_the_directory with_ulimit
 lists_the_directory prlimit --as=6291456
+lists_the_directory prlimit --as=4194304
 lists_the_directory prlimit --data=3145728
+lists_the_directory prlimit --data=2097152
 taken_by_breakwater malloc ls "$work/listed"

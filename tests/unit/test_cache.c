@@ -148,7 +148,7 @@ static void refills_start_small_and_grow_to_the_capacity(void **state)
 
     (void)state;
     set_up(SIZE);
-    for (int refill = 0; refill < 20; refill++) {
+    for (int refill = 0; refill < 100; refill++) {
         assert_true(cache_refill(cache, class_of_blocks));
         size_t count = cached_blocks();
 
@@ -159,6 +159,27 @@ static void refills_start_small_and_grow_to_the_capacity(void **state)
         empty_the_alloc_stack();
     }
     assert_int_equal(last, size_classes[class_of_blocks].capacity);
+}
+
+static void a_thread_that_has_used_little_fetches_little(void **state)
+{
+    size_t fetched = 0;
+
+    (void)state;
+    set_up(SIZE);
+    for (class_of_blocks = 0; class_of_blocks < CLASS_COUNT; class_of_blocks++) {
+        size_t size = size_classes[class_of_blocks].size;
+
+        for (int refill = 0; refill < 3; refill++) {
+            bin = cache_bin_of_class(cache, class_of_blocks);
+            assert_true(cache_refill(cache, class_of_blocks));
+            size_t bytes = cached_blocks() * size;
+
+            assert_true(bytes <= size + (fetched + 1024) / 8);
+            fetched += bytes;
+            empty_the_alloc_stack();
+        }
+    }
 }
 
 static void fresh_blocks_come_in_ascending_order(void **state)
@@ -693,6 +714,7 @@ int main(void)
         ISOLATED(a_new_cache_is_empty_and_full),
         ISOLATED(a_class_and_its_code_name_the_same_bin),
         ISOLATED(refills_start_small_and_grow_to_the_capacity),
+        ISOLATED(a_thread_that_has_used_little_fetches_little),
         ISOLATED(fresh_blocks_come_in_ascending_order),
         ISOLATED(every_class_can_be_refilled_and_given_back),
         ISOLATED(without_memory_a_refill_fails_and_the_next_may_work),

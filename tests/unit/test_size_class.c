@@ -192,6 +192,17 @@ static void coarse_classes_split_a_doubling_in_equal_steps(void **state)
     }
 }
 
+static void the_coarsest_classes_are_powers_of_four(void **state)
+{
+    (void)state;
+    size_class_init();
+    size_class_coarsen(0);
+    for (size_t size = 1, block = 16; size <= SMALL_MAX_BYTES; size++) {
+        block = size > block ? block * 4 : block;
+        assert_int_equal(size_classes[size_class_of(size)].size, block);
+    }
+}
+
 static void refining_a_class_gives_its_sizes_the_finest_and_no_others(void **state)
 {
     (void)state;
@@ -241,6 +252,7 @@ int main(void)
         ISOLATED(capacities_and_batches_suit_the_magazines),
         ISOLATED(the_bitmap_has_room_for_every_block),
         ISOLATED(coarse_classes_split_a_doubling_in_equal_steps),
+        ISOLATED(the_coarsest_classes_are_powers_of_four),
         ISOLATED(refining_a_class_gives_its_sizes_the_finest_and_no_others),
         ISOLATED(refining_every_class_gives_the_finest_table),
     };
