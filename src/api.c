@@ -13,6 +13,7 @@
 #include "conf.h"
 #include "heap.h"
 #include "life.h"
+#include "limit.h"
 #include "os.h"
 #include "stats.h"
 
@@ -152,6 +153,22 @@ bool bw_background_thread(bool run)
     }
     background_stop();
     return false;
+}
+
+bool bw_set_limits(size_t soft_bytes, size_t hard_bytes)
+{
+    if (hard_bytes != 0 && soft_bytes > hard_bytes) {
+        return false;
+    }
+    /* Reads the options first, which would overwrite what is set here. */
+    (void)life_attach_thread();
+    limit_set(soft_bytes, hard_bytes);
+    return true;
+}
+
+void bw_on_limit(bw_limit_callback *callback, void *context)
+{
+    limit_on(callback, context);
 }
 
 int bw_malloc_trim(size_t pad)

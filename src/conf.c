@@ -9,13 +9,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cgroup.h"
+#include "os.h"
+
 enum {
     TEXT_BYTES_MAX = 1024,
     TOKEN_BYTES_MAX = 64,
     ARENAS_LIMIT = 64,
     DECIMAL = 10,
     DECAY_MS_DEFAULT = 1000,
-    DECAY_MS_LIMIT = 1000000000
+    DECAY_MS_LIMIT = 1000000000,
+    PERCENT = 100,
+    SUFFIX_SHIFT = 10,
+    LIMIT_DIGITS_MAX = 18, /* which 64 bits hold */
 };
 
 struct conf conf = {.decay_ms = DECAY_MS_DEFAULT};
@@ -58,6 +64,55 @@ static bool parse_count(const char *value, uint32_t most, uint32_t *out)
     return true;
 }
 
+static bool parse_thp(const char *value, enum thp *out)
+{
+    static const char *const names[] = {
+        [THP_AUTO] = "auto", [THP_ALWAYS] = "always", [THP_NEVER] = "never"};
+
+    for (unsigned thp = 0; thp < sizeof(names) / sizeof(names[0]); thp++) {
+        if (strcmp(value, names[thp]) == 0) {
+            *out = (enum thp)thp;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What a limit in percent is a part of: what the control groups allow, or the machine has. */
+static uint64_t memory_bytes(void)
+{
+    uint64_t groups = cgroup_memory_bytes();
+    uint64_t machine = os_memory_bytes();
+
+    return groups < machine ? groups : machine;
+}
+
+/* A number of bytes, with K, M or G for units of 1024, or a percentage; 0 for none. */
+static bool parse_limit(const char *value, size_t *out)
+{
+    static const char suffixes[] = "KMG";
+    uint64_t number;
+    const char *rest = cgroup_parse_number(value, &number);
+    const char *suffix = *rest != '\0' ? strchr(suffixes, *rest) : NULL;
+    uint64_t unit = 1;
+
+    if (rest == value || rest - value > LIMIT_DIGITS_MAX) {
+        return false;
+    }
+    if (*rest == '%' && number <= PERCENT) {
+        unit = memory_bytes() / PERCENT;
+        rest++;
+    } else if (suffix != NULL) {
+        unit <<= SUFFIX_SHIFT * (unsigned)(suffix - suffixes + 1);
+        rest++;
+    }
+    if (*rest != '\0' || __builtin_mul_overflow(number, unit, &number) || number > PTRDIFF_MAX) {
+        return false;
+    }
+    *out = number;
+    return true;
+}
+
 static void apply(const char *pair, const char *key, const char *value)
 {
     bool known = true;
@@ -73,6 +128,12 @@ static void apply(const char *pair, const char *key, const char *value)
         valid = parse_count(value, DECAY_MS_LIMIT, &conf.decay_ms);
     } else if (strcmp(key, "arenas") == 0) {
         valid = parse_count(value, ARENAS_LIMIT, &conf.arenas);
+    } else if (strcmp(key, "thp") == 0) {
+        valid = parse_thp(value, &conf.thp);
+    } else if (strcmp(key, "soft_limit") == 0) {
+        valid = parse_limit(value, &conf.soft_limit);
+    } else if (strcmp(key, "hard_limit") == 0) {
+        valid = parse_limit(value, &conf.hard_limit);
     } else {
         known = false;
     }

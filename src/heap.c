@@ -13,6 +13,7 @@
 
 #include "emergency.h"
 #include "life.h"
+#include "limit.h"
 #include "os.h"
 #include "page_heap.h"
 #include "purge.h"
@@ -52,18 +53,39 @@ static size_t units_of(size_t size)
     return (size + UNIT_BYTES - 1) >> UNIT_SHIFT;
 }
 
+/* The soft limit has been passed. Inside the gate. */
+static void relieve(struct cache *cache)
+{
+    if (cache_is_real(cache)) {
+        cache_flush_all(cache);
+    }
+    cache_ask_all_to_flush();
+    (void)purge_all(0);
+    limit_notice(BW_LIMIT_SOFT);
+}
+
+/* What has to be done now and then, on slow paths. Inside the gate. */
+static void keep_house(struct cache *cache)
+{
+    if (unlikely(limit_presses()) && limit_take_pressure()) {
+        relieve(cache);
+    } else {
+        (void)purge_poll();
+    }
+}
+
 /* After a refill or a flush; never where the count of misses stands still, or each call would find
  * it divisible. A look at the clock costs some nanoseconds: not at every miss. */
 static void after_miss(struct cache *cache)
 {
     cache_scavenge(cache);
-    if (cache->misses % MISSES_PER_POLL == 0) {
-        (void)purge_poll();
+    if (cache->misses % MISSES_PER_POLL == 0 || unlikely(limit_presses())) {
+        keep_house(cache);
     }
 }
 
 /* A large block; NULL without memory. Inside the gate. */
-static void *large_alloc(size_t alignment, size_t size, bool zero)
+static void *large_alloc(struct cache *cache, size_t alignment, size_t size, bool zero)
 {
     struct run_request request = {
         .units = size_max(units_of(size), 1),
@@ -72,7 +94,6 @@ static void *large_alloc(size_t alignment, size_t size, bool zero)
         .grow = false,
         .zero = zero,
     };
-    (void)purge_poll();
     struct span *span = page_heap_alloc(&request);
 
     request.grow = true;
@@ -88,6 +109,7 @@ static void *large_alloc(size_t alignment, size_t size, bool zero)
         return NULL;
     }
     span->used_units = request.units;
+    keep_house(cache);
     return (void *)span_address(span); /* NOLINT(performance-no-int-to-ptr) */
 }
 
@@ -135,7 +157,7 @@ static void *alloc_large_slow(struct cache *cache, size_t alignment, size_t size
         }
         return block;
     }
-    void *block = large_alloc(alignment, size, zero);
+    void *block = large_alloc(cache, alignment, size, zero);
 
     gate_leave(gate_of(cache));
     return block;
@@ -167,6 +189,19 @@ static void *alloc_slow(size_t alignment, size_t size, bool zero)
     return block;
 }
 
+/* Outside the gate: the program may allocate when it is told. */
+static void tell_of_limits(void)
+{
+    struct gate_slot *slot = gate_of(cache_self);
+
+    if (gate_enter(slot)) {
+        size_t held = page_heap_stats().held_units * UNIT_BYTES;
+
+        gate_leave(slot);
+        limit_deliver(held);
+    }
+}
+
 static void *alloc_keeping_errno(size_t alignment, size_t size, bool zero)
 {
     int saved_errno = errno;
@@ -176,6 +211,12 @@ static void *alloc_keeping_errno(size_t alignment, size_t size, bool zero)
     }
     void *block = alloc_slow(alignment, size, zero);
 
+    if (unlikely(block == NULL && limit_hard() != 0)) {
+        limit_notice(BW_LIMIT_HARD);
+    }
+    if (unlikely(limit_has_notice())) {
+        tell_of_limits();
+    }
     if (block == NULL) {
         return out_of_memory();
     }
@@ -261,7 +302,7 @@ static void free_remote(struct cache *cache, void *block, uint32_t size)
         return;
     }
     cache_publish_remote(cache);
-    (void)purge_poll();
+    keep_house(cache);
     if (!cache_keep_remote(cache, block, size)) {
         arena_free_remote(&block, 1);
     }
@@ -315,7 +356,7 @@ static void free_large(struct cache *cache, struct span *span, void *block)
         return;
     }
     page_heap_free(span);
-    (void)purge_poll();
+    keep_house(cache);
     gate_leave(gate_of(cache));
 }
 

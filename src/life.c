@@ -24,6 +24,7 @@
 #include "conf.h"
 #include "cpus.h"
 #include "emergency.h"
+#include "limit.h"
 #include "meta.h"
 #include "os.h"
 
@@ -132,6 +133,7 @@ static bool start_locked(void)
     size_class_init();
     size_class_coarsen(first_steps());
     conf_load();
+    limit_set(conf.soft_limit, conf.hard_limit);
     arenas_limit = conf.arenas;
     arena = arena_create(0);
     if (arena == NULL) {

@@ -100,6 +100,18 @@ bool os_purge(void *start, size_t bytes)
     return madvise(start, bytes, MADV_DONTNEED) == 0;
 }
 
+void os_advise_huge_pages(void *start, size_t bytes, bool wanted)
+{
+    (void)madvise(start, bytes, wanted ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+}
+
+size_t os_memory_bytes(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES);
+
+    return pages > 0 ? (size_t)pages * os_page_bytes() : SIZE_MAX;
+}
+
 static size_t limit_bytes(__rlimit_resource_t resource)
 {
     struct rlimit limit;
@@ -113,9 +125,7 @@ static size_t limit_bytes(__rlimit_resource_t resource)
 size_t os_address_space_bytes(void)
 {
     enum { SPARSENESS = 4 };
-    long pages = sysconf(_SC_PHYS_PAGES);
-    long page_bytes = sysconf(_SC_PAGESIZE);
-    size_t memory = pages > 0 && page_bytes > 0 ? (size_t)pages * (size_t)page_bytes : SIZE_MAX;
+    size_t memory = os_memory_bytes();
     size_t sparse = memory < SIZE_MAX / SPARSENESS ? memory * SPARSENESS : SIZE_MAX;
 
     return size_min(sparse, size_min(limit_bytes(RLIMIT_AS), limit_bytes(RLIMIT_DATA)));

@@ -29,6 +29,12 @@ void os_unmap(void *start, size_t bytes);
 /* Give the memory behind whole pages back; they read as zero from now on. */
 bool os_purge(void *start, size_t bytes);
 
+/* Ask for huge pages behind the range, or decline them. A wish: nothing depends on it. */
+void os_advise_huge_pages(void *start, size_t bytes, bool wanted);
+
+/* The memory of the machine. */
+size_t os_memory_bytes(void);
+
 /* The granule of os_commit() and os_purge(). */
 size_t os_page_bytes(void);
 

@@ -16,6 +16,8 @@
 #include <string.h>
 
 #include "break.h"
+#include "conf.h"
+#include "limit.h"
 #include "lock.h"
 #include "os.h"
 #include "tick.h"
@@ -30,6 +32,8 @@ enum {
     GROW_SHARE = 32, /* the heap grows by this part of itself */
     REGION_UNITS_LEAST = 16,
     REGION_UNITS_MOST = 16384,
+    GROW_UNITS_HUGE = 32, /* with huge pages, a whole one at least */
+    PRESS_SHARE = 16, /* the soft limit presses again when the heap has grown by this part of it */
     PURGE_UNITS_AT_ONCE = 16, /* the kernel takes a tenth of a millisecond for them */
     TICKS_MASK = UINT8_MAX >> UNIT_HISTORY_BITS,
 };
@@ -38,6 +42,7 @@ static struct lock page_heap_lock = LOCK_INITIALIZER(LOCK_RANK_PAGE_HEAP);
 static struct span *bins[BIN_COUNT];
 static uint64_t bins_filled[BIN_WORDS];
 static struct page_heap_stats stats;
+static size_t press_above_units; /* the soft limit presses when the heap holds more than this */
 
 static unsigned bin_of(size_t units)
 {
@@ -203,6 +208,62 @@ static struct span *run_carve_locked(struct span *run, const struct run_request 
     return span;
 }
 
+/* Limits */
+
+/* Units that are not clean. */
+static size_t count_used(const uint8_t *history, size_t units)
+{
+    size_t used = 0;
+
+    for (size_t unit = 0; unit < units; unit++) {
+        used += history[unit] != UNIT_CLEAN;
+    }
+    return used;
+}
+
+static size_t units_held_locked(void)
+{
+    return stats.total_units - stats.free_units + stats.free_used_units;
+}
+
+static void note_pressure_locked(void)
+{
+    size_t soft = limit_soft() / UNIT_BYTES;
+    size_t held = units_held_locked();
+
+    if (limit_soft() != 0 && held > soft &&
+        (held > press_above_units || stats.free_used_units > soft / PRESS_SHARE)) {
+        press_above_units = held + soft / PRESS_SHARE;
+        limit_press();
+    }
+}
+
+/* After a purge: what is left has to grow before the soft limit presses again. */
+static void note_relief_locked(void)
+{
+    press_above_units = units_held_locked() + limit_soft() / UNIT_BYTES / PRESS_SHARE;
+}
+
+static size_t purge_runs_locked(unsigned ticks, size_t most);
+
+/* May `units` more be handed out? If free memory that has not gone back is in the way, it goes. */
+static bool within_hard_limit_locked(size_t units)
+{
+    size_t hard = limit_hard() / UNIT_BYTES;
+    size_t in_use = stats.total_units - stats.free_units;
+
+    if (limit_hard() == 0) {
+        return true;
+    }
+    if (units > hard || in_use > hard - units) {
+        return false;
+    }
+    if (units_held_locked() + units > hard) {
+        (void)purge_runs_locked(0, SIZE_MAX);
+    }
+    return true;
+}
+
 /* Growth */
 
 /* The free run that ends at the top of the break, or NULL. */
@@ -220,7 +281,17 @@ static struct span *top_run_locked(void)
 
 static size_t grow_step(void)
 {
-    return size_min(size_max(stats.total_units / GROW_SHARE, GROW_UNITS_LEAST), GROW_UNITS_MOST);
+    size_t least = conf.thp == THP_ALWAYS ? GROW_UNITS_HUGE : GROW_UNITS_LEAST;
+
+    return size_min(size_max(stats.total_units / GROW_SHARE, least), GROW_UNITS_MOST);
+}
+
+static void advise_huge_pages(uintptr_t start, size_t bytes)
+{
+    if (conf.thp != THP_AUTO) {
+        /* NOLINTNEXTLINE(performance-no-int-to-ptr) */
+        os_advise_huge_pages((void *)start, bytes, conf.thp == THP_ALWAYS);
+    }
 }
 
 static bool grow_break_locked(size_t units)
@@ -239,6 +310,7 @@ static bool grow_break_locked(size_t units)
         (void)break_lower(extent.start);
         return false;
     }
+    advise_huge_pages(extent.start, extent.bytes);
     stats.total_units += extent.bytes / UNIT_BYTES;
     run_release_locked(&region_primary.spans[region_unit_of(&region_primary, extent.start)],
                        extent.bytes / UNIT_BYTES, region_primary.index);
@@ -259,6 +331,7 @@ static bool grow_region_locked(size_t units)
     if (region == NULL) {
         return false;
     }
+    advise_huge_pages(region->base, region->units_max * UNIT_BYTES);
     stats.total_units += region->units_max;
     run_release_locked(region->spans, region->units_max, region->index);
     return true;
@@ -288,6 +361,7 @@ static size_t run_cut_off_locked(struct span *run, size_t first)
     size_t kept = start < first ? first - start : 0;
 
     run_take_locked(run);
+    stats.free_used_units -= count_used(span_history(run) + kept, end - start - kept);
     if (kept > 0) {
         run_make_free_locked(run, kept, region_primary.index);
     }
@@ -354,6 +428,10 @@ static struct span *alloc_locked(const struct run_request *request)
     struct span *run;
 
     notice_foreign_moves_locked();
+    if (!within_hard_limit_locked(request->units)) {
+        stats.refused++;
+        return NULL;
+    }
     run = find_locked(units);
     if (run == NULL && request->grow && grow_locked(units)) {
         run = find_locked(units);
@@ -362,7 +440,10 @@ static struct span *alloc_locked(const struct run_request *request)
         return NULL;
     }
     stats.allocs++;
-    return run_carve_locked(run, request);
+    run = run_carve_locked(run, request);
+    stats.free_used_units -= count_used(span_history(run), request->units);
+    note_pressure_locked();
+    return run;
 }
 
 struct span *page_heap_alloc(const struct run_request *request)
@@ -399,8 +480,12 @@ void page_heap_free(struct span *span)
 
     *history = UNIT_FREED;
     stamp(history, span->units);
+    size_t used = count_used(history, span->units);
+
     lock_acquire(&page_heap_lock);
     stats.frees++;
+    stats.free_used_units += used;
+    note_pressure_locked();
     run_release_locked(span, span->units, span->region);
     lock_release(&page_heap_lock);
 }
@@ -425,12 +510,15 @@ static struct span *run_behind_locked(struct span *span, size_t more)
 
 static bool extend_locked(struct span *span, size_t more)
 {
-    struct span *behind = run_behind_locked(span, more);
+    struct span *behind =
+        within_hard_limit_locked(more) ? run_behind_locked(span, more) : (struct span *)NULL;
 
     if (behind == NULL) {
         return false;
     }
     size_t rest = behind->units - more;
+
+    stats.free_used_units -= count_used(span_history(behind), more);
 
     run_take_locked(behind);
     if (rest > 0) {
@@ -454,6 +542,7 @@ bool page_heap_resize(struct span *span, size_t units)
 
         span->units = (uint32_t)units;
         stamp(span_history(span) + units, rest);
+        stats.free_used_units += count_used(span_history(span) + units, rest);
         run_release_locked(span + units, rest, span->region);
     }
     stats.resizes += done;
@@ -491,6 +580,7 @@ static size_t purge_run_locked(struct span *run, unsigned ticks, size_t most)
         }
         first = end + 1;
     }
+    stats.free_used_units -= purged;
     return purged;
 }
 
@@ -524,17 +614,6 @@ size_t page_heap_decay(unsigned ticks, size_t most_bytes)
     return purged * UNIT_BYTES;
 }
 
-static size_t count_used_locked(const struct span *run)
-{
-    const uint8_t *history = span_history(run);
-    size_t used = 0;
-
-    for (size_t unit = 0; unit < run->units; unit++) {
-        used += history[unit] != UNIT_CLEAN;
-    }
-    return used;
-}
-
 /* Lower the break by what the run at its top can spare; the bytes in use that went back with it. */
 static size_t lower_break_locked(size_t pad_units)
 {
@@ -544,7 +623,7 @@ static size_t lower_break_locked(size_t pad_units)
         return 0;
     }
     size_t run_units = run->units;
-    size_t used = count_used_locked(run);
+    size_t used = count_used(span_history(run) + pad_units, run_units - pad_units);
 
     if (!break_lower(span_address(run) + pad_units * UNIT_BYTES)) {
         return 0;
@@ -552,13 +631,13 @@ static size_t lower_break_locked(size_t pad_units)
     run_take_locked(run);
     if (pad_units > 0) {
         run_make_free_locked(run, pad_units, region_primary.index);
-        used -= count_used_locked(run);
     }
     for (size_t unit = pad_units; unit < run_units; unit++) {
         run[unit].state = SPAN_GAP;
     }
     memset(span_history(run) + pad_units, UNIT_CLEAN, run_units - pad_units);
     stats.total_units -= run_units - pad_units;
+    stats.free_used_units -= used;
     return used * UNIT_BYTES;
 }
 
@@ -577,6 +656,7 @@ size_t page_heap_purge(size_t pad_bytes)
         }
     }
     stats.purged_bytes += purged;
+    note_relief_locked();
     lock_release(&page_heap_lock);
     return purged;
 }
@@ -603,19 +683,16 @@ struct page_heap_stats page_heap_stats(void)
     const struct span *top_run = top_run_locked();
 
     result.top_free_units = top_run != NULL ? top_run->units : 0;
-    result.free_used_units = 0;
-    for (unsigned bin = bin_next_filled(0); bin < BIN_COUNT; bin = bin_next_filled(bin + 1)) {
-        for (const struct span *run = bins[bin]; run != NULL; run = run->next) {
-            result.free_used_units += count_used_locked(run);
-        }
-    }
+    result.held_units = units_held_locked();
     result.lock_acquisitions = page_heap_lock.acquisitions;
     lock_release(&page_heap_lock);
     return result;
 }
 
-/* The length of the run or gap that starts at `unit`; its free units are added to *free_units. */
-static size_t check_run_locked(const struct region *region, size_t unit, size_t *free_units)
+/* The length of the run or gap that starts at `unit`; its free units are added to *free_units, and
+ * those of them whose memory has not gone back to *used_units. */
+static size_t check_run_locked(const struct region *region, size_t unit, size_t *free_units,
+                               size_t *used_units)
 {
     const struct span *span = &region->spans[unit];
 
@@ -633,6 +710,7 @@ static size_t check_run_locked(const struct region *region, size_t unit, size_t 
             fatal("page heap: a free run is not whole or not joined");
         }
         *free_units += span->units;
+        *used_units += count_used(span_history(span), span->units);
     }
     return span->units;
 }
@@ -641,18 +719,20 @@ void page_heap_check(void)
 {
     size_t units = 0;
     size_t free_units = 0;
+    size_t used_units = 0;
 
     lock_acquire(&page_heap_lock);
     for (struct region *region = region_next(NULL); region; region = region_next(region)) {
         for (size_t unit = 0; unit < region_units(region);) {
             bool gap = region->spans[unit].state == SPAN_GAP;
-            size_t length = check_run_locked(region, unit, &free_units);
+            size_t length = check_run_locked(region, unit, &free_units, &used_units);
 
             units += gap ? 0 : length;
             unit += length;
         }
     }
-    if (units != stats.total_units || free_units != stats.free_units) {
+    if (units != stats.total_units || free_units != stats.free_units ||
+        used_units != stats.free_used_units) {
         fatal("page heap: total, free and handed out units do not add up");
     }
     lock_release(&page_heap_lock);

@@ -40,10 +40,12 @@ struct page_heap_stats {
     size_t free_units;
     size_t free_runs;
     size_t free_used_units; /* free units whose memory has not been given back */
+    size_t held_units;      /* handed out, or free and not given back: what limits count */
     size_t top_free_units;  /* in the free run that ends at the top of the break */
     uint64_t allocs;
     uint64_t frees;
     uint64_t resizes;
+    uint64_t refused; /* for the hard limit */
     uint64_t purged_bytes;
     uint64_t lock_acquisitions;
 };

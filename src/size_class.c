@@ -69,9 +69,10 @@ static uint16_t capacity_of(size_t size)
 /* What was freed may well be needed again; what is only fetched would lie idle in a stack. */
 static uint16_t batch_max_of(size_t size)
 {
-    size_t wanted = size_max(1, BIG_BATCH_BYTES / size);
+    size_t capacity = capacity_of(size);
+    size_t wanted = size >= BIG_BLOCK_BYTES ? BIG_BATCH_BYTES / size : capacity / 2;
 
-    return (uint16_t)size_min(capacity_of(size), size >= BIG_BLOCK_BYTES ? wanted : CAPACITY_MAX);
+    return (uint16_t)size_min(capacity, size_max(1, wanted));
 }
 
 static struct size_class describe(size_t size)

@@ -59,6 +59,8 @@ static struct snapshot take_snapshot(void)
     struct snapshot snapshot;
 
     gate_enter_waiting(own_gate());
+    /* What other threads have freed is free. */
+    arena_drain_all();
     snapshot.break_ = break_stats();
     snapshot.page_heap = page_heap_stats();
     snapshot.meta = meta_stats();
@@ -135,6 +137,8 @@ static void print_layers(FILE *stream, const struct snapshot *snapshot)
     print_counter(stream, "free runs", snapshot->page_heap.free_runs);
     print_counter(stream, "units", snapshot->page_heap.total_units);
     print_counter(stream, "free units", snapshot->page_heap.free_units);
+    print_counter(stream, "units held", snapshot->page_heap.held_units);
+    print_counter(stream, "refused for the limit", snapshot->page_heap.refused);
     print_counter(stream, "bytes purged", snapshot->page_heap.purged_bytes);
     print_counter(stream, "lock acquisitions", snapshot->page_heap.lock_acquisitions);
     (void)fprintf(stream, "life\n");

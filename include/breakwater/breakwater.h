@@ -95,6 +95,24 @@ BW_API size_t bw_purge(void);
  * now. */
 BW_API bool bw_background_thread(bool run);
 
+/* Breakwater's own: limits on the memory that the heap holds, in bytes; 0 for none. What counts is
+ * what slabs and large blocks take, in units of 64 KiB, and free memory that has not gone back to
+ * the kernel; descriptors (some 2% more) do not. Over the soft limit free memory goes back at once,
+ * caches included. Where the hard limit would be passed, and giving free memory back does not help,
+ * there is no memory: NULL and ENOMEM. So do BREAKWATER_CONF=soft_limit:BYTES,hard_limit:BYTES at
+ * the start. False, and nothing has changed, if the soft limit is the higher one. */
+BW_API bool bw_set_limits(size_t soft_bytes, size_t hard_bytes);
+
+/* Breakwater's own: a function to call when the soft limit has been passed and free memory has gone
+ * back (not again before the heap has grown by a sixteenth of the limit), and when an allocation
+ * fails with a hard limit set. It is called by a thread inside an allocating function, with no lock
+ * of the allocator held, never inside itself, and may call every function here; `held_bytes` is
+ * what the heap holds then. To be set before there are other threads, or while they are at rest;
+ * NULL for none. `context` stays the caller's. */
+enum bw_limit { BW_LIMIT_SOFT, BW_LIMIT_HARD };
+typedef void bw_limit_callback(enum bw_limit limit, size_t held_bytes, void *context);
+BW_API void bw_on_limit(bw_limit_callback *callback, void *context);
+
 /* GNU. Returns 0 for a value that glibc refuses for the parameter, else 1. Breakwater has no use
  * for glibc's tunables: they change nothing, except M_ARENA_MAX, which limits the arenas that
  * threads started from now on are spread over. */

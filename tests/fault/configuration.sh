@@ -34,6 +34,15 @@ is_silent arenas:2
 is_silent arenas:1,checked:true
 is_silent background_thread:true,decay_ms:20
 is_silent decay_ms:0
+is_silent thp:auto,soft_limit:0,hard_limit:0
+is_silent thp:always
+is_silent thp:never
+is_silent soft_limit:1G,hard_limit:90%
+warns thp:maybe "$prefix bad value in 'thp:maybe', ignored"
+warns hard_limit:101% "$prefix bad value in 'hard_limit:101%', ignored"
+warns hard_limit:10T "$prefix bad value in 'hard_limit:10T', ignored"
+warns soft_limit:-1 "$prefix bad value in 'soft_limit:-1', ignored"
+warns soft_limit:99999999999G "$prefix bad value in 'soft_limit:99999999999G', ignored"
 warns nonsense "$prefix no ':' in 'nonsense', ignored"
 warns colour:red "$prefix unknown key in 'colour:red', ignored"
 warns arenas:many "$prefix bad value in 'arenas:many', ignored"

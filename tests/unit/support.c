@@ -265,6 +265,29 @@ size_t resident_pages(const void *start, size_t bytes)
     return resident;
 }
 
+bool mapping_has_flag(const void *address, const char *flag)
+{
+    char line[512];
+    bool inside = false;
+    bool found = false;
+    FILE *maps = fopen("/proc/self/smaps", "r");
+
+    assert_non_null(maps);
+    while (fgets(line, sizeof(line), maps) != NULL) {
+        char *rest;
+        uintptr_t start = strtoul(line, &rest, 16);
+
+        if (*rest == '-') {
+            inside =
+                start <= (uintptr_t)address && (uintptr_t)address < strtoul(rest + 1, NULL, 16);
+        } else if (inside && strncmp(line, "VmFlags:", strlen("VmFlags:")) == 0) {
+            found = strstr(line, flag) != NULL;
+        }
+    }
+    (void)fclose(maps);
+    return found;
+}
+
 bool is_readable(const void *address)
 {
     int pipe_ends[2];

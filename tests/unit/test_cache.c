@@ -142,7 +142,7 @@ static void a_class_and_its_code_name_the_same_bin(void **state)
 
 /* Refill */
 
-static void refills_start_small_and_grow_to_the_capacity(void **state)
+static void refills_start_small_and_grow_to_the_most_of_the_class(void **state)
 {
     size_t last = 0;
 
@@ -158,7 +158,7 @@ static void refills_start_small_and_grow_to_the_capacity(void **state)
         check();
         empty_the_alloc_stack();
     }
-    assert_int_equal(last, size_classes[class_of_blocks].capacity);
+    assert_int_equal(last, size_classes[class_of_blocks].batch_max);
 }
 
 static void a_thread_that_has_used_little_fetches_little(void **state)
@@ -713,7 +713,7 @@ int main(void)
         ISOLATED(a_thread_without_a_cache_has_stacks_empty_and_full),
         ISOLATED(a_new_cache_is_empty_and_full),
         ISOLATED(a_class_and_its_code_name_the_same_bin),
-        ISOLATED(refills_start_small_and_grow_to_the_capacity),
+        ISOLATED(refills_start_small_and_grow_to_the_most_of_the_class),
         ISOLATED(a_thread_that_has_used_little_fetches_little),
         ISOLATED(fresh_blocks_come_in_ascending_order),
         ISOLATED(every_class_can_be_refilled_and_given_back),

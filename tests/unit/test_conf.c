@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "conf.h"
+#include "os.h"
 
 static void parse(void *text)
 {
@@ -46,6 +47,35 @@ static void every_key_is_read_and_nothing_is_said(void **state)
     assert_conf(false, false, 0);
 }
 
+static void limits_are_bytes_with_a_unit_or_a_percentage(void **state)
+{
+    (void)state;
+    assert_parse_warns("soft_limit:1000,hard_limit:3G", "");
+    assert_int_equal(conf.soft_limit, 1000);
+    assert_int_equal(conf.hard_limit, UINT64_C(3) << 30);
+    assert_parse_warns("soft_limit:7K,hard_limit:5M", "");
+    assert_int_equal(conf.soft_limit, 7 * 1024);
+    assert_int_equal(conf.hard_limit, 5 * 1024 * 1024);
+    assert_parse_warns("soft_limit:50%,hard_limit:100%", "");
+    assert_in_range(conf.hard_limit, 1, os_memory_bytes());
+    assert_in_range(conf.soft_limit, conf.hard_limit / 2 - 100, conf.hard_limit / 2 + 100);
+    assert_parse_warns("soft_limit:0,hard_limit:0", "");
+    assert_int_equal(conf.soft_limit, 0);
+    assert_int_equal(conf.hard_limit, 0);
+}
+
+static void huge_pages_are_asked_for_by_name(void **state)
+{
+    (void)state;
+    assert_int_equal(conf.thp, THP_AUTO);
+    assert_parse_warns("thp:always", "");
+    assert_int_equal(conf.thp, THP_ALWAYS);
+    assert_parse_warns("thp:never", "");
+    assert_int_equal(conf.thp, THP_NEVER);
+    assert_parse_warns("thp:auto", "");
+    assert_int_equal(conf.thp, THP_AUTO);
+}
+
 static void empty_text_and_empty_options_say_nothing(void **state)
 {
     (void)state;
@@ -76,10 +106,34 @@ static void a_key_must_match_whole(void **state)
 static void a_bad_value_is_named_and_the_default_stays(void **state)
 {
     static const char *const bad[] = {
-        "arenas:",           "arenas:x",          "arenas:-1",   "arenas:1x",
-        "arenas:65",         "checked:",          "checked:yes", "checked:TRUE",
-        "stats_print:truee", "stats_print:1",     "arenas: 1",   "arenas:1 ",
-        "checked:t",         "arenas:4294967297", "arenas:0x1",  "arenas:1:2",
+        "arenas:",
+        "arenas:x",
+        "arenas:-1",
+        "arenas:1x",
+        "arenas:65",
+        "checked:",
+        "checked:yes",
+        "checked:TRUE",
+        "stats_print:truee",
+        "stats_print:1",
+        "arenas: 1",
+        "arenas:1 ",
+        "checked:t",
+        "arenas:4294967297",
+        "arenas:0x1",
+        "arenas:1:2",
+        "thp:",
+        "thp:Always",
+        "thp:alway",
+        "hard_limit:",
+        "hard_limit:%",
+        "hard_limit:101%",
+        "hard_limit:1T",
+        "hard_limit:1MM",
+        "soft_limit:M",
+        "soft_limit:1.5G",
+        "soft_limit:-1",
+        "soft_limit:9000000000G",
     };
 
     (void)state;
@@ -154,6 +208,8 @@ int main(void)
     static const struct isolated_test tests[] = {
         ISOLATED(everything_is_off_by_default),
         ISOLATED(every_key_is_read_and_nothing_is_said),
+        ISOLATED(limits_are_bytes_with_a_unit_or_a_percentage),
+        ISOLATED(huge_pages_are_asked_for_by_name),
         ISOLATED(empty_text_and_empty_options_say_nothing),
         ISOLATED(an_unknown_key_is_named_and_the_rest_is_read),
         ISOLATED(a_key_must_match_whole),

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* limit.c - see limit.h.
+ *
+ * Owns         the two limits, the mark that the soft one has been passed, the program's callback.
+ * Concurrency  any thread, no lock. A callback is never called inside itself.
+ */
+#include "limit.h"
+
+struct limit limit;
+
+static _Atomic(bw_limit_callback *) program_callback;
+static _Atomic(void *) program_context;
+static _Thread_local bool delivering __attribute__((tls_model("initial-exec")));
+
+void limit_set(size_t soft_bytes, size_t hard_bytes)
+{
+    atomic_store_explicit(&limit.soft, soft_bytes, memory_order_relaxed);
+    atomic_store_explicit(&limit.hard, hard_bytes, memory_order_relaxed);
+}
+
+bool limit_take_pressure(void)
+{
+    return limit_presses() && atomic_exchange_explicit(&limit.presses, false, memory_order_relaxed);
+}
+
+void limit_press(void)
+{
+    atomic_store_explicit(&limit.presses, true, memory_order_relaxed);
+}
+
+void limit_on(bw_limit_callback *callback, void *context)
+{
+    /* Release: pairs with the acquire in limit_deliver(); the context is the callback's own. */
+    atomic_store_explicit(&program_callback, NULL, memory_order_release);
+    atomic_store_explicit(&program_context, context, memory_order_relaxed);
+    atomic_store_explicit(&program_callback, callback, memory_order_release);
+}
+
+void limit_notice(enum bw_limit which)
+{
+    /* What the callback itself does is no news to it. */
+    if (!delivering) {
+        atomic_fetch_or_explicit(&limit.notices, 1U << which, memory_order_relaxed);
+    }
+}
+
+void limit_deliver(size_t held_bytes)
+{
+    bw_limit_callback *callback = atomic_load_explicit(&program_callback, memory_order_acquire);
+
+    if (delivering) {
+        return;
+    }
+    unsigned notices = atomic_exchange_explicit(&limit.notices, 0, memory_order_relaxed);
+    void *context = atomic_load_explicit(&program_context, memory_order_relaxed);
+
+    delivering = true;
+    for (unsigned which = BW_LIMIT_SOFT; callback != NULL && which <= BW_LIMIT_HARD; which++) {
+        if ((notices >> which & 1) != 0) {
+            callback((enum bw_limit)which, held_bytes, context);
+        }
+    }
+    delivering = false;
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* limit.h - how much memory the heap may hold: over the soft limit memory goes back at once, over
+ * the hard one there is none.
+ *
+ * What is counted are units that are handed out, to slabs or as large blocks, and free ones whose
+ * memory has not been given back. page_heap.c counts and compares, heap.c acts.
+ */
+#ifndef BREAKWATER_LIMIT_H
+#define BREAKWATER_LIMIT_H
+
+#include <stdatomic.h>
+
+#include "breakwater/breakwater.h"
+#include "util.h"
+
+struct limit {
+    _Atomic size_t soft;      /* bytes; 0: none */
+    _Atomic size_t hard;      /* bytes; 0: none */
+    _Atomic bool presses;     /* the soft limit has been passed, and nobody has acted yet */
+    _Atomic unsigned notices; /* a bit for each enum bw_limit that the program is to be told of */
+};
+
+extern struct limit limit;
+
+/* 0 for none. Any thread. */
+void limit_set(size_t soft_bytes, size_t hard_bytes);
+
+/* Relaxed throughout: a thread that sees a change late acts a little later. */
+static inline size_t limit_soft(void)
+{
+    return atomic_load_explicit(&limit.soft, memory_order_relaxed);
+}
+
+static inline size_t limit_hard(void)
+{
+    return atomic_load_explicit(&limit.hard, memory_order_relaxed);
+}
+
+static inline bool limit_presses(void)
+{
+    return atomic_load_explicit(&limit.presses, memory_order_relaxed);
+}
+
+/* True for the one thread that has to act. */
+bool limit_take_pressure(void);
+
+/* The soft limit has been passed. */
+void limit_press(void);
+
+/* Whom to tell of limits; NULL for nobody. */
+void limit_on(bw_limit_callback *callback, void *context);
+
+/* The program is to be told, by the next thread that calls limit_deliver(). */
+void limit_notice(enum bw_limit which);
+
+static inline bool limit_has_notice(void)
+{
+    return atomic_load_explicit(&limit.notices, memory_order_relaxed) != 0;
+}
+
+/* Tell the program. Outside the gate, no lock held: the callback may allocate. */
+void limit_deliver(size_t held_bytes);
+
+#endif

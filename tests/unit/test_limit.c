@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* test_limit.c - what the heap holds stays within its limits, and the program is told. */
+#include "support.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "breakwater/breakwater.h"
+#include "conf.h"
+#include "limit.h"
+#include "page_heap.h"
+
+enum { BLOCKS = 64 };
+
+#define MIB        ((size_t)1024 * 1024)
+#define HARD_BYTES (16 * MIB)
+#define SOFT_BYTES (8 * MIB)
+
+struct told {
+    unsigned soft, hard;
+    size_t held_bytes;
+};
+
+static size_t held_bytes(void)
+{
+    return page_heap_stats().held_units * UNIT_BYTES;
+}
+
+static void note(enum bw_limit which, size_t held, void *context)
+{
+    struct told *told = (struct told *)context;
+
+    told->soft += which == BW_LIMIT_SOFT;
+    told->hard += which == BW_LIMIT_HARD;
+    told->held_bytes = held;
+    /* Allowed, and not told of again from in here. */
+    bw_free(bw_malloc(100));
+    assert_null(bw_malloc(2 * HARD_BYTES));
+}
+
+static void *filled(size_t bytes)
+{
+    void *block = bw_malloc(bytes);
+
+    return block != NULL ? memset(block, 1, bytes) : NULL;
+}
+
+/* Blocks of `bytes` until there are no more; how many. */
+static size_t take_all(void **blocks, size_t most, size_t bytes)
+{
+    size_t count = 0;
+
+    while (count < most && (blocks[count] = filled(bytes)) != NULL) {
+        assert_true(held_bytes() <= HARD_BYTES);
+        count++;
+    }
+    return count;
+}
+
+static void free_all(void **blocks, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        bw_free(blocks[i]);
+    }
+}
+
+static void over_the_hard_limit_there_is_no_memory(void **state)
+{
+    void *blocks[BLOCKS];
+
+    (void)state;
+    assert_true(bw_set_limits(0, HARD_BYTES));
+    for (int round = 0; round < 3; round++) {
+        size_t count = take_all(blocks, BLOCKS, MIB);
+
+        assert_in_range(count, 14, 16);
+        errno = 0;
+        assert_null(bw_malloc(MIB));
+        assert_int_equal(errno, ENOMEM);
+        errno = 0;
+        assert_null(bw_realloc(blocks[0], 4 * MIB));
+        assert_int_equal(errno, ENOMEM);
+        assert_true(page_heap_stats().refused > 0);
+        free_all(blocks, count);
+        page_heap_check();
+    }
+    assert_true(bw_set_limits(0, 0));
+    bw_free(filled(2 * HARD_BYTES));
+}
+
+static void small_blocks_are_limited_too(void **state)
+{
+    enum { BYTES = 1000, MOST = HARD_BYTES / BYTES };
+    static void *blocks[MOST];
+
+    (void)state;
+    assert_true(bw_set_limits(0, HARD_BYTES));
+    for (int round = 0; round < 2; round++) {
+        size_t count = take_all(blocks, MOST, BYTES);
+
+        assert_in_range(count, MOST / 2, MOST - 1);
+        free_all(blocks, count);
+    }
+    page_heap_check();
+}
+
+static void free_memory_makes_way_before_the_hard_limit_refuses(void **state)
+{
+    (void)state;
+    assert_true(bw_set_limits(0, HARD_BYTES));
+    for (size_t bytes = MIB; bytes < HARD_BYTES - MIB; bytes += MIB / 2) {
+        void *block = filled(bytes);
+
+        assert_non_null(block);
+        assert_true(held_bytes() <= HARD_BYTES);
+        bw_free(block);
+    }
+    page_heap_check();
+}
+
+static void over_the_soft_limit_free_memory_goes_back_at_once(void **state)
+{
+    void *blocks[BLOCKS];
+
+    (void)state;
+    assert_true(bw_set_limits(SOFT_BYTES, 0));
+    for (size_t i = 0; i < BLOCKS; i++) {
+        blocks[i] = filled(MIB / 2);
+    }
+    assert_true(held_bytes() >= BLOCKS / 2 * MIB);
+    for (size_t i = 0; i < BLOCKS; i += 2) {
+        bw_free(blocks[i]);
+    }
+    assert_true(held_bytes() <= BLOCKS / 4 * MIB + 2 * MIB);
+    for (size_t i = 1; i < BLOCKS; i += 2) {
+        bw_free(blocks[i]);
+    }
+    assert_true(held_bytes() <= SOFT_BYTES + MIB);
+    page_heap_check();
+}
+
+static void without_a_limit_free_memory_stays(void **state)
+{
+    (void)state;
+    bw_free(filled(2 * HARD_BYTES));
+    assert_true(held_bytes() >= 2 * HARD_BYTES);
+}
+
+static void the_program_is_told_of_both_limits(void **state)
+{
+    struct told told = {0, 0, 0};
+    void *blocks[BLOCKS];
+
+    (void)state;
+    bw_on_limit(note, &told);
+    assert_true(bw_set_limits(SOFT_BYTES, HARD_BYTES));
+    size_t count = take_all(blocks, 7, MIB);
+
+    assert_int_equal(count, 7);
+    assert_int_equal(told.soft, 0);
+    count += take_all(blocks + count, BLOCKS - count, MIB);
+    /* Once for each sixteenth, not for each block. */
+    assert_in_range(told.soft, 1, 17);
+    assert_int_equal(told.hard, 1);
+    assert_in_range(told.held_bytes, SOFT_BYTES, HARD_BYTES);
+    free_all(blocks, count);
+    bw_on_limit(NULL, NULL);
+    assert_null(bw_malloc(2 * HARD_BYTES));
+    assert_int_equal(told.hard, 1);
+}
+
+static void a_soft_limit_above_the_hard_one_is_refused(void **state)
+{
+    (void)state;
+    assert_true(bw_set_limits(1, 2));
+    assert_false(bw_set_limits(3, 2));
+    assert_int_equal(limit_soft(), 1);
+    assert_int_equal(limit_hard(), 2);
+    assert_true(bw_set_limits(3, 0));
+}
+
+static void huge_pages_are_asked_for_or_declined(void **state)
+{
+    (void)state;
+    conf.thp = THP_ALWAYS;
+    assert_true(mapping_has_flag(bw_malloc(4 * MIB), "hg"));
+    conf.thp = THP_NEVER;
+    assert_true(mapping_has_flag(bw_malloc(64 * MIB), "nh"));
+}
+
+static void huge_pages_are_the_kernels_business_by_default(void **state)
+{
+    (void)state;
+    void *block = bw_malloc(64 * MIB);
+
+    assert_false(mapping_has_flag(block, "hg"));
+    assert_false(mapping_has_flag(block, "nh"));
+}
+
+int main(void)
+{
+    static const struct isolated_test tests[] = {
+        ISOLATED(over_the_hard_limit_there_is_no_memory),
+        ISOLATED(small_blocks_are_limited_too),
+        ISOLATED(free_memory_makes_way_before_the_hard_limit_refuses),
+        ISOLATED(over_the_soft_limit_free_memory_goes_back_at_once),
+        ISOLATED(without_a_limit_free_memory_stays),
+        ISOLATED(the_program_is_told_of_both_limits),
+        ISOLATED(a_soft_limit_above_the_hard_one_is_refused),
+        ISOLATED(huge_pages_are_asked_for_or_declined),
+        ISOLATED(huge_pages_are_the_kernels_business_by_default),
+    };
+
+    return run_isolated(tests, ARRAY_SIZE(tests));
+}
