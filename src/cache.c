@@ -83,14 +83,8 @@ static struct cache_class class_fresh(unsigned class)
     return (struct cache_class){.batch = size_classes[class].batch_initial};
 }
 
-void cache_bind(struct cache *cache, struct arena *arena)
+static void lay_out(struct cache *cache)
 {
-    cache->arena = arena;
-    cache->flushes_seen = atomic_load_explicit(&flushes_asked, memory_order_relaxed);
-    cache->tags = arena->tags;
-    cache->base = region_primary.base;
-    cache->units = arena->tags != NULL ? region_primary.units_max : 0;
-    cache->fetched_bytes = FETCHED_AT_FIRST;
     cache->bins[0] = (struct cache_bin)BIN_NONE;
     for (unsigned class = 0; class < CLASS_COUNT; class ++) {
         struct cache_bin *bin = cache_bin_of_class(cache, class);
@@ -101,6 +95,38 @@ void cache_bind(struct cache *cache, struct arena *arena)
         bin->size = size_classes[class].size;
         cache->classes[class] = class_fresh(class);
     }
+    cache->is_laid_out = true;
+}
+
+void cache_bind(struct cache *cache, struct arena *arena)
+{
+    cache->arena = arena;
+    cache->flushes_seen = atomic_load_explicit(&flushes_asked, memory_order_relaxed);
+    cache->tags = arena->tags;
+    cache->base = region_primary.base;
+    cache->units = arena->tags != NULL ? region_primary.units_max : 0;
+    cache->fetched_bytes = FETCHED_AT_FIRST;
+    if (!cache->is_laid_out) {
+        lay_out(cache);
+    }
+}
+
+/* Classes that have a stack */
+
+static void mark_in_use(struct cache *cache, unsigned class)
+{
+    cache->in_use[class / BITS_PER_WORD] |= UINT64_C(1) << (class % BITS_PER_WORD);
+}
+
+static void unmark_in_use(struct cache *cache, unsigned class)
+{
+    cache->in_use[class / BITS_PER_WORD] &= ~(UINT64_C(1) << (class % BITS_PER_WORD));
+}
+
+/* The first at or after `class`, or CLASS_COUNT. */
+static unsigned next_in_use(const struct cache *cache, unsigned class)
+{
+    return bitmap_next(cache->in_use, CLASS_COUNT, class);
 }
 
 /* Verification */
@@ -182,7 +208,8 @@ static void verify_sampled(struct cache_class *cold, unsigned class, const struc
 
 void cache_verify(const struct cache *cache)
 {
-    for (unsigned class = 0; cache_is_real(cache) && class < CLASS_COUNT; class ++) {
+    for (unsigned class = next_in_use(cache, 0); class < CLASS_COUNT;
+         class = next_in_use(cache, class + 1)) {
         const struct magazine *freed = cache->classes[class].free;
 
         if (freed != NULL) {
@@ -292,6 +319,7 @@ bool cache_refill(struct cache *cache, unsigned class)
     if (empty == NULL) {
         return false;
     }
+    mark_in_use(cache, class);
     cache->misses++;
     uint32_t want = batch < empty->capacity ? batch : empty->capacity;
     struct magazine *full = arena_refill(cache->arena, class, empty, want);
@@ -332,6 +360,7 @@ bool cache_grow_free(struct cache *cache, unsigned class)
     magazine_destroy(old);
     cold->free = longer;
     bin_set_free(bin, longer, count);
+    mark_in_use(cache, class);
     return true;
 }
 
@@ -388,6 +417,7 @@ static void flush_class(struct cache *cache, unsigned class)
     bin_set_alloc(bin, NULL, 0);
     bin_set_free(bin, NULL, 0);
     *cold = class_fresh(class);
+    unmark_in_use(cache, class);
     if (allocs > 0) {
         arena_free_blocks(cache->arena, class, alloc->slots, allocs);
     }
@@ -423,11 +453,12 @@ void cache_scavenge(struct cache *cache)
     if (cache->misses % SCAVENGE_MISSES != 0) {
         return;
     }
-    for (unsigned class = 0; class < CLASS_COUNT; class ++) {
+    for (unsigned class = next_in_use(cache, 0); class < CLASS_COUNT;
+         class = next_in_use(cache, class + 1)) {
         struct cache_class *cold = &cache->classes[class];
         uint32_t use = use_of(cache_bin_of_class(cache, class), cold);
 
-        if (use == cold->seen && (cold->alloc != NULL || cold->free != NULL)) {
+        if (use == cold->seen) {
             uint16_t batch = cold->batch;
 
             flush_class(cache, class);
@@ -441,7 +472,8 @@ void cache_scavenge(struct cache *cache)
 
 void cache_flush_all(struct cache *cache)
 {
-    for (unsigned class = 0; class < CLASS_COUNT; class ++) {
+    for (unsigned class = next_in_use(cache, 0); class < CLASS_COUNT;
+         class = next_in_use(cache, class + 1)) {
         flush_class(cache, class);
     }
     if (cache->remote != NULL) {

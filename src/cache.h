@@ -36,6 +36,7 @@ struct cache {
     const _Atomic uint16_t *tags; /* of the arena: codes by unit */
     struct cache_bin bins[1 + CLASS_COUNT]; /* bins[0], for code 0, is always empty and full */
     struct cache_class classes[CLASS_COUNT];
+    uint64_t in_use[(CLASS_COUNT + BITS_PER_WORD - 1) / BITS_PER_WORD]; /* classes with a stack */
     struct arena *arena;     /* NULL in the two caches of threads that have none */
     struct magazine *remote; /* blocks of other arenas, to be published together */
     uint32_t remote_bytes;   /* what they hold */
@@ -43,6 +44,7 @@ struct cache {
     uint64_t misses;         /* refills and flushes */
     uint64_t fetched_bytes;  /* by refills, and something to begin with */
     uint32_t flushes_seen;   /* of those asked for by cache_ask_all_to_flush() */
+    bool is_laid_out;        /* the bins are, by an earlier thread, and empty */
     struct gate_slot gate;
 };
 

@@ -102,17 +102,7 @@ static void bin_remove_locked(struct span *run)
 /* The first filled bin at or after `bin`, or BIN_COUNT. */
 static unsigned bin_next_filled(unsigned bin)
 {
-    for (unsigned word = bin / BITS_PER_WORD; word < BIN_WORDS; word++) {
-        uint64_t filled = bins_filled[word];
-
-        if (word == bin / BITS_PER_WORD) {
-            filled &= ~UINT64_C(0) << (bin % BITS_PER_WORD);
-        }
-        if (filled != 0) {
-            return word * BITS_PER_WORD + bit_lowest(filled);
-        }
-    }
-    return BIN_COUNT;
+    return bitmap_next(bins_filled, BIN_COUNT, bin);
 }
 
 static struct span *bin_best_fit(unsigned bin, size_t units)

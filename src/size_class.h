@@ -23,7 +23,6 @@
 #define BLOCK_ALIGN     ((size_t)16)
 #define SMALL_MAX_BYTES UNIT_BYTES
 #define CLASS_COUNT     119
-#define BITS_PER_WORD   64
 #define SLAB_MAX_WORDS  (UNIT_BYTES / BLOCK_ALIGN / BITS_PER_WORD)
 
 /* A class's code is the offset of its bin in a thread cache, in eighths of a bin's size: one x86-64

@@ -13,6 +13,7 @@
 #define unlikely(condition) __builtin_expect(!!(condition), 0)
 
 #define CACHE_LINE_BYTES 64
+#define BITS_PER_WORD    64
 
 #ifdef BREAKWATER_CHECKS
 #define CHECKS_ENABLED 1
@@ -66,6 +67,19 @@ static inline unsigned bit_count(uint64_t word)
     word = (word & UINT64_C(0x3333333333333333)) + ((word >> 2) & UINT64_C(0x3333333333333333));
     word = (word + (word >> 4)) & UINT64_C(0x0f0f0f0f0f0f0f0f);
     return (unsigned)((word * UINT64_C(0x0101010101010101)) >> 56);
+}
+
+/* The first bit set at or after `from` in a bitmap of `bits` bits, or `bits`. */
+static inline unsigned bitmap_next(const uint64_t *words, unsigned bits, unsigned from)
+{
+    for (unsigned at = from; at < bits; at = (at / BITS_PER_WORD + 1) * BITS_PER_WORD) {
+        uint64_t rest = words[at / BITS_PER_WORD] >> (at % BITS_PER_WORD);
+
+        if (rest != 0) {
+            return at + bit_lowest(rest);
+        }
+    }
+    return bits;
 }
 
 #endif
