@@ -427,12 +427,14 @@ static struct magazine *refill_by_growing(struct arena *arena, unsigned class,
 struct magazine *arena_refill(struct arena *arena, unsigned class, struct magazine *magazine,
                               uint32_t want)
 {
-    if (remote_queue_has_slabs(&arena->queue)) {
-        (void)arena_drain(arena);
-    }
     struct magazine *full = refill_from_stock(&arena->bins[class], magazine, want);
-
     bool added = true;
+
+    /* Only now: the longer the queue is left alone, the more blocks come in with each word. */
+    if (full == NULL && remote_queue_has_slabs(&arena->queue)) {
+        (void)arena_drain(arena);
+        full = refill_from_stock(&arena->bins[class], magazine, want);
+    }
 
     /* A slab added may be emptied by other threads before we look again; then there is memory. */
     while (full == NULL && added) {

@@ -17,6 +17,7 @@
 #include <string.h>
 
 enum {
+    SPARES_MAX = 24,
     REMOTE_SLOTS = 253,
     REMOTE_BYTES_MAX = 32 * 1024,
     FETCHED_AT_FIRST = 1024,
@@ -274,8 +275,35 @@ void cache_trim(struct cache *cache, unsigned class)
     }
 }
 
+/* Most stacks of a thread that lives shortly are of the smallest size. It, and the next thread that
+ * gets the cache, need not go to the descriptors' memory for each. */
+static struct magazine *stack_create(struct cache *cache, uint32_t capacity)
+{
+    struct magazine *spare = cache->spares;
+
+    if (capacity != MAGAZINE_SMALLEST || spare == NULL) {
+        return magazine_create(capacity);
+    }
+    cache->spares = spare->next;
+    cache->spare_count--;
+    return spare;
+}
+
+static void stack_destroy(struct cache *cache, struct magazine *magazine)
+{
+    if (magazine == NULL || magazine->capacity != MAGAZINE_SMALLEST ||
+        cache->spare_count == SPARES_MAX) {
+        magazine_destroy(magazine);
+        return;
+    }
+    magazine->next = cache->spares;
+    cache->spares = magazine;
+    cache->spare_count++;
+}
+
 /* The empty alloc magazine, made long enough for the batch where there is memory for that. */
-static struct magazine *magazine_for_batch(struct magazine *magazine, uint32_t batch)
+static struct magazine *magazine_for_batch(struct cache *cache, struct magazine *magazine,
+                                           uint32_t batch)
 {
     uint32_t capacity = magazine != NULL ? magazine->capacity : MAGAZINE_SMALLEST;
 
@@ -285,12 +313,12 @@ static struct magazine *magazine_for_batch(struct magazine *magazine, uint32_t b
     if (magazine != NULL && magazine->capacity == capacity) {
         return magazine;
     }
-    struct magazine *longer = magazine_create(capacity);
+    struct magazine *longer = stack_create(cache, capacity);
 
     if (longer == NULL) {
         return magazine;
     }
-    magazine_destroy(magazine);
+    stack_destroy(cache, magazine);
     return longer;
 }
 
@@ -310,7 +338,7 @@ bool cache_refill(struct cache *cache, unsigned class)
     struct cache_bin *bin = cache_bin_of_class(cache, class);
     struct cache_class *cold = &cache->classes[class];
     uint32_t batch = blocks_to_fetch(cache, class);
-    struct magazine *empty = magazine_for_batch(cold->alloc, batch);
+    struct magazine *empty = magazine_for_batch(cache, cold->alloc, batch);
 
     /* Without memory the stacks are swapped. */
     cold->swaps = 0;
@@ -347,7 +375,7 @@ bool cache_grow_free(struct cache *cache, unsigned class)
     if (capacity > size_classes[class].capacity) {
         return false;
     }
-    struct magazine *longer = magazine_create(capacity);
+    struct magazine *longer = stack_create(cache, capacity);
 
     if (longer == NULL) {
         return false;
@@ -357,7 +385,7 @@ bool cache_grow_free(struct cache *cache, unsigned class)
     if (count > 0) {
         memcpy(longer->slots, old->slots, count * sizeof(void *));
     }
-    magazine_destroy(old);
+    stack_destroy(cache, old);
     cold->free = longer;
     bin_set_free(bin, longer, count);
     mark_in_use(cache, class);
@@ -424,8 +452,8 @@ static void flush_class(struct cache *cache, unsigned class)
     if (frees > 0) {
         arena_free_blocks(cache->arena, class, freed->slots, frees);
     }
-    magazine_destroy(alloc);
-    magazine_destroy(freed);
+    stack_destroy(cache, alloc);
+    stack_destroy(cache, freed);
 }
 
 /* Where both tops are and how many stacks were freed, in a word: a class whose word stays the same

@@ -38,6 +38,8 @@ struct cache {
     struct cache_class classes[CLASS_COUNT];
     uint64_t in_use[(CLASS_COUNT + BITS_PER_WORD - 1) / BITS_PER_WORD]; /* classes with a stack */
     struct arena *arena;     /* NULL in the two caches of threads that have none */
+    struct magazine *spares; /* a few empty magazines of the smallest size */
+    uint32_t spare_count;
     struct magazine *remote; /* blocks of other arenas, to be published together */
     uint32_t remote_bytes;   /* what they hold */
     struct cache *next_idle; /* life.c: caches whose thread has ended */

@@ -582,6 +582,31 @@ static void without_memory_for_the_buffer_nothing_is_kept(void **state)
 
 /* Giving back */
 
+enum { SMALLEST_STACK_BYTES = 64 };
+
+static void a_few_of_the_smallest_stacks_are_kept_for_the_next_use(void **state)
+{
+    (void)state;
+    set_up(SIZE);
+    for (int round = 0; round < 3; round++) {
+        for (class_of_blocks = 0; class_of_blocks < CLASS_COUNT; class_of_blocks++) {
+            assert_true(cache_refill(cache, class_of_blocks));
+            assert_true(cache_grow_free(cache, class_of_blocks));
+        }
+        cache_flush_all(cache);
+        assert_in_range(cache->spare_count, 1, 32);
+        meta_check();
+        size_t used = meta_stats().used_bytes;
+
+        /* Both stacks of one class. */
+        assert_true(cache_grow_free(cache, 0));
+        assert_true(cache_refill(cache, 0));
+        assert_int_equal(meta_stats().used_bytes, used);
+        cache_flush_all(cache);
+    }
+    check();
+}
+
 static void flushing_all_gives_every_block_and_stack_back(void **state)
 {
     void *blocks[100];
@@ -601,7 +626,7 @@ static void flushing_all_gives_every_block_and_stack_back(void **state)
     check();
     meta_check();
     assert_int_equal(page_heap_stats().free_units, page_heap_stats().total_units);
-    assert_int_equal(meta_stats().used_bytes, used);
+    assert_int_equal(meta_stats().used_bytes, used + cache->spare_count * SMALLEST_STACK_BYTES);
     /* And it serves again. */
     assert_non_null(take());
     check();
@@ -736,6 +761,7 @@ int main(void)
         ISOLATED(published_blocks_reach_their_arena),
         ISOLATED(the_buffer_is_bounded_in_count_and_bytes),
         ISOLATED(without_memory_for_the_buffer_nothing_is_kept),
+        ISOLATED(a_few_of_the_smallest_stacks_are_kept_for_the_next_use),
         ISOLATED(flushing_all_gives_every_block_and_stack_back),
         ISOLATED(classes_not_used_between_two_looks_are_given_back),
         ISOLATED(a_trim_gives_half_of_the_unneeded_blocks_back_and_keeps_one),
