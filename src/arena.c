@@ -272,12 +272,17 @@ static struct magazine *depot_take_locked(struct bin *bin, struct magazine *empt
     return full;
 }
 
+bool arena_keeps_stacks(unsigned class)
+{
+    return size_classes[class].size <= DEPOT_BLOCK_BYTES;
+}
+
 /* An empty stack for a full one that the depot keeps, or NULL if it does not. */
 static struct magazine *depot_put_locked(struct bin *bin, unsigned class, struct magazine *full)
 {
     const struct size_class *described = &size_classes[class];
 
-    if (described->size > DEPOT_BLOCK_BYTES || full->capacity < described->capacity ||
+    if (!arena_keeps_stacks(class) || full->capacity < described->capacity ||
         full->count < full->capacity ||
         (bin->depot_blocks + full->count) * described->size > DEPOT_BYTES) {
         return NULL;

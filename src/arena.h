@@ -73,6 +73,9 @@ struct arena *arena_create(unsigned index);
 struct magazine *arena_refill(struct arena *arena, unsigned class, struct magazine *magazine,
                               uint32_t want);
 
+/* Are stacks of the class's blocks kept whole? Otherwise a half of one is as quickly taken back. */
+bool arena_keeps_stacks(unsigned class);
+
 /* Take a stack of the arena's blocks back; the result is an empty one, perhaps another. */
 struct magazine *arena_flush(struct arena *arena, unsigned class, struct magazine *magazine);
 

@@ -392,6 +392,19 @@ bool cache_grow_free(struct cache *cache, unsigned class)
     return true;
 }
 
+/* Give the older half of the full free stack back. */
+static void flush_half(struct cache *cache, unsigned class)
+{
+    struct cache_bin *bin = cache_bin_of_class(cache, class);
+    struct magazine *full = cache->classes[class].free;
+    size_t count = free_count(bin, full);
+    size_t older = (count + 1) / 2;
+
+    arena_free_blocks(cache->arena, class, full->slots, older);
+    memmove(full->slots, full->slots + older, (count - older) * sizeof(void *));
+    bin_set_free(bin, full, count - older);
+}
+
 void cache_flush(struct cache *cache, unsigned class)
 {
     struct cache_bin *bin = cache_bin_of_class(cache, class);
@@ -401,6 +414,10 @@ void cache_flush(struct cache *cache, unsigned class)
     cache->misses++;
     full->count = (uint32_t)free_count(bin, full);
     verify_sampled(cold, class, full, full->count);
+    if (!arena_keeps_stacks(class)) {
+        flush_half(cache, class);
+        return;
+    }
     cold->free = arena_flush(cache->arena, class, full);
     bin_set_free(bin, cold->free, 0);
 }

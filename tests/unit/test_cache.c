@@ -584,6 +584,32 @@ static void without_memory_for_the_buffer_nothing_is_kept(void **state)
 
 enum { SMALLEST_STACK_BYTES = 64 };
 
+static void a_full_stack_of_big_blocks_is_flushed_by_half(void **state)
+{
+    enum { BIG = 8192, MOST = 64 };
+    void *blocks[MOST];
+
+    (void)state;
+    set_up(BIG);
+    size_t capacity = size_classes[class_of_blocks].capacity;
+
+    assert_true(capacity <= MOST);
+    take_many(blocks, capacity);
+    while (cache_grow_free(cache, class_of_blocks)) {
+    }
+    empty_the_alloc_stack();
+    give_many(blocks, capacity);
+    size_t before = arena->bins[class_of_blocks].free_blocks;
+
+    cache_flush(cache, class_of_blocks);
+    assert_int_equal(arena->bins[class_of_blocks].free_blocks - before, (capacity + 1) / 2);
+    /* The younger half stays, in order. */
+    for (size_t i = 0; i < capacity / 2; i++) {
+        assert_ptr_equal(bin->free_top[-1 - (ptrdiff_t)i], blocks[capacity - 1 - i]);
+    }
+    check();
+}
+
 static void a_few_of_the_smallest_stacks_are_kept_for_the_next_use(void **state)
 {
     (void)state;
@@ -761,6 +787,7 @@ int main(void)
         ISOLATED(published_blocks_reach_their_arena),
         ISOLATED(the_buffer_is_bounded_in_count_and_bytes),
         ISOLATED(without_memory_for_the_buffer_nothing_is_kept),
+        ISOLATED(a_full_stack_of_big_blocks_is_flushed_by_half),
         ISOLATED(a_few_of_the_smallest_stacks_are_kept_for_the_next_use),
         ISOLATED(flushing_all_gives_every_block_and_stack_back),
         ISOLATED(classes_not_used_between_two_looks_are_given_back),
