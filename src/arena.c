@@ -352,14 +352,16 @@ void arena_drain_all(void)
     }
 }
 
-/* A unit that is a slab now, which no bin has; NULL if the page heap has none. */
-static struct slab *slab_get(struct arena *arena, unsigned class, bool grow)
+/* A unit that is a slab now, which no bin has; NULL if the page heap has none, or if there is no
+ * memory for the slab's descriptor. */
+static struct slab *slab_get(struct arena *arena, unsigned class, bool grow, bool *lacks_descriptor)
 {
     struct span *span = page_heap_alloc(&(struct run_request){
         .units = 1, .align_units = 1, .state = SPAN_SLAB, .grow = grow, .zero = false});
     struct slab *slab = span != NULL ? slab_create(span, class, arena->index, &arena->queue) : NULL;
 
-    if (span != NULL && slab == NULL) {
+    *lacks_descriptor = span != NULL && slab == NULL;
+    if (*lacks_descriptor) {
         page_heap_free(span);
     }
     return slab;
@@ -381,10 +383,11 @@ static bool feed_meta(bool grow)
 static bool slab_add(struct arena *arena, unsigned class, bool grow)
 {
     struct bin *bin = &arena->bins[class];
-    struct slab *slab = slab_get(arena, class, grow);
+    bool lacks_descriptor;
+    struct slab *slab = slab_get(arena, class, grow, &lacks_descriptor);
 
-    if (slab == NULL && grow && feed_meta(grow)) {
-        slab = slab_get(arena, class, grow);
+    if (lacks_descriptor && grow && feed_meta(grow)) {
+        slab = slab_get(arena, class, grow, &lacks_descriptor);
     }
     if (slab == NULL) {
         return false;

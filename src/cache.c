@@ -397,7 +397,7 @@ static void flush_half(struct cache *cache, unsigned class)
 {
     struct cache_bin *bin = cache_bin_of_class(cache, class);
     struct magazine *full = cache->classes[class].free;
-    size_t count = free_count(bin, full);
+    size_t count = full->count;
     size_t older = (count + 1) / 2;
 
     arena_free_blocks(cache->arena, class, full->slots, older);

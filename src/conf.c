@@ -178,6 +178,12 @@ void conf_parse(const char *text)
         }
         text += length + (text[length] == ',');
     }
+    if (conf.hard_limit != 0 && conf.soft_limit > conf.hard_limit) {
+        warn_line((const char *const[]){
+            "BREAKWATER_CONF: soft_limit is above hard_limit, both ignored", NULL});
+        conf.soft_limit = 0;
+        conf.hard_limit = 0;
+    }
 }
 
 void conf_load(void)

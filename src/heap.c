@@ -61,7 +61,8 @@ static void relieve(struct cache *cache)
     }
     cache_ask_all_to_flush();
     (void)purge_all(0);
-    limit_notice(BW_LIMIT_SOFT);
+    /* What was given back on the way is no reason to begin again. */
+    (void)limit_take_pressure();
 }
 
 /* What has to be done now and then, on slow paths. Inside the gate. */
@@ -129,6 +130,9 @@ static void *small_alloc(struct cache *cache, unsigned class, size_t alignment)
     }
     /* No cache; or no memory, but perhaps for a stack only. */
     block = arena_alloc_one(arena, class);
+    if (unlikely(limit_presses())) {
+        keep_house(cache);
+    }
     return block != NULL ? block : arena_borrow(arena, class, alignment);
 }
 
@@ -317,6 +321,9 @@ static void free_uncached(const struct slab *slab, void *block)
         return;
     }
     arena_free_blocks(arena_by_index(slab->arena), slab->class, &block, 1);
+    if (unlikely(limit_presses())) {
+        keep_house(cache_self);
+    }
     gate_leave(NULL);
 }
 
@@ -467,8 +474,12 @@ static bool resize_large_in_place(struct span *span, size_t units)
 
     if (done) {
         span->used_units = units;
+        keep_house(cache);
     }
     gate_leave(gate_of(cache));
+    if (unlikely(limit_has_notice())) {
+        tell_of_limits();
+    }
     return done;
 }
 
@@ -482,12 +493,12 @@ static bool resize_in_place(void *block, size_t old_size, size_t size)
     return span != NULL ? resize_large_in_place(span, units_of(size)) : size <= old_size;
 }
 
-/* A block that grows will grow again: leave it some room, and save every other copy. A small one
+/* A block that grows will grow again: where memory is not limited, leave it some room, and save every other copy. A small one
  * not past the next power of two, which many programs bound their buffers by; a huge one as much
  * again, for there the room costs no memory until it is used. */
 static size_t size_to_grow_to(size_t old_size, size_t size)
 {
-    if (size <= old_size || old_size < GROWTH_BYTES_LEAST) {
+    if (size <= old_size || old_size < GROWTH_BYTES_LEAST || limit_hard() != 0) {
         return size;
     }
     if (old_size >= HUGE_BYTES) {

@@ -279,6 +279,9 @@ struct life_stats life_stats(void)
     lock_acquire(&life_lock);
     struct life_stats result = stats;
 
+    for (const struct cache *cache = idle_caches; cache != NULL; cache = cache->next_idle) {
+        result.idle_stacks += cache->spare_count;
+    }
     result.arenas_wanted = arenas_limit != 0 ? arenas_limit : stats.arenas_wanted;
     lock_release(&life_lock);
     return result;

@@ -42,7 +42,13 @@ static struct lock page_heap_lock = LOCK_INITIALIZER(LOCK_RANK_PAGE_HEAP);
 static struct span *bins[BIN_COUNT];
 static uint64_t bins_filled[BIN_WORDS];
 static struct page_heap_stats stats;
-static size_t press_above_units; /* the soft limit presses when the heap holds more than this */
+
+/* When the soft limit presses, beyond being passed. Guarded by page_heap_lock. */
+static struct {
+    size_t soft_units;       /* what the rest was made for */
+    size_t above_units;      /* the heap holds more than this, */
+    size_t free_above_units; /* or more than this is free and has not gone back */
+} press;
 
 static unsigned bin_of(size_t units)
 {
@@ -216,14 +222,33 @@ static size_t units_held_locked(void)
     return stats.total_units - stats.free_units + stats.free_used_units;
 }
 
+static void press_again_above_locked(size_t soft, size_t held, size_t free_used)
+{
+    press.soft_units = soft;
+    press.above_units = held + soft / PRESS_SHARE;
+    press.free_above_units = free_used + soft / PRESS_SHARE;
+}
+
+/* After units were handed out or taken back. The program hears of growth only. */
 static void note_pressure_locked(void)
 {
     size_t soft = limit_soft() / UNIT_BYTES;
     size_t held = units_held_locked();
 
-    if (limit_soft() != 0 && held > soft &&
-        (held > press_above_units || stats.free_used_units > soft / PRESS_SHARE)) {
-        press_above_units = held + soft / PRESS_SHARE;
+    if (limit_soft() == 0) {
+        return;
+    }
+    if (held <= soft || soft != press.soft_units) {
+        press_again_above_locked(soft, 0, 0);
+    }
+    if (held <= soft) {
+        return;
+    }
+    if (held > press.above_units) {
+        press_again_above_locked(soft, held, 0);
+        limit_press();
+        limit_notice(BW_LIMIT_SOFT);
+    } else if (stats.free_used_units > press.free_above_units) {
         limit_press();
     }
 }
@@ -231,7 +256,7 @@ static void note_pressure_locked(void)
 /* After a purge: what is left has to grow before the soft limit presses again. */
 static void note_relief_locked(void)
 {
-    press_above_units = units_held_locked() + limit_soft() / UNIT_BYTES / PRESS_SHARE;
+    press_again_above_locked(limit_soft() / UNIT_BYTES, units_held_locked(), stats.free_used_units);
 }
 
 static size_t purge_runs_locked(unsigned ticks, size_t most);
@@ -475,8 +500,8 @@ void page_heap_free(struct span *span)
     lock_acquire(&page_heap_lock);
     stats.frees++;
     stats.free_used_units += used;
-    note_pressure_locked();
     run_release_locked(span, span->units, span->region);
+    note_pressure_locked();
     lock_release(&page_heap_lock);
 }
 
@@ -517,6 +542,7 @@ static bool extend_locked(struct span *span, size_t more)
     behind->state = SPAN_NONE;
     memset(span_history(behind), UNIT_USED, more);
     span->units += (uint32_t)more;
+    note_pressure_locked();
     return true;
 }
 

@@ -181,7 +181,9 @@ static size_t metadata_expected(void)
 {
     struct life_stats life = life_stats();
     size_t bytes = life.arenas * meta_footprint(sizeof(struct arena)) +
-                   life.caches_created * meta_footprint(sizeof(struct cache));
+                   life.caches_created * meta_footprint(sizeof(struct cache)) +
+                   (life.idle_stacks + cache_self->spare_count) *
+                       meta_footprint(sizeof(struct magazine) + MAGAZINE_SMALLEST * sizeof(void *));
 
     for (struct region *region = region_next(&region_primary); region != NULL;
          region = region_next(region)) {

@@ -64,6 +64,16 @@ static void limits_are_bytes_with_a_unit_or_a_percentage(void **state)
     assert_int_equal(conf.hard_limit, 0);
 }
 
+static void a_soft_limit_above_the_hard_one_voids_both(void **state)
+{
+    (void)state;
+    assert_parse_warns("soft_limit:2M,hard_limit:1M",
+                       "breakwater: BREAKWATER_CONF: soft_limit is above hard_limit, both "
+                       "ignored\n");
+    assert_int_equal(conf.soft_limit, 0);
+    assert_int_equal(conf.hard_limit, 0);
+}
+
 static void huge_pages_are_asked_for_by_name(void **state)
 {
     (void)state;
@@ -209,6 +219,7 @@ int main(void)
         ISOLATED(everything_is_off_by_default),
         ISOLATED(every_key_is_read_and_nothing_is_said),
         ISOLATED(limits_are_bytes_with_a_unit_or_a_percentage),
+        ISOLATED(a_soft_limit_above_the_hard_one_voids_both),
         ISOLATED(huge_pages_are_asked_for_by_name),
         ISOLATED(empty_text_and_empty_options_say_nothing),
         ISOLATED(an_unknown_key_is_named_and_the_rest_is_read),

@@ -169,6 +169,95 @@ static void the_program_is_told_of_both_limits(void **state)
     assert_int_equal(told.hard, 1);
 }
 
+/* As note(), but does nothing. */
+static void count(enum bw_limit which, size_t held, void *context)
+{
+    struct told *told = (struct told *)context;
+
+    told->soft += which == BW_LIMIT_SOFT;
+    told->hard += which == BW_LIMIT_HARD;
+    told->held_bytes = held;
+}
+
+static void below_the_soft_limit_nothing_happens(void **state)
+{
+    struct told told = {0, 0, 0};
+
+    (void)state;
+    bw_on_limit(count, &told);
+    assert_true(bw_set_limits(SOFT_BYTES, 0));
+    bw_free(filled(SOFT_BYTES - 2 * MIB));
+    bw_free(bw_malloc(10));
+    assert_true(held_bytes() >= SOFT_BYTES - 2 * MIB);
+    assert_int_equal(told.soft, 0);
+}
+
+static void the_program_is_told_of_growth_only(void **state)
+{
+    struct told told = {0, 0, 0};
+    void *blocks[BLOCKS];
+
+    (void)state;
+    bw_on_limit(count, &told);
+    assert_true(bw_set_limits(SOFT_BYTES, 0));
+    for (size_t i = 0; i < BLOCKS; i++) {
+        blocks[i] = filled(MIB);
+    }
+    unsigned of_growth = told.soft;
+
+    assert_true(of_growth >= 1);
+    free_all(blocks, BLOCKS - 4);
+    assert_true(held_bytes() <= SOFT_BYTES);
+    assert_int_equal(told.soft, of_growth);
+    /* Below the limit all begins anew. */
+    for (size_t i = 0; i < BLOCKS - 4; i++) {
+        blocks[i] = filled(MIB);
+    }
+    assert_true(told.soft > of_growth);
+}
+
+static void a_block_that_grows_in_place_counts(void **state)
+{
+    struct told told = {0, 0, 0};
+
+    (void)state;
+    bw_on_limit(count, &told);
+    assert_true(bw_set_limits(SOFT_BYTES, 0));
+    assert_non_null(bw_realloc(filled(MIB), 4 * SOFT_BYTES));
+    assert_true(held_bytes() >= 4 * SOFT_BYTES);
+    assert_int_equal(told.soft, 1);
+}
+
+static void a_hard_limit_leaves_no_room_to_grow_into(void **state)
+{
+    struct told told = {0, 0, 0};
+
+    (void)state;
+    bw_on_limit(count, &told);
+    assert_true(bw_set_limits(0, HARD_BYTES));
+    char *block = (char *)bw_realloc(filled(5 * MIB), 6 * MIB);
+
+    assert_non_null(block);
+    assert_non_null(bw_malloc(HARD_BYTES / 2));
+    assert_int_equal(told.hard, 0);
+}
+
+static void threads_without_a_cache_relieve_too(void **state)
+{
+    enum { BYTES = 1000, MOST = 2 * SOFT_BYTES / BYTES };
+    static void *blocks[MOST];
+
+    (void)state;
+    conf_parse("checked:true");
+    assert_true(bw_set_limits(SOFT_BYTES, 0));
+    for (size_t i = 0; i < MOST; i++) {
+        blocks[i] = filled(BYTES);
+    }
+    assert_true(held_bytes() > SOFT_BYTES);
+    free_all(blocks, MOST);
+    assert_true(held_bytes() <= SOFT_BYTES);
+}
+
 static void a_soft_limit_above_the_hard_one_is_refused(void **state)
 {
     (void)state;
@@ -206,6 +295,11 @@ int main(void)
         ISOLATED(over_the_soft_limit_free_memory_goes_back_at_once),
         ISOLATED(without_a_limit_free_memory_stays),
         ISOLATED(the_program_is_told_of_both_limits),
+        ISOLATED(below_the_soft_limit_nothing_happens),
+        ISOLATED(the_program_is_told_of_growth_only),
+        ISOLATED(a_block_that_grows_in_place_counts),
+        ISOLATED(a_hard_limit_leaves_no_room_to_grow_into),
+        ISOLATED(threads_without_a_cache_relieve_too),
         ISOLATED(a_soft_limit_above_the_hard_one_is_refused),
         ISOLATED(huge_pages_are_asked_for_or_declined),
         ISOLATED(huge_pages_are_the_kernels_business_by_default),
