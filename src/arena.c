@@ -590,7 +590,7 @@ static size_t take_in_words_locked(struct bin *bin, struct slab *slab, uint64_t 
         unsigned word = bit_lowest(words);
         uint64_t blocks = remote_take_word(slab, word);
 
-        slab_put_word_locked(slab, word, blocks, false);
+        slab_put_word_locked(slab, word, blocks);
         count += bit_count(blocks);
         bin->stats.remote_batches++;
     }

@@ -17,16 +17,16 @@
 #include <string.h>
 
 enum {
-    SPARES_MAX = 24,
+    SPARES_MAX = 24, /* empty stacks of the smallest size that a cache keeps */
     REMOTE_SLOTS = 253,
     REMOTE_BYTES_MAX = 32 * 1024,
-    FETCHED_AT_FIRST = 1024,
-    FETCH_SHARE = 8,       /* a refill fetches at most this part of all that was fetched before */
-    SWAPS_PER_GROWTH = 16, /* swaps of short stacks before a refill lengthens them */
-    SWAP_BLOCKS = 64,      /* stacks this long are cheap to swap, */
-    SWAP_BYTES = 8 * 1024, /* unless their blocks are so big that they cost more memory */
-    SCAVENGE_MISSES = 256, /* misses between two looks for idle classes */
-    TRIM_STACKS = 16,      /* stacks of a class freed between two trims of it */
+    FETCHED_AT_FIRST = 1024, /* what a thread is taken to have fetched before it has */
+    FETCH_SHARE = 8,         /* a refill fetches at most this part of all that was fetched before */
+    SWAPS_PER_GROWTH = 16,   /* swaps of short stacks before a refill lengthens them */
+    SWAP_BLOCKS = 64,        /* stacks this long are cheap to swap, */
+    SWAP_BYTES = 8 * 1024,   /* unless their blocks are so big that they cost more memory */
+    SCAVENGE_MISSES = 256,   /* misses between two looks for idle classes */
+    TRIM_STACKS = 16,        /* stacks of a class freed between two trims of it */
     VERIFY_ALL = 64, /* stacks of a class that a thread verifies before it goes over to samples */
     VERIFY_SAMPLE = 16,
     SHORT_STACK = 8, /* blocks: comparing each with each costs less than clearing the filter */

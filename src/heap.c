@@ -53,14 +53,20 @@ static size_t units_of(size_t size)
     return (size + UNIT_BYTES - 1) >> UNIT_SHIFT;
 }
 
-/* The soft limit has been passed. Inside the gate. */
-static void relieve(struct cache *cache)
+/* All that can go back to the kernel; the bytes that went. Inside the gate. */
+static size_t give_all_back(struct cache *cache, size_t pad_bytes)
 {
     if (cache_is_real(cache)) {
         cache_flush_all(cache);
     }
     cache_ask_all_to_flush();
-    (void)purge_all(0);
+    return purge_all(pad_bytes);
+}
+
+/* The soft limit has been passed. Inside the gate. */
+static void relieve(struct cache *cache)
+{
+    (void)give_all_back(cache, 0);
     /* What was given back on the way is no reason to begin again. */
     (void)limit_take_pressure();
 }
@@ -493,9 +499,9 @@ static bool resize_in_place(void *block, size_t old_size, size_t size)
     return span != NULL ? resize_large_in_place(span, units_of(size)) : size <= old_size;
 }
 
-/* A block that grows will grow again: where memory is not limited, leave it some room, and save every other copy. A small one
- * not past the next power of two, which many programs bound their buffers by; a huge one as much
- * again, for there the room costs no memory until it is used. */
+/* A block that grows will grow again: where memory is not limited, leave it some room, and save
+ * every other copy. A small one not past the next power of two, which many programs bound their
+ * buffers by; a huge one as much again, for there the room costs no memory until it is used. */
 static size_t size_to_grow_to(size_t old_size, size_t size)
 {
     if (size <= old_size || old_size < GROWTH_BYTES_LEAST || limit_hard() != 0) {
@@ -598,14 +604,10 @@ void *heap_resize(void *block, size_t size)
 size_t heap_trim(size_t pad_bytes)
 {
     struct cache *cache = attached_cache();
-    size_t bytes;
 
     gate_enter_waiting(gate_of(cache));
-    if (cache_is_real(cache)) {
-        cache_flush_all(cache);
-    }
-    cache_ask_all_to_flush();
-    bytes = purge_all(pad_bytes);
+    size_t bytes = give_all_back(cache, pad_bytes);
+
     gate_leave(gate_of(cache));
     return bytes;
 }

@@ -192,7 +192,7 @@ void slab_settle_locked(struct slab *slab, unsigned count, bool idle)
     }
 }
 
-void slab_put_word_locked(struct slab *slab, unsigned word, uint64_t blocks, bool idle)
+void slab_put_word_locked(struct slab *slab, unsigned word, uint64_t blocks)
 {
     uint64_t twice = slab->free[word] & blocks;
 
@@ -201,7 +201,7 @@ void slab_put_word_locked(struct slab *slab, unsigned word, uint64_t blocks, boo
     }
     slab->free[word] |= blocks;
     slab->free_summary |= UINT64_C(1) << word;
-    slab_settle_locked(slab, bit_count(blocks), idle);
+    slab_settle_locked(slab, bit_count(blocks), false);
 }
 
 void slab_check(struct slab *slab)

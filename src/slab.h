@@ -105,9 +105,8 @@ static inline void slab_put_locked(struct slab *slab, unsigned index)
  * for a while do not make the slab's free pages wait anew before they are purged. */
 void slab_settle_locked(struct slab *slab, unsigned count, bool idle);
 
-/* Take in the blocks of one word. A block that is free already stops the process. Blocks that were
- * `idle` for a while do not make the slab's free pages wait anew before they are purged. */
-void slab_put_word_locked(struct slab *slab, unsigned word, uint64_t blocks, bool idle);
+/* Take in the blocks of one word. A block that is free already stops the process. */
+void slab_put_word_locked(struct slab *slab, unsigned word, uint64_t blocks);
 
 /* Give the memory behind pages without a live block back. The bytes that went. */
 size_t slab_purge_locked(struct slab *slab);

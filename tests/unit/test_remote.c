@@ -44,7 +44,7 @@ static size_t drain(struct remote_queue *queue)
             unsigned word = bit_lowest(words);
             uint64_t blocks = remote_take_word(slab, word);
 
-            slab_put_word_locked(slab, word, blocks, false);
+            slab_put_word_locked(slab, word, blocks);
             count += bit_count(blocks);
         }
         slab = next;
@@ -141,7 +141,7 @@ static void a_block_published_between_summary_and_word_is_not_lost(void **state)
     remote_publish(slab, 0, 2);
     remote_publish(slab, 3, 8);
     assert_int_equal(remote_take_word(slab, 0), 3);
-    slab_put_word_locked(slab, 0, 3, false);
+    slab_put_word_locked(slab, 0, 3);
     assert_int_equal(drain(&queue), 1);
     assert_int_equal(slab->free_count, 3);
     slab_check(slab);

@@ -36,8 +36,7 @@ static void put_back(struct slab *slab, void *const *blocks, size_t count)
         unsigned index;
 
         assert_ptr_equal(slab_of_own_block((uintptr_t)blocks[i], &index), slab);
-        slab_put_word_locked(slab, index / BITS_PER_WORD, UINT64_C(1) << (index % BITS_PER_WORD),
-                             false);
+        slab_put_word_locked(slab, index / BITS_PER_WORD, UINT64_C(1) << (index % BITS_PER_WORD));
     }
 }
 
@@ -208,12 +207,12 @@ static void an_address_that_must_be_a_block_and_is_none_dies(void **state)
 
 static void put_block_70(void *slab)
 {
-    slab_put_word_locked((struct slab *)slab, 1, UINT64_C(1) << 6, false);
+    slab_put_word_locked((struct slab *)slab, 1, UINT64_C(1) << 6);
 }
 
 static void put_word_1(void *slab)
 {
-    slab_put_word_locked((struct slab *)slab, 1, UINT64_C(0xffff), false);
+    slab_put_word_locked((struct slab *)slab, 1, UINT64_C(0xffff));
 }
 
 static void putting_a_free_block_back_dies_and_names_it(void **state)
