@@ -282,8 +282,8 @@ static struct magazine *depot_put_locked(struct bin *bin, unsigned class, struct
 {
     const struct size_class *described = &size_classes[class];
 
-    if (!arena_keeps_stacks(class) || full->capacity < described->capacity ||
-        full->count < full->capacity ||
+    ASSERT(arena_keeps_stacks(class));
+    if (full->capacity < described->capacity || full->count < full->capacity ||
         (bin->depot_blocks + full->count) * described->size > DEPOT_BYTES) {
         return NULL;
     }
@@ -368,10 +368,10 @@ static struct slab *slab_get(struct arena *arena, unsigned class, bool grow, boo
 }
 
 /* There is no room to map descriptors, but there may be in the heap. */
-static bool feed_meta(bool grow)
+static bool feed_meta(void)
 {
     struct span *span = page_heap_alloc(&(struct run_request){
-        .units = 1, .align_units = 1, .state = SPAN_META, .grow = grow, .zero = true});
+        .units = 1, .align_units = 1, .state = SPAN_META, .grow = true, .zero = true});
 
     if (span == NULL) {
         return false;
@@ -386,7 +386,7 @@ static bool slab_add(struct arena *arena, unsigned class, bool grow)
     bool lacks_descriptor;
     struct slab *slab = slab_get(arena, class, grow, &lacks_descriptor);
 
-    if (lacks_descriptor && grow && feed_meta(grow)) {
+    if (lacks_descriptor && grow && feed_meta()) {
         slab = slab_get(arena, class, grow, &lacks_descriptor);
     }
     if (slab == NULL) {
@@ -543,6 +543,9 @@ void arena_free_blocks(struct arena *arena, unsigned class, void **blocks, size_
 
 enum { BATCH_SLOTS = 64 };
 
+/* So that two words of one slab never meet in a slot. */
+_Static_assert(BATCH_SLOTS >= BITS_PER_WORD, "a slab has as many words as its summary has bits");
+
 /* Blocks that share a bitmap word, gathered before they are published together. */
 struct word_batch {
     struct slab *slab;
@@ -570,7 +573,7 @@ void arena_free_remote(void **blocks, size_t count)
         uint64_t bit = UINT64_C(1) << (index % BITS_PER_WORD);
         struct word_batch *batch = &batches[((slab->start >> UNIT_SHIFT) + word) % BATCH_SLOTS];
 
-        if (batch->slab != slab || batch->word != word || (batch->blocks & bit) != 0) {
+        if (batch->slab != slab || (batch->blocks & bit) != 0) {
             batch_publish(batch);
             batch->slab = slab;
             batch->word = word;

@@ -76,7 +76,8 @@ struct magazine *arena_refill(struct arena *arena, unsigned class, struct magazi
 /* Are stacks of the class's blocks kept whole? Otherwise a half of one is as quickly taken back. */
 bool arena_keeps_stacks(unsigned class);
 
-/* Take a stack of the arena's blocks back; the result is an empty one, perhaps another. */
+/* Take a stack of the arena's blocks back, of a class whose stacks are kept; the result is an empty
+ * one, perhaps another. */
 struct magazine *arena_flush(struct arena *arena, unsigned class, struct magazine *magazine);
 
 /* One block without a stack, for threads that have no cache; NULL without memory. */

@@ -434,6 +434,7 @@ static void the_heap_feeds_the_descriptors_when_nothing_can_be_mapped(void **sta
 
     (void)state;
     struct arena *arena = first_arena();
+    struct magazine *stack = new_stack();
     struct span *kept = page_heap_alloc(&(struct run_request){
         .units = KEPT_UNITS, .align_units = 1, .state = SPAN_LARGE, .grow = true});
 
@@ -446,7 +447,9 @@ static void the_heap_feeds_the_descriptors_when_nothing_can_be_mapped(void **sta
     }
     assert_null(arena_alloc_one(arena, class_of_blocks));
     page_heap_free(kept);
-    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+    assert_ptr_equal(arena_refill(arena, class_of_blocks, stack, 1), stack);
+    blocks[0] = stack->slots[0];
+    for (size_t i = 1; i < ARRAY_SIZE(blocks); i++) {
         blocks[i] = arena_alloc_one(arena, class_of_blocks);
         assert_non_null(blocks[i]);
     }
@@ -542,6 +545,20 @@ static void an_address_that_is_no_block_dies_however_it_is_freed(void **state)
     (void)state;
     assert_dies_at(free_blocks, &frees, "invalid free of", (uintptr_t)block + 8);
     assert_dies_at(free_remote_and_drain, &frees, "invalid free of", (uintptr_t)block + 8);
+}
+
+static void what_lies_behind_the_last_block_dies_however_it_is_freed(void **state)
+{
+    struct arena *arena = first_arena();
+
+    (void)state;
+    class_of_blocks = size_class_of(48);
+    char *block = (char *)arena_alloc_one(arena, class_of_blocks);
+    char *tail = (char *)align_down((uintptr_t)block, UNIT_BYTES) + (size_t)48 * blocks_per_slab();
+    struct frees frees = {arena, {block, tail}, 2};
+
+    assert_dies_at(free_blocks, &frees, "invalid free of", (uintptr_t)tail);
+    assert_dies_at(free_remote_and_drain, &frees, "invalid free of", (uintptr_t)tail);
 }
 
 /* Remote frees */
@@ -785,6 +802,7 @@ int main(void)
         ISOLATED(blocks_of_several_slabs_find_their_own),
         ISOLATED(a_block_freed_twice_dies_however_it_is_freed),
         ISOLATED(an_address_that_is_no_block_dies_however_it_is_freed),
+        ISOLATED(what_lies_behind_the_last_block_dies_however_it_is_freed),
         ISOLATED(draining_hands_back_each_remote_block_once),
         ISOLATED(blocks_of_one_word_travel_together),
         ISOLATED(a_slab_with_a_pending_block_is_not_released),

@@ -216,6 +216,22 @@ static void the_program_is_told_of_growth_only(void **state)
     assert_true(told.soft > of_growth);
 }
 
+static void a_limit_set_below_what_is_held_is_told_of_at_the_next_call(void **state)
+{
+    struct told told = {0, 0, 0};
+
+    (void)state;
+    bw_on_limit(count, &told);
+    assert_true(bw_set_limits(SOFT_BYTES, 0));
+    assert_non_null(filled(2 * SOFT_BYTES));
+    assert_int_equal(told.soft, 1);
+    assert_true(bw_set_limits(SOFT_BYTES / 2, 0));
+    assert_non_null(filled(MIB / 8));
+    assert_int_equal(told.soft, 2);
+    assert_non_null(filled(MIB / 8));
+    assert_int_equal(told.soft, 2);
+}
+
 static void a_block_that_grows_in_place_counts(void **state)
 {
     struct told told = {0, 0, 0};
@@ -297,6 +313,7 @@ int main(void)
         ISOLATED(the_program_is_told_of_both_limits),
         ISOLATED(below_the_soft_limit_nothing_happens),
         ISOLATED(the_program_is_told_of_growth_only),
+        ISOLATED(a_limit_set_below_what_is_held_is_told_of_at_the_next_call),
         ISOLATED(a_block_that_grows_in_place_counts),
         ISOLATED(a_hard_limit_leaves_no_room_to_grow_into),
         ISOLATED(threads_without_a_cache_relieve_too),

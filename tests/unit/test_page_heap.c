@@ -827,6 +827,17 @@ static void the_check_sees_units_that_got_lost(void **state)
     assert_dies(check, NULL, "page heap: total, free and handed out units do not add up");
 }
 
+static void the_check_sees_memory_that_was_given_back_and_is_still_counted(void **state)
+{
+    struct span *span = run_of_units(2);
+
+    (void)state;
+    (void)run_of_units(1);
+    give_back(span);
+    *span_history(span) = UNIT_CLEAN;
+    assert_dies(check, NULL, "page heap: total, free and handed out units do not add up");
+}
+
 int main(void)
 {
     static const struct isolated_test tests[] = {
@@ -874,6 +885,7 @@ int main(void)
         ISOLATED(lowering_the_break_below_the_base_of_blocks_in_use_dies),
         ISOLATED(the_check_sees_a_run_of_a_wrong_length),
         ISOLATED(the_check_sees_units_that_got_lost),
+        ISOLATED(the_check_sees_memory_that_was_given_back_and_is_still_counted),
         ISOLATED(a_run_resized_to_its_own_length_stays),
         ISOLATED(memory_that_the_kernel_does_not_take_is_not_counted_as_purged),
         ISOLATED(memory_behind_a_foreign_part_of_the_break_is_got_whole),

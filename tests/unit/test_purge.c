@@ -85,6 +85,31 @@ static void no_more_goes_back_at_once_than_was_asked_for(void **state)
     assert_int_equal(resident_pages(run, 4 * MIB), 0);
 }
 
+static void of_many_free_runs_no_more_goes_back_than_was_asked_for(void **state)
+{
+    char *runs[4];
+    size_t pages = 0;
+
+    (void)state;
+    /* Two lengths of runs, two of each. */
+    for (size_t i = 0; i < ARRAY_SIZE(runs); i++) {
+        runs[i] = filled((1 + i % 2) * MIB);
+        (void)filled(SMALL_MAX_BYTES + 1);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(runs); i++) {
+        heap_free(runs[i]);
+    }
+    let_ticks_pass(TICKS);
+    assert_int_equal(page_heap_decay(TICKS, MIB / 2), MIB / 2);
+    assert_int_equal(page_heap_decay(TICKS, MIB), MIB);
+    for (size_t i = 0; i < ARRAY_SIZE(runs); i++) {
+        pages += resident_pages(runs[i], (1 + i % 2) * MIB);
+    }
+    assert_int_equal(pages, (6 * MIB - MIB / 2 - MIB) / PAGE);
+    assert_int_equal(page_heap_decay(TICKS, SIZE_MAX), 6 * MIB - MIB / 2 - MIB);
+    page_heap_check();
+}
+
 static void memory_that_went_back_reads_as_zero_and_can_be_used(void **state)
 {
     char *run = free_run(MIB);
@@ -160,6 +185,21 @@ static void free_pages_of_slabs_in_use_go_back_too(void **state)
     arena_reclaim_all();
     arena_check(arena_by_index(0));
     page_heap_check();
+}
+
+static void of_many_slabs_no_more_goes_back_at_once_than_was_asked_for(void **state)
+{
+    static char *blocks[BLOCKS];
+
+    (void)state;
+    thin_out(blocks);
+    let_ticks_pass(SLAB_TICKS);
+    size_t bytes = arena_decay(SLAB_TICKS, PAGE);
+
+    /* The slabs whose lock it took once, and no more. */
+    assert_in_range(bytes, PAGE, 16 * UNIT_BYTES);
+    assert_true(arena_decay(SLAB_TICKS, SIZE_MAX) > 0);
+    check_survivors(blocks);
 }
 
 static void pages_used_again_go_back_again(void **state)
@@ -251,8 +291,10 @@ int main(void)
         ISOLATED(a_free_run_goes_back_when_its_time_has_come),
         ISOLATED(what_is_in_use_again_stays),
         ISOLATED(no_more_goes_back_at_once_than_was_asked_for),
+        ISOLATED(of_many_free_runs_no_more_goes_back_than_was_asked_for),
         ISOLATED(memory_that_went_back_reads_as_zero_and_can_be_used),
         ISOLATED(free_pages_of_slabs_in_use_go_back_too),
+        ISOLATED(of_many_slabs_no_more_goes_back_at_once_than_was_asked_for),
         ISOLATED(pages_used_again_go_back_again),
         ISOLATED(polling_purges_after_the_decay_time),
         ISOLATED(with_a_long_decay_time_polling_does_nothing),

@@ -11,25 +11,39 @@
 #include "heap.h"
 #include "page_heap.h"
 
-static void in_a_small_address_space_sizes_are_powers_of_two(void **state)
+static size_t usable_under_limit(size_t limit_bytes, size_t size)
 {
-    const struct rlimit small = {.rlim_cur = 12 * MIB, .rlim_max = 12 * MIB};
+    const struct rlimit small = {.rlim_cur = limit_bytes, .rlim_max = limit_bytes};
 
-    (void)state;
     assert_int_equal(setrlimit(RLIMIT_DATA, &small), 0);
-    void *block = bw_malloc(300);
+    void *block = bw_malloc(size);
 
     assert_non_null(block);
-    assert_int_equal(bw_malloc_usable_size(block), 512);
+    size_t usable = bw_malloc_usable_size(block);
+
     bw_free(block);
     cache_check(cache_self);
     page_heap_check();
+    return usable;
+}
+
+static void in_a_small_address_space_sizes_are_powers_of_two(void **state)
+{
+    (void)state;
+    assert_int_equal(usable_under_limit(12 * MIB, 300), 512);
+}
+
+static void in_the_smallest_one_every_second_power_is_left_out(void **state)
+{
+    (void)state;
+    assert_int_equal(usable_under_limit(5 * MIB - UNIT_BYTES, 300), 1024);
 }
 
 int main(void)
 {
     static const struct isolated_test tests[] = {
         ISOLATED(in_a_small_address_space_sizes_are_powers_of_two),
+        ISOLATED(in_the_smallest_one_every_second_power_is_left_out),
     };
 
     return run_isolated(tests, ARRAY_SIZE(tests));
