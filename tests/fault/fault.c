@@ -9,12 +9,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { DECIMAL = 10 };
+enum { DECIMAL = 10, FAILURE_BYTES = 512 };
 
 _Noreturn void fault_fail(const char *condition, const char *file, int line)
 {
-    /* Not stdio: the fault may be in what it needs. */
-    (void)dprintf(STDERR_FILENO, "%s:%d: FAILED: %s\n", file, line, condition);
+    char text[FAILURE_BYTES];
+    int length = snprintf(text, sizeof text, "%s:%d: FAILED: %s\n", file, line, condition);
+
+    /* Not dprintf(): it takes a lock of stdio's, and the fault may be that somebody keeps it. */
+    (void)!write(STDERR_FILENO, text, (size_t)length < sizeof text ? (size_t)length : sizeof text);
     abort();
 }
 

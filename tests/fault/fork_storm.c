@@ -169,7 +169,7 @@ int main(int count, char **arguments)
     size_t started = 0;
 
     fault_start();
-    (void)alarm((unsigned)seconds + STUCK_SECONDS + STUCK_SECONDS);
+    (void)alarm((unsigned)seconds + STUCK_SECONDS);
     CHECK(pthread_atfork(allocate_a_little, allocate_a_little, allocate_a_little) == 0);
     while (started < FORKERS) {
         CHECK(pthread_create(&threads[started++], NULL, fork_all_the_time, NULL) == 0);
