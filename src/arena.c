@@ -397,6 +397,7 @@ static bool slab_add(struct arena *arena, unsigned class, bool grow)
     slab_link_locked(bin, slab, SLAB_LIST_EMPTY);
     bin->free_blocks += slab->free_count;
     bin->stats.slabs_created++;
+    atomic_store_explicit(&bin->is_used, true, memory_order_relaxed);
     uint64_t slabs = bin->stats.slabs_created - bin->stats.slabs_released;
 
     lock_release(&bin->lock);
@@ -704,12 +705,21 @@ static void age_bin(struct arena *arena, unsigned class, uint32_t most_stacks)
     slabs_release(arena, released);
 }
 
+/* A bin that has had no slab yet has nothing to look after, and stays without memory behind it. */
+static bool is_used(const struct bin *bin)
+{
+    /* Relaxed: what a thread does not see yet it might as well have looked for a little earlier. */
+    return atomic_load_explicit(&bin->is_used, memory_order_relaxed);
+}
+
 static void age_all(uint32_t most_stacks)
 {
     arena_drain_all();
     for (unsigned index = 0; arena_by_index(index) != NULL; index++) {
         for (unsigned class = 0; class < CLASS_COUNT; class ++) {
-            age_bin(arena_by_index(index), class, most_stacks);
+            if (is_used(&arena_by_index(index)->bins[class])) {
+                age_bin(arena_by_index(index), class, most_stacks);
+            }
         }
     }
 }
@@ -729,7 +739,9 @@ void arena_reclaim_all(void)
     arena_drain_all();
     for (unsigned index = 0; arena_by_index(index) != NULL; index++) {
         for (unsigned class = 0; class < CLASS_COUNT; class ++) {
-            reclaim_bin(arena_by_index(index), class);
+            if (is_used(&arena_by_index(index)->bins[class])) {
+                reclaim_bin(arena_by_index(index), class);
+            }
         }
     }
 }
@@ -774,7 +786,9 @@ size_t arena_decay(unsigned ticks, size_t most_bytes)
     }
     for (unsigned index = 0; arena_by_index(index) != NULL; index++) {
         for (unsigned class = 0; class < CLASS_COUNT && bytes < most_bytes; class ++) {
-            bytes += decay_bin(arena_by_index(index), class, ticks, most_bytes - bytes);
+            if (is_used(&arena_by_index(index)->bins[class])) {
+                bytes += decay_bin(arena_by_index(index), class, ticks, most_bytes - bytes);
+            }
         }
     }
     return bytes;
@@ -800,7 +814,9 @@ struct arena_totals arena_totals(void)
 
     for (unsigned index = 0; arena_by_index(index) != NULL; index++) {
         for (unsigned class = 0; class < CLASS_COUNT; class ++) {
-            totals_add(&totals, &arena_by_index(index)->bins[class], class);
+            if (is_used(&arena_by_index(index)->bins[class])) {
+                totals_add(&totals, &arena_by_index(index)->bins[class], class);
+            }
         }
     }
     return totals;

@@ -37,9 +37,10 @@ enum {
 /* The stack of a bin that has none: empty and full. It is never written. */
 static void *no_stack[2];
 
+/* Each address here is one more for the dynamic linker to relocate. */
 #define BIN_NONE                                                                                   \
     {                                                                                              \
-        &no_stack[0], &no_stack[1], &no_stack[1], 0, 0                                             \
+        .alloc_top = &no_stack[0]                                                                  \
     }
 #define BINS_6_NONE  BIN_NONE, BIN_NONE, BIN_NONE, BIN_NONE, BIN_NONE, BIN_NONE
 #define BINS_30_NONE BINS_6_NONE, BINS_6_NONE, BINS_6_NONE, BINS_6_NONE, BINS_6_NONE
@@ -54,7 +55,7 @@ _Static_assert(1 + CLASS_COUNT == 4 * 30, "CACHE_NONE fills every bin");
 static _Atomic uint32_t flushes_asked;
 
 struct cache cache_none = CACHE_NONE;
-struct cache cache_exited = CACHE_NONE;
+struct cache cache_exited;
 
 _Thread_local struct cache *cache_self __attribute__((tls_model("initial-exec"))) = &cache_none;
 
@@ -79,11 +80,6 @@ static size_t free_count(const struct cache_bin *bin, const struct magazine *mag
     return magazine != NULL ? (size_t)(bin->free_top - magazine->slots) : 0;
 }
 
-static struct cache_class class_fresh(unsigned class)
-{
-    return (struct cache_class){.batch = size_classes[class].batch_initial};
-}
-
 static void lay_out(struct cache *cache)
 {
     cache->bins[0] = (struct cache_bin)BIN_NONE;
@@ -94,9 +90,16 @@ static void lay_out(struct cache *cache)
         bin_set_free(bin, NULL, 0);
         bin->align_mask = size_classes[class].align_mask;
         bin->size = size_classes[class].size;
-        cache->classes[class] = class_fresh(class);
     }
     cache->is_laid_out = true;
+}
+
+void cache_exited_prepare(void)
+{
+    if (!cache_exited.is_laid_out) {
+        memcpy(cache_exited.bins, cache_none.bins, sizeof cache_none.bins);
+        cache_exited.is_laid_out = true;
+    }
 }
 
 void cache_bind(struct cache *cache, struct arena *arena)
@@ -221,6 +224,15 @@ void cache_verify(const struct cache *cache)
 
 /* Swapping, refilling, flushing */
 
+/* The blocks to ask for at the next refill. */
+static uint32_t batch_of(const struct cache *cache, unsigned class)
+{
+    const struct size_class *described = &size_classes[class];
+
+    return (uint32_t)size_min((size_t)described->batch_initial << cache->classes[class].doublings,
+                              described->batch_max);
+}
+
 /* The blocks of a class that are worth keeping to spare swaps. */
 static size_t swap_blocks(unsigned class)
 {
@@ -238,7 +250,7 @@ bool cache_swap(struct cache *cache, unsigned class)
         return false;
     }
     if (++cold->swaps > SWAPS_PER_GROWTH && count < swap_blocks(class) &&
-        cold->batch < size_classes[class].batch_max) {
+        batch_of(cache, class) < size_classes[class].batch_max) {
         return false;
     }
     verify_sampled(cold, class, filled, count);
@@ -328,7 +340,7 @@ static struct magazine *magazine_for_batch(struct cache *cache, struct magazine 
 static uint32_t blocks_to_fetch(const struct cache *cache, unsigned class)
 {
     uint64_t spare = cache->fetched_bytes / FETCH_SHARE / size_classes[class].size + 1;
-    uint32_t batch = cache->classes[class].batch;
+    uint32_t batch = batch_of(cache, class);
 
     return spare < batch ? (uint32_t)spare : batch;
 }
@@ -359,8 +371,8 @@ bool cache_refill(struct cache *cache, unsigned class)
     bin_set_alloc(bin, full, full->count);
     cold->low = 0;
     cache->fetched_bytes += (uint64_t)full->count * size_classes[class].size;
-    if (batch == cold->batch) {
-        cold->batch = (uint16_t)size_min((size_t)batch * 2, size_classes[class].batch_max);
+    if (batch == batch_of(cache, class) && batch < size_classes[class].batch_max) {
+        cold->doublings++;
     }
     return true;
 }
@@ -461,7 +473,7 @@ static void flush_class(struct cache *cache, unsigned class)
 
     bin_set_alloc(bin, NULL, 0);
     bin_set_free(bin, NULL, 0);
-    *cold = class_fresh(class);
+    *cold = (struct cache_class){.doublings = 0};
     unmark_in_use(cache, class);
     if (allocs > 0) {
         arena_free_blocks(cache->arena, class, alloc->slots, allocs);
@@ -504,11 +516,11 @@ void cache_scavenge(struct cache *cache)
         uint32_t use = use_of(cache_bin_of_class(cache, class), cold);
 
         if (use == cold->seen) {
-            uint16_t batch = cold->batch;
+            uint16_t doublings = cold->doublings;
 
             flush_class(cache, class);
             /* The class may come back: then it need not learn its batch from the start. */
-            cold->batch = batch / 2 > cold->batch ? batch / 2 : cold->batch;
+            cold->doublings = doublings > 0 ? doublings - 1 : 0;
         } else {
             cold->seen = use;
         }

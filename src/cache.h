@@ -19,13 +19,13 @@ struct cache_bin {
     uint32_t size;       /* of a block; 0 in bins[0] */
 };
 
-/* The cold half. */
+/* The cold half. All zero for a class that the thread has not used. */
 struct cache_class {
     struct magazine *alloc; /* what alloc_top points into; NULL before the first refill */
     struct magazine *free;  /* what free_top points into; NULL before the first free */
     uint32_t stacks;        /* freed stacks that were swapped or flushed */
     uint32_t seen;          /* where the stacks' tops were at the last look for idle classes */
-    uint16_t batch;         /* blocks to ask for at the next refill */
+    uint16_t doublings;     /* of the class's first batch: blocks to ask for at the next refill */
     uint16_t swaps;         /* since the last refill */
     uint16_t low;           /* the fewest blocks held at a swap since the last trim */
 };
@@ -34,10 +34,9 @@ struct cache {
     uintptr_t base;               /* of the primary region, */
     size_t units;                 /* and the rows of its tag tables; 0: none to look codes up in */
     const _Atomic uint16_t *tags; /* of the arena: codes by unit */
+    struct arena *arena;          /* NULL in the two caches of threads that have none */
     struct cache_bin bins[1 + CLASS_COUNT]; /* bins[0], for code 0, is always empty and full */
-    struct cache_class classes[CLASS_COUNT];
     uint64_t in_use[(CLASS_COUNT + BITS_PER_WORD - 1) / BITS_PER_WORD]; /* classes with a stack */
-    struct arena *arena;     /* NULL in the two caches of threads that have none */
     struct magazine *spares; /* a few empty magazines of the smallest size */
     uint32_t spare_count;
     struct magazine *remote; /* blocks of other arenas, to be published together */
@@ -48,6 +47,7 @@ struct cache {
     uint32_t flushes_seen;   /* of those asked for by cache_ask_all_to_flush() */
     bool is_laid_out;        /* the bins are, by an earlier thread, and empty */
     struct gate_slot gate;
+    struct cache_class classes[CLASS_COUNT];
 };
 
 _Static_assert(sizeof(struct cache_bin) == (size_t)8 * CODE_STEP,
@@ -59,6 +59,10 @@ _Static_assert(sizeof(struct cache_bin) == (size_t)8 * CODE_STEP,
 extern _Thread_local struct cache *cache_self __attribute__((tls_model("initial-exec")));
 extern struct cache cache_none;
 extern struct cache cache_exited;
+
+/* Before a thread may point to cache_exited: makes it what cache_none is. Callers hold the life
+ * lock. */
+void cache_exited_prepare(void);
 
 static inline bool cache_is_real(const struct cache *cache)
 {

@@ -212,10 +212,12 @@ static void thread_ends(void *argument)
     struct cache *cache = (struct cache *)argument;
     int saved_errno = errno;
 
-    cache_self = &cache_exited;
-    gate_enter_waiting(&cache->gate);
+    /* Not by the cache's slot: it is the next thread's as soon as the cache is. */
+    gate_enter_waiting(NULL);
     cache_flush_all(cache);
     lock_acquire(&life_lock);
+    cache_exited_prepare();
+    cache_self = &cache_exited;
     threads_set(cache->arena, threads_of(cache->arena) - 1);
     cache->arena = NULL;
     cache->next_idle = idle_caches;
@@ -223,7 +225,7 @@ static void thread_ends(void *argument)
     stats.idle_caches++;
     stats.threads--;
     lock_release(&life_lock);
-    gate_leave(&cache->gate);
+    gate_leave(NULL);
     errno = saved_errno;
 }
 

@@ -26,11 +26,6 @@ static void cpu_relax(void)
 #endif
 }
 
-void lock_init(struct lock *lock, enum lock_rank rank)
-{
-    *lock = (struct lock)LOCK_INITIALIZER((uint32_t)rank);
-}
-
 void lock_note_acquire(const struct lock *lock)
 {
     if (ranks_held >> lock->rank != 0) {

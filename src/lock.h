@@ -35,7 +35,15 @@ struct lock {
         .state = 0, .rank = (lock_rank), .acquisitions = 0                                         \
     }
 
-void lock_init(struct lock *lock, enum lock_rank rank);
+/* A lock in zeroed memory, which is written only for the witness: locks that nobody ever takes have
+ * no memory behind them. */
+static inline void lock_init(struct lock *lock, enum lock_rank rank)
+{
+    if (CHECKS_ENABLED) {
+        lock->rank = (uint32_t)rank;
+    }
+}
+
 void lock_wait(struct lock *lock);
 void lock_wake(struct lock *lock);
 

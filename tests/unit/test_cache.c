@@ -111,6 +111,7 @@ static void a_thread_without_a_cache_has_stacks_empty_and_full(void **state)
     (void)state;
     assert_ptr_equal(cache_self, &cache_none);
     assert_empty_and_full(&cache_none);
+    cache_exited_prepare();
     assert_empty_and_full(&cache_exited);
     cache_verify(&cache_none);
     cache_check(&cache_exited);

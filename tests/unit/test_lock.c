@@ -87,7 +87,7 @@ static void *try_acquire(void *argument)
 
 static void a_held_lock_cannot_be_taken_by_trying(void **state)
 {
-    struct lock lock;
+    struct lock lock = {.state = 0};
     pthread_t thread;
     void *taken = &lock;
 
