@@ -193,6 +193,10 @@ static void *alloc_slow(size_t alignment, size_t size, bool zero)
     if (block == NULL) {
         block = alloc_small_slow(cache, class, alignment);
     }
+    /* Relaxed: a hint. */
+    if (unlikely(atomic_load_explicit(&size_class_is_worn[class], memory_order_relaxed))) {
+        size_class_refine(class, size);
+    }
     if (block != NULL && zero) {
         memset(block, 0, size);
     }

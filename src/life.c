@@ -33,7 +33,7 @@
 #define TIGHTEST_BYTES ((size_t)5 * 1024 * 1024)
 
 /* Size classes a doubling: there, and everywhere until a class fills some slabs (arena.c). */
-enum { TIGHTEST_STEPS = 0, TIGHT_STEPS = 1, FIRST_STEPS = 4 };
+enum { TIGHTEST_STEPS = 0, TIGHT_STEPS = 1, FIRST_STEPS = 2 };
 
 static struct lock life_lock = LOCK_INITIALIZER(LOCK_RANK_LIFE);
 static _Atomic bool started;

@@ -30,6 +30,7 @@ static const uint32_t big_sizes[BIG_SIZES] = {17408, 18432, 21840, 24576, 28672,
 
 struct size_class size_classes[CLASS_COUNT];
 _Atomic uint16_t size_class_codes[SMALL_MAX_BYTES / BLOCK_ALIGN + 1];
+_Atomic bool size_class_is_worn[CLASS_COUNT];
 
 static size_t next_size(size_t size)
 {
@@ -133,23 +134,22 @@ void size_class_coarsen(unsigned steps)
     }
 }
 
-void size_class_refine(unsigned class)
+void size_class_refine(unsigned class, size_t size)
 {
-    size_t slot = size_classes[class].size / BLOCK_ALIGN;
     unsigned finest = class;
 
-    if (class == 0 || size_class_of(size_classes[class - 1].size) != class) {
-        return;
+    /* Relaxed, here and below: a hint; and who reads an old code uses a class that is as good. */
+    atomic_store_explicit(&size_class_is_worn[class], false, memory_order_relaxed);
+    while (finest > 0 && size_classes[finest - 1].size >= size) {
+        finest--;
     }
-    /* Relaxed: a thread that reads the old code uses the old class, which is as good. */
-    for (; atomic_load_explicit(&size_class_codes[slot], memory_order_relaxed) ==
-           SIZE_CLASS_CODE(class);
-         slot--) {
-        while (finest > 0 && size_classes[finest - 1].size >= slot * BLOCK_ALIGN) {
-            finest--;
+    for (size_t slot = size_classes[finest].size / BLOCK_ALIGN;
+         slot > 0 && (finest == 0 || slot * BLOCK_ALIGN > size_classes[finest - 1].size); slot--) {
+        if (atomic_load_explicit(&size_class_codes[slot], memory_order_relaxed) ==
+            SIZE_CLASS_CODE(class)) {
+            atomic_store_explicit(&size_class_codes[slot], SIZE_CLASS_CODE(finest),
+                                  memory_order_relaxed);
         }
-        atomic_store_explicit(&size_class_codes[slot], SIZE_CLASS_CODE(finest),
-                              memory_order_relaxed);
     }
 }
 

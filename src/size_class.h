@@ -56,9 +56,12 @@ void size_class_init(void);
  * After size_class_init(), before the first block. */
 void size_class_coarsen(unsigned steps);
 
-/* Let the sizes that the class serves be served by the smallest classes that hold them: there is so
- * much of it that this pays. Blocks that exist stay what they are. Any thread. */
-void size_class_refine(unsigned class);
+/* Set where there is so much of a class that finer ones would pay. */
+extern _Atomic bool size_class_is_worn[CLASS_COUNT];
+
+/* Let `size`, which the class serves, be served by the smallest class that holds it from now on, and
+ * set size_class_is_worn back. Blocks that exist stay what they are. Any thread. */
+void size_class_refine(unsigned class, size_t size);
 
 /* The code of the smallest class that holds `size` <= SMALL_MAX_BYTES bytes. */
 static inline uint16_t size_class_code(size_t size)

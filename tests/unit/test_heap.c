@@ -707,14 +707,14 @@ static void a_class_that_fills_slabs_is_split_into_finer_ones(void **state)
     (void)state;
     void *first = heap_alloc(300);
 
-    assert_int_equal(heap_usable_size_slow(first, ""), 320);
-    for (size_t bytes = 0; bytes < 8 * UNIT_BYTES; bytes += 320) {
+    assert_int_equal(heap_usable_size_slow(first, ""), 384);
+    for (size_t bytes = 0; bytes < 8 * UNIT_BYTES; bytes += 384) {
         assert_non_null(heap_alloc(300));
     }
     assert_int_equal(heap_usable_size_slow(heap_alloc(300), ""), 304);
-    assert_int_equal(heap_usable_size_slow(first, ""), 320);
+    assert_int_equal(heap_usable_size_slow(first, ""), 384);
     /* Nobody uses so much of these. */
-    assert_int_equal(heap_usable_size_slow(heap_alloc(600), ""), 640);
+    assert_int_equal(heap_usable_size_slow(heap_alloc(600), ""), 768);
     heap_free(first);
 }
 

@@ -203,35 +203,37 @@ static void the_coarsest_classes_are_powers_of_four(void **state)
     }
 }
 
-static void refining_a_class_gives_its_sizes_the_finest_and_no_others(void **state)
+static void refining_gives_a_size_its_finest_class_and_leaves_the_others(void **state)
 {
     (void)state;
     size_class_init();
     size_class_coarsen(4);
-    assert_int_equal(size_classes[size_class_of(300)].size, 320);
-    unsigned class = size_class_of(300);
+    unsigned coarse = size_class_of(300);
 
-    for (int round = 0; round < 2; round++) {
-        size_class_refine(class);
-        for (size_t size = 257; size <= 320; size++) {
-            assert_int_equal(size_class_of(size), finest_class_of(size));
-        }
-        assert_int_equal(size_classes[size_class_of(256)].size, 256);
-        assert_int_equal(size_classes[size_class_of(250)].size, 256);
-        assert_int_equal(size_classes[size_class_of(225)].size, 256);
-        assert_int_equal(size_classes[size_class_of(321)].size, 384);
+    assert_int_equal(size_classes[coarse].size, 320);
+    size_class_is_worn[coarse] = true;
+    size_class_refine(coarse, 300);
+    assert_false(size_class_is_worn[coarse]);
+    for (size_t size = 241; size <= 400; size++) {
+        size_t expected = size <= 256 ? 256 : size <= 320 ? 320 : size <= 384 ? 384 : 448;
+
+        assert_int_equal(size_classes[size_class_of(size)].size,
+                         size > 288 && size <= 304 ? 304 : expected);
     }
+    /* Nothing is finer; and what has a class of its own keeps it. */
+    size_class_refine(coarse, 320);
+    size_class_refine(coarse, 300);
+    assert_int_equal(size_classes[size_class_of(320)].size, 320);
+    assert_int_equal(size_classes[size_class_of(300)].size, 304);
 }
 
-static void refining_every_class_gives_the_finest_table(void **state)
+static void refining_every_size_gives_the_finest_table(void **state)
 {
     (void)state;
     size_class_init();
     size_class_coarsen(1);
-    for (unsigned class = 0; class < CLASS_COUNT; class ++) {
-        size_class_refine(class);
-    }
     for (size_t size = 1; size <= SMALL_MAX_BYTES; size++) {
+        size_class_refine(size_class_of(size), size);
         assert_int_equal(size_class_of(size), finest_class_of(size));
     }
 }
@@ -253,8 +255,8 @@ int main(void)
         ISOLATED(the_bitmap_has_room_for_every_block),
         ISOLATED(coarse_classes_split_a_doubling_in_equal_steps),
         ISOLATED(the_coarsest_classes_are_powers_of_four),
-        ISOLATED(refining_a_class_gives_its_sizes_the_finest_and_no_others),
-        ISOLATED(refining_every_class_gives_the_finest_table),
+        ISOLATED(refining_gives_a_size_its_finest_class_and_leaves_the_others),
+        ISOLATED(refining_every_size_gives_the_finest_table),
     };
 
     return run_isolated(tests, ARRAY_SIZE(tests));
