@@ -20,7 +20,6 @@ enum {
     SPARES_MAX = 24, /* empty stacks of the smallest size that a cache keeps */
     REMOTE_SLOTS = 253,
     REMOTE_BYTES_MAX = 32 * 1024,
-    FETCHED_AT_FIRST = 1024, /* what a thread is taken to have fetched before it has */
     FETCH_SHARE = 8,         /* a refill fetches at most this part of all that was fetched before */
     SWAPS_PER_GROWTH = 16,   /* swaps of short stacks before a refill lengthens them */
     SWAP_BLOCKS = 64,        /* stacks this long are cheap to swap, */
@@ -109,7 +108,7 @@ void cache_bind(struct cache *cache, struct arena *arena)
     cache->tags = arena->tags;
     cache->base = region_primary.base;
     cache->units = arena->tags != NULL ? region_primary.units_max : 0;
-    cache->fetched_bytes = FETCHED_AT_FIRST;
+    cache->fetched_bytes = 0;
     if (!cache->is_laid_out) {
         lay_out(cache);
     }
