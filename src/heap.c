@@ -30,6 +30,10 @@ enum { MISSES_PER_POLL = 8 };
 #define HUGE_BYTES  ((size_t)1024 * 1024)
 #define PIECE_BYTES ((size_t)4 * 1024 * 1024)
 
+/* From here on pages are moved, not copied. Each move may split the heap's mapping in two places,
+ * and the kernel allows a process some 65,000 mappings. */
+#define MOVE_BYTES ((size_t)16 * 1024 * 1024)
+
 static void *out_of_memory(void)
 {
     errno = ENOMEM;
@@ -550,12 +554,17 @@ static void *alloc_to_grow(size_t old_size, size_t size)
     return block;
 }
 
-/* Move the contents of a huge block of the heap piece by piece, and give up each piece behind us,
- * so that both blocks together need little more memory than one. */
+/* Move the contents of a huge block of the heap with the pages they are in; or else piece by piece,
+ * and give up each piece behind us. Both blocks together need little more memory than one. */
 static void move_huge(char *to, char *from, size_t bytes, struct span *old)
 {
     uint8_t *history = span_history(old);
+    size_t units = units_of(bytes);
 
+    if (bytes >= MOVE_BYTES && os_move(to, from, units * UNIT_BYTES)) {
+        memset(history, UNIT_CLEAN, units);
+        return;
+    }
     for (size_t at = 0; at < bytes; at += PIECE_BYTES) {
         size_t piece = size_min(PIECE_BYTES, bytes - at);
 
