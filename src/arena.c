@@ -404,7 +404,7 @@ static bool slab_add(struct arena *arena, unsigned class, bool grow)
     /* Relaxed: roughly how many stacks of each finer class there would be. */
     if (slabs >
         REFINE_SLABS * (uint64_t)atomic_load_explicit(&arena->threads, memory_order_relaxed)) {
-        atomic_store_explicit(&size_class_is_worn[class], true, memory_order_relaxed);
+        size_class_wear(class);
     }
     return true;
 }

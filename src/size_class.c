@@ -134,17 +134,28 @@ void size_class_coarsen(unsigned steps)
     }
 }
 
+void size_class_wear(unsigned class)
+{
+    if (class > 0 && size_class_of(size_classes[class - 1].size) == class) {
+        atomic_store_explicit(&size_class_is_worn[class], true, memory_order_relaxed);
+    }
+}
+
 void size_class_refine(unsigned class, size_t size)
 {
     unsigned finest = class;
 
-    /* Relaxed, here and below: a hint; and who reads an old code uses a class that is as good. */
+    /* Relaxed, here and above: a hint; and who reads an old code uses a class that is as good. */
     atomic_store_explicit(&size_class_is_worn[class], false, memory_order_relaxed);
     while (finest > 0 && size_classes[finest - 1].size >= size) {
         finest--;
     }
-    for (size_t slot = size_classes[finest].size / BLOCK_ALIGN;
-         slot > 0 && (finest == 0 || slot * BLOCK_ALIGN > size_classes[finest - 1].size); slot--) {
+    if (finest == class) {
+        return;
+    }
+    size_t first = finest > 0 ? size_classes[finest - 1].size / BLOCK_ALIGN + 1 : 1;
+
+    for (size_t slot = first; slot <= size_classes[finest].size / BLOCK_ALIGN; slot++) {
         if (atomic_load_explicit(&size_class_codes[slot], memory_order_relaxed) ==
             SIZE_CLASS_CODE(class)) {
             atomic_store_explicit(&size_class_codes[slot], SIZE_CLASS_CODE(finest),

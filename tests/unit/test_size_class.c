@@ -211,7 +211,8 @@ static void refining_gives_a_size_its_finest_class_and_leaves_the_others(void **
     unsigned coarse = size_class_of(300);
 
     assert_int_equal(size_classes[coarse].size, 320);
-    size_class_is_worn[coarse] = true;
+    size_class_wear(coarse);
+    assert_true(size_class_is_worn[coarse]);
     size_class_refine(coarse, 300);
     assert_false(size_class_is_worn[coarse]);
     for (size_t size = 241; size <= 400; size++) {
@@ -225,6 +226,11 @@ static void refining_gives_a_size_its_finest_class_and_leaves_the_others(void **
     size_class_refine(coarse, 300);
     assert_int_equal(size_classes[size_class_of(320)].size, 320);
     assert_int_equal(size_classes[size_class_of(300)].size, 304);
+    /* A class that serves no sizes but its own does not wear. */
+    size_class_wear(size_class_of(304));
+    size_class_wear(0);
+    assert_false(size_class_is_worn[size_class_of(304)]);
+    assert_false(size_class_is_worn[0]);
 }
 
 static void refining_every_size_gives_the_finest_table(void **state)
