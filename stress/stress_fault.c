@@ -39,7 +39,8 @@ static void free_twice(struct stress_thread *self)
     }
 }
 
-/* One block through two mailboxes: both takers free it, past the pattern's own check. */
+/* One block through two mailboxes: both takers free it, past the pattern's own check. Its neighbour
+ * keeps the slab: a block whose slab is gone is not known to have been one. */
 static void free_twice_remotely(struct stress_thread *self)
 {
     static _Atomic(void *) shared;
@@ -47,7 +48,10 @@ static void free_twice_remotely(struct stress_thread *self)
     void *block = atomic_load(&shared);
 
     if (self->index == 0 && block == NULL) {
-        atomic_store(&shared, bw_malloc(SIZE));
+        void *first = bw_malloc(SIZE);
+
+        stress_hold(self, HELD_MAX, block_alloc(&self->accounts, SIZE));
+        atomic_store(&shared, first);
     } else if (self->index != 0 && block != NULL && !freed) {
         freed = true;
         bw_free(block);
