@@ -30,10 +30,6 @@ enum { MISSES_PER_POLL = 8 };
 #define HUGE_BYTES  ((size_t)1024 * 1024)
 #define PIECE_BYTES ((size_t)4 * 1024 * 1024)
 
-/* From here on pages are moved, not copied. Each move may split the heap's mapping in two places,
- * and the kernel allows a process some 65,000 mappings. */
-#define MOVE_BYTES ((size_t)16 * 1024 * 1024)
-
 static void *out_of_memory(void)
 {
     errno = ENOMEM;
@@ -497,10 +493,18 @@ static bool resize_large_in_place(struct span *span, size_t units)
     return done;
 }
 
+/* Would another block for `size` be as large, or little smaller? */
+static bool fits_well(size_t old_size, size_t size)
+{
+    return size <= old_size &&
+           (size >= old_size - old_size / SHRINK_SHARE ||
+            (size <= SMALL_MAX_BYTES && size_classes[size_class_of(size)].size >= old_size));
+}
+
 static bool resize_in_place(void *block, size_t old_size, size_t size)
 {
     if (old_size <= SMALL_MAX_BYTES || size <= SMALL_MAX_BYTES) {
-        return size <= old_size && size >= old_size - old_size / SHRINK_SHARE;
+        return fits_well(old_size, size);
     }
     struct span *span = span_of((uintptr_t)block);
 
@@ -554,17 +558,12 @@ static void *alloc_to_grow(size_t old_size, size_t size)
     return block;
 }
 
-/* Move the contents of a huge block of the heap with the pages they are in; or else piece by piece,
- * and give up each piece behind us. Both blocks together need little more memory than one. */
+/* Move the contents of a huge block of the heap piece by piece, and give up each piece behind us,
+ * so that both blocks together need little more memory than one. */
 static void move_huge(char *to, char *from, size_t bytes, struct span *old)
 {
     uint8_t *history = span_history(old);
-    size_t units = units_of(bytes);
 
-    if (bytes >= MOVE_BYTES && os_move(to, from, units * UNIT_BYTES)) {
-        memset(history, UNIT_CLEAN, units);
-        return;
-    }
     for (size_t at = 0; at < bytes; at += PIECE_BYTES) {
         size_t piece = size_min(PIECE_BYTES, bytes - at);
 
@@ -603,13 +602,12 @@ void *heap_resize(void *block, size_t size)
     if (moved == NULL && size > old_size) {
         return NULL;
     }
-    errno = saved_errno;
-    if (moved == NULL) {
-        return block;
+    if (moved != NULL) {
+        move_contents(moved, block, size_min(size, old_size));
+        heap_free(block);
     }
-    move_contents(moved, block, size_min(size, old_size));
-    heap_free(block);
-    return moved;
+    errno = saved_errno;
+    return moved != NULL ? moved : block;
 }
 
 /* Trimming */

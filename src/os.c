@@ -6,7 +6,6 @@
  */
 #include "os.h"
 
-#include <errno.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -99,28 +98,6 @@ void os_unmap(void *start, size_t bytes)
 bool os_purge(void *start, size_t bytes)
 {
     return madvise(start, bytes, MADV_DONTNEED) == 0;
-}
-
-bool os_move(void *to, void *from, size_t bytes)
-{
-#if defined(MREMAP_DONTUNMAP) && defined(MAP_FIXED_NOREPLACE)
-    if (call_fails()) {
-        return false;
-    }
-    if (mremap(from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to) == to) {
-        return true;
-    }
-    /* Mostly nothing has happened, and then nothing is mapped here. But the kernel may have unmapped
-     * what was at `to` before it failed. */
-    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
-
-    if (mmap(to, bytes, PROT_READ | PROT_WRITE, flags, -1, 0) != to && errno != EEXIST) {
-        fatal_at("memory in use is no longer mapped, at", (uintptr_t)to);
-    }
-#else
-    (void)to, (void)from, (void)bytes;
-#endif
-    return false;
 }
 
 void os_advise_huge_pages(void *start, size_t bytes, bool wanted)

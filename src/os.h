@@ -29,10 +29,6 @@ void os_unmap(void *start, size_t bytes);
 /* Give the memory behind whole pages back; they read as zero from now on. */
 bool os_purge(void *start, size_t bytes);
 
-/* Let the memory behind whole pages change over to `to`, which gives up its own; `from` reads as zero
- * afterwards. False, and `from` is as it was, where the kernel cannot. */
-bool os_move(void *to, void *from, size_t bytes);
-
 /* Ask for huge pages behind the range, or decline them. A wish: nothing depends on it. */
 void os_advise_huge_pages(void *start, size_t bytes, bool wanted);
 

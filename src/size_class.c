@@ -145,6 +145,10 @@ void size_class_refine(unsigned class, size_t size)
 {
     unsigned finest = class;
 
+    /* Another one was chosen for its alignment. */
+    if (size_class_of(size) != class) {
+        return;
+    }
     /* Relaxed, here and above: a hint; and who reads an old code uses a class that is as good. */
     atomic_store_explicit(&size_class_is_worn[class], false, memory_order_relaxed);
     while (finest > 0 && size_classes[finest - 1].size >= size) {

@@ -404,11 +404,27 @@ static void a_block_that_cannot_move_to_shrink_stays_and_succeeds(void **state)
     check_all();
 }
 
-/* A huge block that has to move, while the `failing`-th call for memory fails. */
-static void move_and_grow(size_t size, uint64_t failing)
+static void a_block_stays_where_another_would_be_as_large(void **state)
 {
+    (void)state;
+    for (size_t size = 1; size <= SMALL_MAX_BYTES; size = size * 9 / 8 + 1) {
+        char *block = (char *)heap_alloc(size);
+        size_t usable = heap_usable_size(block, "invalid");
+
+        for (size_t other = size; other <= usable; other += size / 16 + 1) {
+            assert_ptr_equal(heap_resize(block, other), block);
+        }
+        heap_free(block);
+    }
+}
+
+static void a_huge_block_that_had_to_move_grows_into_the_room_it_was_left(void **state)
+{
+    enum { PIECES = 9 };
+    const size_t size = PIECES * MIB;
     unsigned char *block = (unsigned char *)heap_alloc(size);
 
+    (void)state;
     assert_non_null(block);
     for (size_t at = 0; at < size; at += UNIT_BYTES) {
         block[at] = (unsigned char)(at / UNIT_BYTES);
@@ -416,10 +432,8 @@ static void move_and_grow(size_t size, uint64_t failing)
     /* Right behind it, so that it cannot grow in place. */
     while ((unsigned char *)heap_alloc(LARGE) < block + size) {
     }
-    os_fail_calls(failing, failing != 0);
     unsigned char *moved = (unsigned char *)heap_resize(block, size + 1);
 
-    os_fail_calls(0, 0);
     assert_ptr_not_equal(moved, block);
     assert_true(heap_usable_size(moved, "invalid") >= 2 * size);
     for (size_t at = 0; at < size; at += UNIT_BYTES) {
@@ -432,31 +446,6 @@ static void move_and_grow(size_t size, uint64_t failing)
     assert_int_equal(heap_usable_size(moved, "invalid"), size);
     heap_free(moved);
     page_heap_check();
-    /* The memory left behind is as good as any. */
-    moved = (unsigned char *)heap_alloc_zeroed(size);
-    assert_true(is_all(moved, size, 0));
-    memset(moved, PATTERN, size);
-    heap_free(moved);
-}
-
-static void a_huge_block_that_had_to_move_grows_into_the_room_it_was_left(void **state)
-{
-    (void)state;
-    move_and_grow(9 * MIB, 0);
-}
-
-static void the_pages_of_a_larger_one_move_with_it(void **state)
-{
-    (void)state;
-    move_and_grow(33 * MIB, 0);
-}
-
-static void if_its_pages_cannot_be_moved_it_is_copied(void **state)
-{
-    enum { CALL_OF_THE_MOVE = 2 }; /* the first is the break's */
-
-    (void)state;
-    move_and_grow(33 * MIB, CALL_OF_THE_MOVE);
 }
 
 /* Faults */
@@ -777,9 +766,8 @@ int main(void)
         ISOLATED(blocks_got_with_the_gate_closed_are_resized_like_others),
         ISOLATED(a_heap_block_is_resized_with_the_gate_closed),
         ISOLATED(faults_are_found_with_the_gate_closed),
+        ISOLATED(a_block_stays_where_another_would_be_as_large),
         ISOLATED(a_huge_block_that_had_to_move_grows_into_the_room_it_was_left),
-        ISOLATED(the_pages_of_a_larger_one_move_with_it),
-        ISOLATED(if_its_pages_cannot_be_moved_it_is_copied),
         ISOLATED(a_growing_free_stack_leaves_other_classes_alone),
         ISOLATED(a_class_that_fills_slabs_is_split_into_finer_ones),
     };

@@ -55,45 +55,6 @@ static void purged_memory_has_no_pages_and_reads_as_zero(void **state)
     os_unmap(memory, bytes);
 }
 
-static void moved_memory_is_what_it_was_and_leaves_zeroes_behind(void **state)
-{
-    size_t page = os_page_bytes();
-    char *from = (char *)os_map(PAGES * page);
-    char *to = (char *)os_map(PAGES * page);
-
-    (void)state;
-    memset(from, 1, PAGES * page);
-    memset(to, 2, PAGES * page);
-    os_fail_calls(1, 1);
-    assert_false(os_move(to, from, page));
-    assert_true(is_all(from, page, 1));
-    assert_true(os_move(to, from, page));
-    assert_true(is_all(to, page, 1));
-    assert_true(is_all(to + page, page, 2));
-    assert_int_equal(resident_pages(from, page), 0);
-    assert_true(is_all(from, page, 0));
-    assert_true(is_all(from + page, page, 1));
-}
-
-static void where_memory_cannot_be_moved_it_stays(void **state)
-{
-    size_t page = os_page_bytes();
-    char *to = (char *)os_map(PAGES * page);
-    char *from = (char *)os_map(PAGES * page);
-
-    (void)state;
-    memset(from, 1, page);
-    /* The kernel refuses ranges that overlap. */
-    assert_false(os_move(from + page, from, 2 * page));
-    assert_true(is_all(from, page, 1));
-    assert_true(is_all(from + page, page, 0));
-    /* And ones that are not mapped throughout, when it has unmapped the goal already. */
-    os_unmap(from, PAGES * page);
-    memset(to, 2, page);
-    assert_false(os_move(to, from, page));
-    assert_true(is_readable(to));
-}
-
 static void the_break_moves_up_and_down_by_what_is_asked(void **state)
 {
     uintptr_t before = os_break();
@@ -218,8 +179,6 @@ int main(void)
         ISOLATED(mapped_memory_is_zeroed_page_aligned_and_ours),
         ISOLATED(reserved_memory_is_unusable_until_committed),
         ISOLATED(purged_memory_has_no_pages_and_reads_as_zero),
-        ISOLATED(moved_memory_is_what_it_was_and_leaves_zeroes_behind),
-        ISOLATED(where_memory_cannot_be_moved_it_stays),
         ISOLATED(the_break_moves_up_and_down_by_what_is_asked),
         ISOLATED(a_break_that_cannot_grow_gives_null),
         ISOLATED(more_than_the_address_space_gives_null),

@@ -213,6 +213,9 @@ static void refining_gives_a_size_its_finest_class_and_leaves_the_others(void **
     assert_int_equal(size_classes[coarse].size, 320);
     size_class_wear(coarse);
     assert_true(size_class_is_worn[coarse]);
+    /* One that got a block of the class for its alignment. */
+    size_class_refine(coarse, 100);
+    assert_true(size_class_is_worn[coarse]);
     size_class_refine(coarse, 300);
     assert_false(size_class_is_worn[coarse]);
     for (size_t size = 241; size <= 400; size++) {
