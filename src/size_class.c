@@ -136,7 +136,9 @@ void size_class_coarsen(unsigned steps)
 
 void size_class_wear(unsigned class)
 {
-    if (class > 0 && size_class_of(size_classes[class - 1].size) == class) {
+    size_t finer = class > 0 ? size_classes[class - 1].size : 0;
+
+    if (finer > 0 && size_class_of(finer) == class) {
         atomic_store_explicit(&size_class_is_worn[class], true, memory_order_relaxed);
     }
 }
