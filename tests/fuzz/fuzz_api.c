@@ -353,7 +353,10 @@ static void allocate_in_a_child(const struct operation *operation)
         _exit(EXIT_SUCCESS);
     }
     CHECK(child > 0);
-    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    /* libFuzzer's clock interrupts. */
+    long ended = TEMP_FAILURE_RETRY(waitpid(child, &status, 0));
+
+    CHECK(ended == child && status == 0);
 }
 
 static void look_at_statistics(void)
