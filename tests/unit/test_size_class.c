@@ -229,6 +229,13 @@ static void refining_gives_a_size_its_finest_class_and_leaves_the_others(void **
     size_class_refine(coarse, 300);
     assert_int_equal(size_classes[size_class_of(320)].size, 320);
     assert_int_equal(size_classes[size_class_of(300)].size, 304);
+    /* It still serves others. */
+    size_class_refine(coarse, 260);
+    size_class_wear(coarse);
+    assert_true(size_class_is_worn[coarse]);
+    size_class_refine(coarse, 280);
+    size_class_wear(coarse);
+    assert_false(size_class_is_worn[coarse]);
     /* A class that serves no sizes but its own does not wear. */
     size_class_wear(size_class_of(304));
     size_class_wear(0);
