@@ -705,22 +705,35 @@ static void age_bin(struct arena *arena, unsigned class, uint32_t most_stacks)
     slabs_release(arena, released);
 }
 
-/* A bin that has had no slab yet has nothing to look after, and stays without memory behind it. */
-static bool is_used(const struct bin *bin)
+/* A bin, for a walk over all arenas. */
+struct bin_place {
+    unsigned index; /* of the arena, */
+    struct arena *arena;
+    unsigned class;
+};
+
+/* The first bin in use from `place` on; false if there is none. One that has had no slab yet has
+ * nothing to look after, and stays without memory behind it. */
+static bool find_used_bin(struct bin_place *place)
 {
-    /* Relaxed: what a thread does not see yet it might as well have looked for a little earlier. */
-    return atomic_load_explicit(&bin->is_used, memory_order_relaxed);
+    for (; (place->arena = arena_by_index(place->index)) != NULL; place->index++) {
+        for (; place->class < CLASS_COUNT; place->class ++) {
+            /* Relaxed: what is not seen yet might as well have been looked for a little earlier. */
+            if (atomic_load_explicit(&place->arena->bins[place->class].is_used,
+                                     memory_order_relaxed)) {
+                return true;
+            }
+        }
+        place->class = 0;
+    }
+    return false;
 }
 
 static void age_all(uint32_t most_stacks)
 {
     arena_drain_all();
-    for (unsigned index = 0; arena_by_index(index) != NULL; index++) {
-        for (unsigned class = 0; class < CLASS_COUNT; class ++) {
-            if (is_used(&arena_by_index(index)->bins[class])) {
-                age_bin(arena_by_index(index), class, most_stacks);
-            }
-        }
+    for (struct bin_place at = {0}; find_used_bin(&at); at.class ++) {
+        age_bin(at.arena, at.class, most_stacks);
     }
 }
 
@@ -737,12 +750,8 @@ void arena_age(void)
 void arena_reclaim_all(void)
 {
     arena_drain_all();
-    for (unsigned index = 0; arena_by_index(index) != NULL; index++) {
-        for (unsigned class = 0; class < CLASS_COUNT; class ++) {
-            if (is_used(&arena_by_index(index)->bins[class])) {
-                reclaim_bin(arena_by_index(index), class);
-            }
-        }
+    for (struct bin_place at = {0}; find_used_bin(&at); at.class ++) {
+        reclaim_bin(at.arena, at.class);
     }
 }
 
@@ -784,12 +793,8 @@ size_t arena_decay(unsigned ticks, size_t most_bytes)
     if (os_page_bytes() != SLAB_PAGE_BYTES) {
         return 0;
     }
-    for (unsigned index = 0; arena_by_index(index) != NULL; index++) {
-        for (unsigned class = 0; class < CLASS_COUNT && bytes < most_bytes; class ++) {
-            if (is_used(&arena_by_index(index)->bins[class])) {
-                bytes += decay_bin(arena_by_index(index), class, ticks, most_bytes - bytes);
-            }
-        }
+    for (struct bin_place at = {0}; bytes < most_bytes && find_used_bin(&at); at.class ++) {
+        bytes += decay_bin(at.arena, at.class, ticks, most_bytes - bytes);
     }
     return bytes;
 }
@@ -812,12 +817,8 @@ struct arena_totals arena_totals(void)
 {
     struct arena_totals totals = {0, 0};
 
-    for (unsigned index = 0; arena_by_index(index) != NULL; index++) {
-        for (unsigned class = 0; class < CLASS_COUNT; class ++) {
-            if (is_used(&arena_by_index(index)->bins[class])) {
-                totals_add(&totals, &arena_by_index(index)->bins[class], class);
-            }
-        }
+    for (struct bin_place at = {0}; find_used_bin(&at); at.class ++) {
+        totals_add(&totals, &at.arena->bins[at.class], at.class);
     }
     return totals;
 }
