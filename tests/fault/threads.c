@@ -2,6 +2,7 @@
 /* threads.c - faults of threads' lives.
  *
  *   churn     10,000 threads come and go, some of which only free: the heap does not grow by a byte
+ *             over what as many threads needed that all held their blocks at the same time
  *   many      10,000 threads at once, with small stacks, each with blocks of its own
  *   late      blocks allocated and freed in all rounds of key destructors, after the cache is gone
  *   exit      threads run and free while atexit handlers and destructors do
@@ -59,13 +60,20 @@ static void start(pthread_t *thread, void *(*body)(void *argument), void *argume
 
 /* Churn */
 
-static void *allocate_and_free(void *argument)
+/* The threads that run at once, but for the one that only frees. */
+static pthread_barrier_t all_hold;
+
+/* Waits for the others at the barrier, unless it is NULL, while it holds its blocks. */
+static void *allocate_and_free(void *barrier)
 {
     struct blocks blocks;
 
     take(&blocks);
+    if (barrier != NULL) {
+        (void)pthread_barrier_wait((pthread_barrier_t *)barrier);
+    }
     give(&blocks);
-    return argument;
+    return NULL;
 }
 
 static void *only_free(void *argument)
@@ -74,7 +82,7 @@ static void *only_free(void *argument)
     return NULL;
 }
 
-static void churn_some(unsigned threads)
+static void churn_some(unsigned threads, pthread_barrier_t *barrier)
 {
     for (unsigned done = 0; done < threads; done += AT_ONCE) {
         pthread_t ids[AT_ONCE];
@@ -83,7 +91,7 @@ static void churn_some(unsigned threads)
         take(&handed_over);
         start(&ids[0], only_free, &handed_over);
         for (unsigned i = 1; i < AT_ONCE; i++) {
-            start(&ids[i], allocate_and_free, NULL);
+            start(&ids[i], allocate_and_free, barrier);
         }
         for (unsigned i = 0; i < AT_ONCE; i++) {
             CHECK(pthread_join(ids[i], NULL) == 0);
@@ -100,11 +108,12 @@ static size_t heap_bytes(void)
 
 static void churn(void)
 {
-    churn_some(THREADS);
+    CHECK(pthread_barrier_init(&all_hold, NULL, AT_ONCE - 1) == 0);
+    churn_some(THREADS, &all_hold);
     size_t heap = heap_bytes();
     size_t resident = fault_resident_bytes();
 
-    churn_some(THREADS);
+    churn_some(THREADS, NULL);
     printf("heap %zu -> %zu bytes, resident %zu -> %zu\n", heap, heap_bytes(), resident,
            fault_resident_bytes());
     CHECK(heap_bytes() == heap);
