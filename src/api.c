@@ -15,6 +15,7 @@
 #include "life.h"
 #include "limit.h"
 #include "os.h"
+#include "resize.h"
 #include "stats.h"
 
 #define ALIGNMENT_MOST ((size_t)1 << 63)

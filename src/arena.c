@@ -1,17 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* arena.c - bins of slabs, their depots, and the drain of remote frees.
+/* arena.c - refills and flushes, growth, remote frees, and the walks that give memory up.
  *
- * A bin hands out and takes back whole stacks of blocks. A few full stacks of the class's full
- * capacity are kept in the bin's depot, and exchanged without looking inside; everything else
- * goes through the slabs' bitmaps. A few empty slabs are kept. Before the break grows, idle stacks
- * and empty slabs are given up, so that neither adds to the heap's peak.
+ * What one bin does under its lock is bin.c's. Here a refill goes from the bin's stock over the
+ * queue of remote frees to new slabs. Before the break grows, idle stacks and empty slabs of all
+ * bins are given up, so that neither adds to the heap's peak.
  *
- * Owns         the arenas, their bins, every slab's place in a list, the tag of every slab's unit.
- * Invariants   a slab is on the list that its free_count says; free_blocks = the sum over slabs;
- *              a tag is set exactly while its unit is a slab of the arena.
- * Concurrency  a bin's lock (rank BIN) guards the bin and the free side of its slabs; drain_lock
- *              (rank DRAIN) makes drains of one arena take turns. A thread holds one bin's lock at
- *              a time. The page heap is called with no bin locked, so that it may be slow.
+ * Owns         the arenas, and the tag of every slab's unit.
+ * Invariants   a tag is set exactly while its unit is a slab of the arena.
+ * Concurrency  a bin's lock (rank BIN) guards the bin; drain_lock (rank DRAIN) makes drains of one
+ *              arena take turns. A thread holds one bin's lock at a time. The page heap is called
+ *              with no bin locked, so that it may be slow.
  * Called by    cache.c, heap.c and purge.c.
  */
 #include "arena.h"
@@ -19,24 +17,12 @@
 #include "meta.h"
 #include "os.h"
 #include "page_heap.h"
-#include "tick.h"
 
 enum {
-    SPARES_MAX = 8,      /* empty stacks a bin keeps while it is in use, */
-    SPARES_IDLE = 4,     /* and for long */
-    EMPTY_SLABS_MAX = 8, /* a bin keeps, until the break grows */
-    REFINE_SLABS = 4,    /* of a class in a bin, a thread: from then on finer classes save memory */
-    QUARTERS = 4,
+    REFINE_SLABS = 4, /* of a class in a bin, a thread: from then on finer classes save memory */
     SLABS_AT_ONCE = 16,
     STACKS_AT_ONCE = 64,
 };
-
-/* Stacks in a depot are handed out as they are, and blocks that travel that way lose the order of
- * their addresses: a program that builds large structures waits for memory then. So a depot holds
- * no more than stays in a processor's cache, enough for threads that swing around a full stack, and
- * what is more goes through the bitmaps, which put it in order again. */
-#define DEPOT_BYTES       ((size_t)64 * 1024)
-#define DEPOT_BLOCK_BYTES ((size_t)1024)
 
 static _Atomic(struct arena *) arenas[ARENAS_MAX];
 
@@ -58,7 +44,7 @@ struct arena *arena_create(unsigned index)
     arena->index = (uint8_t)index;
     arena->tags = page_heap_tags_create();
     for (unsigned class = 0; class < CLASS_COUNT; class ++) {
-        lock_init(&arena->bins[class].lock, LOCK_RANK_BIN);
+        bin_init(&arena->bins[class]);
     }
     atomic_store_explicit(&arenas[index], arena, memory_order_release);
     return arena;
@@ -75,77 +61,6 @@ static void tag_unit(const struct arena *arena, const struct span *span, uint16_
     }
 }
 
-/* Slabs on lists */
-
-static unsigned list_of(const struct slab *slab)
-{
-    unsigned blocks = slab_class(slab)->blocks;
-
-    if (slab->free_count == 0) {
-        return SLAB_LIST_NONE;
-    }
-    if (slab->free_count == blocks) {
-        return SLAB_LIST_EMPTY;
-    }
-    unsigned scaled = slab->free_count * QUARTERS;
-
-    /* The quarter, without a division. */
-    return SLAB_LIST_PARTIAL + (unsigned)(scaled >= blocks) + (unsigned)(scaled >= 2 * blocks) +
-           (unsigned)(scaled >= 3 * blocks);
-}
-
-static void slab_link_locked(struct bin *bin, struct slab *slab, unsigned list)
-{
-    slab->list = (uint16_t)list;
-    bin->empty_slabs += list == SLAB_LIST_EMPTY;
-    if (list == SLAB_LIST_NONE) {
-        return;
-    }
-    slab->prev = NULL;
-    slab->next = bin->slabs[list];
-    if (slab->next != NULL) {
-        slab->next->prev = slab;
-    }
-    bin->slabs[list] = slab;
-}
-
-static void slab_unlink_locked(struct bin *bin, struct slab *slab)
-{
-    if (slab->list == SLAB_LIST_NONE) {
-        return;
-    }
-    if (slab->next != NULL) {
-        slab->next->prev = slab->prev;
-    }
-    if (slab->prev != NULL) {
-        slab->prev->next = slab->next;
-    } else {
-        bin->slabs[slab->list] = slab->next;
-    }
-}
-
-/* Put a slab whose free_count has changed where it belongs. Of empty ones too many go to
- * `released`, for slabs_release() when the lock is no longer held. */
-static void slab_relist_locked(struct bin *bin, struct slab *slab, struct slab **released)
-{
-    unsigned list = list_of(slab);
-
-    ASSERT(lock_is_held(&bin->lock));
-    if (list == slab->list) {
-        return;
-    }
-    slab_unlink_locked(bin, slab);
-    bin->empty_slabs -= slab->list == SLAB_LIST_EMPTY;
-    if (list == SLAB_LIST_EMPTY && bin->empty_slabs >= EMPTY_SLABS_MAX) {
-        bin->free_blocks -= slab->free_count;
-        bin->stats.slabs_released++;
-        slab->next = *released;
-        *released = slab;
-        return;
-    }
-    slab_link_locked(bin, slab, list);
-}
-
 static void slabs_release(struct arena *arena, struct slab *slabs)
 {
     while (slabs != NULL) {
@@ -160,197 +75,19 @@ static void slabs_release(struct arena *arena, struct slab *slabs)
     }
 }
 
-static struct slab *slab_best_locked(const struct bin *bin)
-{
-    for (unsigned list = SLAB_LIST_PARTIAL; list < SLAB_LIST_COUNT; list++) {
-        if (bin->slabs[list] != NULL) {
-            return bin->slabs[list];
-        }
-    }
-    return NULL;
-}
-
-/* Blocks out of slabs: up to `want`, ascending from the top of `out` down (slab_take_locked). */
-static size_t take_from_slabs_locked(struct bin *bin, void **out, size_t want)
-{
-    size_t taken = 0;
-
-    while (taken < want) {
-        struct slab *slab = slab_best_locked(bin);
-
-        if (slab == NULL) {
-            break;
-        }
-        size_t count = slab_take_locked(slab, out, want - taken);
-
-        taken += count;
-        bin->free_blocks -= count;
-        slab_relist_locked(bin, slab, NULL);
-    }
-    return taken;
-}
-
-/* Blocks into slabs. Blocks that follow each other are often of one slab: what concerns the slab as
- * a whole is done once for all of them. */
-static void put_in_slabs_locked(struct bin *bin, void **blocks, size_t count, bool idle,
-                                struct slab **released)
-{
-    for (size_t i = 0; i < count;) {
-        uintptr_t unit = align_down((uintptr_t)blocks[i], UNIT_BYTES);
-        unsigned index;
-        struct slab *slab = slab_of_own_block((uintptr_t)blocks[i], &index);
-        const struct size_class *class = slab_class(slab);
-        size_t first = i;
-
-        do {
-            slab_put_locked(slab, index);
-            i++;
-            if (i == count || align_down((uintptr_t)blocks[i], UNIT_BYTES) != unit) {
-                break;
-            }
-            index = size_class_index(class, (uintptr_t)blocks[i] - unit);
-        } while (likely(index < class->blocks));
-        slab_settle_locked(slab, (unsigned)(i - first), idle);
-        bin->free_blocks += i - first;
-        slab_relist_locked(bin, slab, released);
-    }
-}
-
-/* The depot */
-
-static void magazine_push(struct magazine **list, struct magazine *magazine)
-{
-    magazine->next = *list;
-    *list = magazine;
-}
-
-static struct magazine *magazine_pop(struct magazine **list)
-{
-    struct magazine *magazine = *list;
-
-    if (magazine != NULL) {
-        *list = magazine->next;
-    }
-    return magazine;
-}
-
-static void spare_keep_locked(struct bin *bin, struct magazine *magazine)
-{
-    if (bin->spare_count < SPARES_MAX) {
-        magazine_push(&bin->spares, magazine);
-        bin->spare_count++;
-    } else {
-        magazine_destroy(magazine);
-    }
-}
-
-/* A stack has left the depot, with `blocks`. */
-static void depot_shrunk_locked(struct bin *bin, uint32_t blocks)
-{
-    bin->depot_count--;
-    bin->depot_blocks -= blocks;
-    if (bin->depot_count < bin->depot_low) {
-        bin->depot_low = bin->depot_count;
-    }
-}
-
-/* A full stack out of the depot for an empty one, or NULL. */
-static struct magazine *depot_take_locked(struct bin *bin, struct magazine *empty)
-{
-    struct magazine *full = magazine_pop(&bin->depot);
-
-    if (full == NULL) {
-        return NULL;
-    }
-    depot_shrunk_locked(bin, full->count);
-    bin->stats.depot_exchanges++;
-    if (empty->capacity == full->capacity) {
-        spare_keep_locked(bin, empty);
-    } else {
-        magazine_destroy(empty);
-    }
-    return full;
-}
-
-bool arena_keeps_stacks(unsigned class)
-{
-    return size_classes[class].size <= DEPOT_BLOCK_BYTES;
-}
-
-/* An empty stack for a full one that the depot keeps, or NULL if it does not. */
-static struct magazine *depot_put_locked(struct bin *bin, unsigned class, struct magazine *full)
-{
-    const struct size_class *described = &size_classes[class];
-
-    ASSERT(arena_keeps_stacks(class));
-    if (full->capacity < described->capacity || full->count < full->capacity ||
-        (bin->depot_blocks + full->count) * described->size > DEPOT_BYTES) {
-        return NULL;
-    }
-    struct magazine *empty = magazine_pop(&bin->spares);
-
-    if (empty != NULL) {
-        bin->spare_count--;
-    } else {
-        empty = magazine_create(described->capacity);
-    }
-    if (empty != NULL) {
-        magazine_push(&bin->depot, full);
-        bin->depot_count++;
-        bin->depot_blocks += full->count;
-        bin->stats.depot_exchanges++;
-    }
-    return empty;
-}
-
-static struct magazine *refill_locked(struct bin *bin, struct magazine *magazine, uint32_t want)
-{
-    ASSERT(want <= magazine->capacity);
-    struct magazine *full = depot_take_locked(bin, magazine);
-
-    if (full == NULL) {
-        size_t count = take_from_slabs_locked(bin, magazine->slots, want);
-        size_t room = want - count;
-
-        /* They fill the end of the slots; few are rare, so that moving them down is. */
-        for (size_t i = 0; room > 0 && i < count; i++) {
-            magazine->slots[i] = magazine->slots[room + i];
-        }
-        magazine->count = (uint32_t)count;
-        full = count > 0 ? magazine : NULL;
-    }
-    if (full != NULL) {
-        bin->stats.refills++;
-        bin->stats.refill_blocks += full->count;
-    }
-    return full;
-}
+/* Refills and flushes */
 
 /* From slabs that exist: the bin's own stock. */
 static struct magazine *refill_from_stock(struct bin *bin, struct magazine *magazine, uint32_t want)
 {
     lock_acquire(&bin->lock);
-    struct magazine *full = refill_locked(bin, magazine, want);
+    struct magazine *full = bin_refill_locked(bin, magazine, want);
 
     lock_release(&bin->lock);
     return full;
 }
 
 /* Growth */
-
-void arena_drain_all(void)
-{
-    for (unsigned index = 0; index < ARENAS_MAX; index++) {
-        struct arena *arena = arena_by_index(index);
-
-        if (arena == NULL) {
-            return;
-        }
-        if (remote_queue_has_slabs(&arena->queue)) {
-            (void)arena_drain(arena);
-        }
-    }
-}
 
 /* A unit that is a slab now, which no bin has; NULL if the page heap has none, or if there is no
  * memory for the slab's descriptor. */
@@ -394,10 +131,7 @@ static bool slab_add(struct arena *arena, unsigned class, bool grow)
     }
     tag_unit(arena, span_of(slab->start), SIZE_CLASS_CODE(class));
     lock_acquire(&bin->lock);
-    slab_link_locked(bin, slab, SLAB_LIST_EMPTY);
-    bin->free_blocks += slab->free_count;
-    bin->stats.slabs_created++;
-    atomic_store_explicit(&bin->is_used, true, memory_order_relaxed);
+    bin_add_locked(bin, slab);
     uint64_t slabs = bin->stats.slabs_created - bin->stats.slabs_released;
 
     lock_release(&bin->lock);
@@ -460,10 +194,10 @@ struct magazine *arena_flush(struct arena *arena, unsigned class, struct magazin
     lock_acquire(&bin->lock);
     bin->stats.flushes++;
     bin->stats.flush_blocks += magazine->count;
-    struct magazine *empty = depot_put_locked(bin, class, magazine);
+    struct magazine *empty = bin_depot_put_locked(bin, class, magazine);
 
     if (empty == NULL) {
-        put_in_slabs_locked(bin, magazine->slots, magazine->count, false, &released);
+        bin_put_locked(bin, magazine->slots, magazine->count, false, &released);
         magazine->count = 0;
         empty = magazine;
     }
@@ -476,20 +210,9 @@ struct magazine *arena_flush(struct arena *arena, unsigned class, struct magazin
 
 static void *take_one(struct bin *bin)
 {
-    void *block = NULL;
-
     lock_acquire(&bin->lock);
-    if (take_from_slabs_locked(bin, &block, 1) == 0 && bin->depot != NULL) {
-        struct magazine *full = bin->depot;
+    void *block = bin_take_one_locked(bin);
 
-        block = full->slots[--full->count];
-        bin->depot_blocks--;
-        if (full->count == 0) {
-            bin->depot = full->next;
-            depot_shrunk_locked(bin, 0);
-            spare_keep_locked(bin, full);
-        }
-    }
     lock_release(&bin->lock);
     return block;
 }
@@ -535,7 +258,7 @@ void arena_free_blocks(struct arena *arena, unsigned class, void **blocks, size_
     lock_acquire(&bin->lock);
     bin->stats.flushes++;
     bin->stats.flush_blocks += count;
-    put_in_slabs_locked(bin, blocks, count, false, &released);
+    bin_put_locked(bin, blocks, count, false, &released);
     lock_release(&bin->lock);
     slabs_release(arena, released);
 }
@@ -586,31 +309,13 @@ void arena_free_remote(void **blocks, size_t count)
     }
 }
 
-static size_t take_in_words_locked(struct bin *bin, struct slab *slab, uint64_t words)
-{
-    size_t count = 0;
-
-    for (; words != 0; words &= words - 1) {
-        unsigned word = bit_lowest(words);
-        uint64_t blocks = remote_take_word(slab, word);
-
-        slab_put_word_locked(slab, word, blocks);
-        count += bit_count(blocks);
-        bin->stats.remote_batches++;
-    }
-    bin->free_blocks += count;
-    bin->stats.remote_blocks += count;
-    return count;
-}
-
 static size_t take_in_slab(struct arena *arena, struct slab *slab, struct slab **released)
 {
     struct bin *bin = &arena->bins[slab->class];
 
     lock_acquire(&bin->lock);
-    size_t count = take_in_words_locked(bin, slab, remote_take_summary(slab));
+    size_t count = bin_take_in_locked(bin, slab, released);
 
-    slab_relist_locked(bin, slab, released);
     lock_release(&bin->lock);
     return count;
 }
@@ -636,46 +341,21 @@ size_t arena_drain(struct arena *arena)
     return count;
 }
 
-/* Reclaiming */
-
-/* Put the blocks of `count` stacks of the depot back into the slabs. */
-static void depot_empty_locked(struct bin *bin, uint32_t count, struct slab **released)
+void arena_drain_all(void)
 {
-    for (; count > 0; count--) {
-        struct magazine *full = magazine_pop(&bin->depot);
+    for (unsigned index = 0; index < ARENAS_MAX; index++) {
+        struct arena *arena = arena_by_index(index);
 
-        depot_shrunk_locked(bin, full->count);
-        put_in_slabs_locked(bin, full->slots, full->count, true, released);
-        magazine_destroy(full);
-    }
-    bin->depot_low = bin->depot_count;
-}
-
-/* All but `keep` empty stacks. */
-static void spares_give_up_locked(struct bin *bin, uint32_t keep)
-{
-    while (bin->spare_count > keep) {
-        magazine_destroy(magazine_pop(&bin->spares));
-        bin->spare_count--;
+        if (arena == NULL) {
+            return;
+        }
+        if (remote_queue_has_slabs(&arena->queue)) {
+            (void)arena_drain(arena);
+        }
     }
 }
 
-static void empty_slabs_give_up_locked(struct bin *bin, struct slab **released)
-{
-    struct slab *empty = bin->slabs[SLAB_LIST_EMPTY];
-
-    while (empty != NULL) {
-        struct slab *next = empty->next;
-
-        slab_unlink_locked(bin, empty);
-        bin->free_blocks -= empty->free_count;
-        bin->stats.slabs_released++;
-        empty->next = *released;
-        *released = empty;
-        empty = next;
-    }
-    bin->empty_slabs = 0;
-}
+/* Giving memory up */
 
 static void reclaim_bin(struct arena *arena, unsigned class)
 {
@@ -683,24 +363,18 @@ static void reclaim_bin(struct arena *arena, unsigned class)
     struct slab *released = NULL;
 
     lock_acquire(&bin->lock);
-    depot_empty_locked(bin, bin->depot_count, &released);
-    spares_give_up_locked(bin, 0);
-    empty_slabs_give_up_locked(bin, &released);
+    bin_reclaim_locked(bin, &released);
     lock_release(&bin->lock);
     slabs_release(arena, released);
 }
 
-/* Stacks that nobody has asked for since the last look hide slabs that may be empty; and empty
- * slabs serve better where the memory is needed now. */
 static void age_bin(struct arena *arena, unsigned class, uint32_t most_stacks)
 {
     struct bin *bin = &arena->bins[class];
     struct slab *released = NULL;
 
     lock_acquire(&bin->lock);
-    depot_empty_locked(bin, bin->depot_low < most_stacks ? bin->depot_low : most_stacks, &released);
-    spares_give_up_locked(bin, SPARES_IDLE);
-    empty_slabs_give_up_locked(bin, &released);
+    bin_age_locked(bin, most_stacks, &released);
     lock_release(&bin->lock);
     slabs_release(arena, released);
 }
@@ -755,33 +429,18 @@ void arena_reclaim_all(void)
     }
 }
 
-/* Up to SLABS_AT_ONCE slabs of the bin: the lock is given up in between. */
-static size_t purge_slabs(struct bin *bin, unsigned ticks, unsigned *slabs)
-{
-    size_t bytes = 0;
-
-    *slabs = 0;
-    lock_acquire(&bin->lock);
-    for (unsigned list = SLAB_LIST_PARTIAL; list < SLAB_LIST_COUNT; list++) {
-        for (struct slab *slab = bin->slabs[list]; slab && *slabs < SLABS_AT_ONCE;
-             slab = slab->next) {
-            if (!slab->settled && (uint8_t)(tick_now() - slab->freed_tick) >= ticks) {
-                bytes += slab_purge_locked(slab);
-                ++*slabs;
-            }
-        }
-    }
-    lock_release(&bin->lock);
-    return bytes;
-}
-
+/* The lock is given up every few slabs. */
 static size_t decay_bin(struct arena *arena, unsigned class, unsigned ticks, size_t most_bytes)
 {
-    unsigned slabs = SLABS_AT_ONCE;
+    struct bin *bin = &arena->bins[class];
+    unsigned slabs = 0;
     size_t bytes = 0;
 
-    while (slabs == SLABS_AT_ONCE && bytes < most_bytes) {
-        bytes += purge_slabs(&arena->bins[class], ticks, &slabs);
+    while (slabs == 0 && bytes < most_bytes) {
+        slabs = SLABS_AT_ONCE;
+        lock_acquire(&bin->lock);
+        bytes += bin_purge_locked(bin, ticks, &slabs);
+        lock_release(&bin->lock);
     }
     return bytes;
 }
@@ -821,28 +480,6 @@ struct arena_totals arena_totals(void)
         totals_add(&totals, &at.arena->bins[at.class], at.class);
     }
     return totals;
-}
-
-static void bin_check_locked(struct bin *bin)
-{
-    uint64_t free_blocks = 0;
-    uint64_t depot_blocks = 0;
-
-    for (unsigned list = 0; list < SLAB_LIST_COUNT; list++) {
-        for (struct slab *slab = bin->slabs[list]; slab != NULL; slab = slab->next) {
-            if (slab->list != list || list_of(slab) != list) {
-                fatal("arena: a slab is on the wrong list");
-            }
-            slab_check(slab);
-            free_blocks += slab->free_count;
-        }
-    }
-    for (struct magazine *full = bin->depot; full != NULL; full = full->next) {
-        depot_blocks += full->count;
-    }
-    if (free_blocks != bin->free_blocks || depot_blocks != bin->depot_blocks) {
-        fatal("arena: a bin's free blocks do not add up");
-    }
 }
 
 void arena_check(struct arena *arena)

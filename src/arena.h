@@ -8,47 +8,10 @@
 #ifndef BREAKWATER_ARENA_H
 #define BREAKWATER_ARENA_H
 
-#include "lock.h"
-#include "magazine.h"
+#include "bin.h"
 #include "remote.h"
-#include "slab.h"
 
 #define ARENAS_MAX 64
-
-/* Slabs by how much of them is free: fullest first, so that the emptier ones get to empty. */
-enum slab_list {
-    SLAB_LIST_PARTIAL,                       /* fewer than a quarter of the blocks free */
-    SLAB_LIST_EMPTY = SLAB_LIST_PARTIAL + 4, /* all free */
-    SLAB_LIST_COUNT,                         /* lists that exist */
-    SLAB_LIST_NONE = SLAB_LIST_COUNT,        /* no block free: on no list */
-};
-
-struct bin_stats {
-    uint64_t refills; /* stacks filled for thread caches */
-    uint64_t refill_blocks;
-    uint64_t flushes; /* stacks taken back */
-    uint64_t flush_blocks;
-    uint64_t depot_exchanges; /* refills and flushes done by exchanging whole stacks */
-    uint64_t remote_batches;  /* bitmap words taken in from the remote side */
-    uint64_t remote_blocks;
-    uint64_t slabs_created;
-    uint64_t slabs_released;
-};
-
-struct bin {
-    _Alignas(CACHE_LINE_BYTES) struct lock lock;
-    struct slab *slabs[SLAB_LIST_COUNT];
-    struct magazine *depot;  /* full stacks */
-    struct magazine *spares; /* empty stacks of the class's capacity */
-    uint32_t depot_count;
-    uint32_t depot_low; /* the fewest it held since it was last aged */
-    uint32_t spare_count;
-    uint32_t empty_slabs;  /* on the list of those */
-    _Atomic bool is_used;  /* has had a slab; written under the lock */
-    uint64_t free_blocks;  /* in the slabs */
-    uint64_t depot_blocks; /* in the depot */
-    struct bin_stats stats;
-};
 
 struct arena {
     struct remote_queue queue;
@@ -73,9 +36,6 @@ struct arena *arena_create(unsigned index);
  * stays the caller's. */
 struct magazine *arena_refill(struct arena *arena, unsigned class, struct magazine *magazine,
                               uint32_t want);
-
-/* Are stacks of the class's blocks kept whole? Otherwise a half of one is as quickly taken back. */
-bool arena_keeps_stacks(unsigned class);
 
 /* Take a stack of the arena's blocks back, of a class whose stacks are kept; the result is an empty
  * one, perhaps another. */

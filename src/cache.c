@@ -425,7 +425,7 @@ void cache_flush(struct cache *cache, unsigned class)
     cache->misses++;
     full->count = (uint32_t)free_count(bin, full);
     verify_sampled(cold, class, full, full->count);
-    if (!arena_keeps_stacks(class)) {
+    if (!bin_keeps_stacks(class)) {
         flush_half(cache, class);
         return;
     }

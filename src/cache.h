@@ -69,6 +69,12 @@ static inline bool cache_is_real(const struct cache *cache)
     return cache->arena != NULL;
 }
 
+/* The slot by which the thread goes through the gate; NULL for a thread that has no cache. */
+static inline struct gate_slot *cache_gate(struct cache *cache)
+{
+    return cache_is_real(cache) ? &cache->gate : NULL;
+}
+
 /* Make `cache`, whose stacks are empty, one of the arena's. */
 void cache_bind(struct cache *cache, struct arena *arena);
 

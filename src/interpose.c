@@ -11,7 +11,7 @@
 #include <stdlib.h>
 
 #include "breakwater/breakwater.h"
-#include "heap.h"
+#include "resize.h"
 
 /* Old and new names that the headers no longer, or not yet, declare. */
 BW_API void cfree(void *block);

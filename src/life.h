@@ -10,6 +10,12 @@
  * cache_exited for a thread whose cache has been taken back. */
 struct cache *life_attach_thread(void);
 
+/* The thread's cache, attached if it has had none. */
+static inline struct cache *life_cache(void)
+{
+    return cache_is_real(cache_self) ? cache_self : life_attach_thread();
+}
+
 /* Has the allocator been initialised? */
 bool life_started(void);
 

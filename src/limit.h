@@ -3,7 +3,7 @@
  * the hard one there is none.
  *
  * What is counted are units that are handed out, to slabs or as large blocks, and free ones whose
- * memory has not been given back. page_heap.c counts and compares, heap.c acts.
+ * memory has not been given back. page_heap.c counts and compares, upkeep.c acts.
  */
 #ifndef BREAKWATER_LIMIT_H
 #define BREAKWATER_LIMIT_H

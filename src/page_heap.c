@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* page_heap.c - best fit over runs of 64 KiB units.
+/* page_heap.c - runs of units handed out and taken back; how the heap grows, and how far.
  *
- * Free runs are kept in bins by length: one bin a length up to EXACT_UNITS, four bins a doubling
- * above; a bitmap of the bins that hold something makes the search a few instructions. A freed run
- * is joined with free neighbours at once, through the span rows of its first and last unit.
+ * What is free, and which of it serves, is runs.c's. Here the break is moved or a region mapped when
+ * nothing free is long enough; a break that others have moved is noticed; the limits are kept.
  *
- * Owns         the free runs, and the states and lengths in all span rows.
- * Invariants   no two free runs touch; a run lies in one region; total = free + handed out units.
+ * Owns         the lock of the page heap, the units' accounts.
+ * Invariants   total = free + handed out units.
  * Concurrency  page_heap_lock, of rank PAGE_HEAP; the break's and meta's locks are taken under it.
  *              The memory and the history bytes of a run handed out belong to its owner.
- * Called by    arena.c for slabs, heap.c for large blocks.
+ * Called by    arena.c for slabs, heap.c and resize.c for large blocks.
  */
 #include "page_heap.h"
 
@@ -20,13 +19,9 @@
 #include "limit.h"
 #include "lock.h"
 #include "os.h"
-#include "tick.h"
+#include "runs.h"
 
 enum {
-    EXACT_UNITS = 64,
-    BINS_PER_DOUBLING = 4,
-    BIN_COUNT = EXACT_UNITS + BINS_PER_DOUBLING * 26,
-    BIN_WORDS = (BIN_COUNT + BITS_PER_WORD - 1) / BITS_PER_WORD,
     GROW_UNITS_LEAST = 16,
     GROW_UNITS_MOST = 1024,
     GROW_SHARE = 32, /* the heap grows by this part of itself */
@@ -35,12 +30,9 @@ enum {
     GROW_UNITS_HUGE = 32, /* with huge pages, a whole one at least */
     PRESS_SHARE = 16, /* the soft limit presses again when the heap has grown by this part of it */
     PURGE_UNITS_AT_ONCE = 16, /* the kernel takes a tenth of a millisecond for them */
-    TICKS_MASK = UINT8_MAX >> UNIT_HISTORY_BITS,
 };
 
 static struct lock page_heap_lock = LOCK_INITIALIZER(LOCK_RANK_PAGE_HEAP);
-static struct span *bins[BIN_COUNT];
-static uint64_t bins_filled[BIN_WORDS];
 static struct page_heap_stats stats;
 
 /* When the soft limit presses, beyond being passed. Guarded by page_heap_lock. */
@@ -50,176 +42,11 @@ static struct {
     size_t free_above_units; /* or more than this is free and has not gone back */
 } press;
 
-static unsigned bin_of(size_t units)
-{
-    if (units <= EXACT_UNITS) {
-        return (unsigned)units - 1;
-    }
-    unsigned power = 63U - (unsigned)__builtin_clzll(units);
-    unsigned quarter = (unsigned)(units >> (power - 2)) & 3U;
-    unsigned bin = EXACT_UNITS + (power - 6) * BINS_PER_DOUBLING + quarter;
-
-    return bin < BIN_COUNT ? bin : BIN_COUNT - 1;
-}
-
-static struct span *span_after(const struct region *region, struct span *span, size_t units)
-{
-    size_t unit = (size_t)(span - region->spans) + units;
-
-    return unit < region_units(region) ? &region->spans[unit] : NULL;
-}
-
-/* Bins */
-
-static void bin_insert_locked(struct span *run)
-{
-    unsigned bin = bin_of(run->units);
-
-    run->prev = NULL;
-    run->next = bins[bin];
-    if (run->next != NULL) {
-        run->next->prev = run;
-    }
-    bins[bin] = run;
-    bins_filled[bin / BITS_PER_WORD] |= UINT64_C(1) << (bin % BITS_PER_WORD);
-    stats.free_units += run->units;
-    stats.free_runs++;
-}
-
-static void bin_remove_locked(struct span *run)
-{
-    unsigned bin = bin_of(run->units);
-
-    if (run->next != NULL) {
-        run->next->prev = run->prev;
-    }
-    if (run->prev != NULL) {
-        run->prev->next = run->next;
-    } else {
-        bins[bin] = run->next;
-    }
-    if (bins[bin] == NULL) {
-        bins_filled[bin / BITS_PER_WORD] &= ~(UINT64_C(1) << (bin % BITS_PER_WORD));
-    }
-    stats.free_units -= run->units;
-    stats.free_runs--;
-}
-
-/* The first filled bin at or after `bin`, or BIN_COUNT. */
-static unsigned bin_next_filled(unsigned bin)
-{
-    return bitmap_next(bins_filled, BIN_COUNT, bin);
-}
-
-static struct span *bin_best_fit(unsigned bin, size_t units)
-{
-    struct span *best = NULL;
-
-    for (struct span *run = bins[bin]; run != NULL; run = run->next) {
-        if (run->units >= units && (best == NULL || run->units < best->units)) {
-            best = run;
-        }
-        if (best != NULL && best->units == units) {
-            break;
-        }
-    }
-    return best;
-}
-
-static struct span *find_locked(size_t units)
-{
-    struct span *best = NULL;
-
-    for (unsigned bin = bin_next_filled(bin_of(units)); bin < BIN_COUNT && best == NULL;
-         bin = bin_next_filled(bin + 1)) {
-        best = bin_best_fit(bin, units);
-    }
-    return best;
-}
-
-/* Runs */
-
-/* Make [span, span + units) a free run; its neighbours are not joined. */
-static void run_make_free_locked(struct span *span, size_t units, uint8_t region)
-{
-    struct span *last = span + units - 1;
-
-    *last = (struct span){.state = SPAN_FREE, .units = (uint32_t)units, .region = region};
-    *span = (struct span){.state = SPAN_FREE, .units = (uint32_t)units, .region = region};
-    bin_insert_locked(span);
-}
-
-/* Take a free run out of its bin; no row of it tells that it was free. */
-static void run_take_locked(struct span *run)
-{
-    bin_remove_locked(run);
-    run[run->units - 1].state = SPAN_NONE;
-    run->state = SPAN_NONE;
-}
-
-/* Give back [span, span + units), joined with free neighbours. */
-static void run_release_locked(struct span *span, size_t units, uint8_t region_index)
-{
-    struct region *region = region_by_index(region_index);
-    struct span *after = span_after(region, span, units);
-
-    ASSERT(lock_is_held(&page_heap_lock));
-    span->state = SPAN_NONE;
-    if (after != NULL && after->state == SPAN_FREE) {
-        run_take_locked(after);
-        units += after->units;
-    }
-    if (span != region->spans && span[-1].state == SPAN_FREE) {
-        struct span *before = span - span[-1].units;
-
-        run_take_locked(before);
-        units += before->units;
-        span = before;
-    }
-    run_make_free_locked(span, units, region_index);
-}
-
-/* Cut `request` out of the free run and hand it out; what is left stays free. */
-static struct span *run_carve_locked(struct span *run, const struct run_request *request)
-{
-    size_t run_units = run->units;
-    uint8_t region = run->region;
-    size_t address_units = span_address(run) >> UNIT_SHIFT;
-    size_t skip = align_up(address_units, request->align_units) - address_units;
-    struct span *span = run + skip;
-    size_t rest = run_units - skip - request->units;
-
-    run_take_locked(run);
-    if (skip > 0) {
-        run_make_free_locked(run, skip, region);
-    }
-    if (rest > 0) {
-        run_make_free_locked(span + request->units, rest, region);
-    }
-    *span = (struct span){
-        .state = (uint8_t)request->state,
-        .units = (uint32_t)request->units,
-        .region = region,
-    };
-    return span;
-}
-
 /* Limits */
-
-/* Units that are not clean. */
-static size_t count_used(const uint8_t *history, size_t units)
-{
-    size_t used = 0;
-
-    for (size_t unit = 0; unit < units; unit++) {
-        used += history[unit] != UNIT_CLEAN;
-    }
-    return used;
-}
 
 static size_t units_held_locked(void)
 {
-    return stats.total_units - stats.free_units + stats.free_used_units;
+    return stats.total_units - run_totals.free_units + run_totals.free_used_units;
 }
 
 static void press_again_above_locked(size_t soft, size_t held, size_t free_used)
@@ -248,7 +75,7 @@ static void note_pressure_locked(void)
         press_again_above_locked(soft, held, 0);
         limit_press();
         limit_notice(BW_LIMIT_SOFT);
-    } else if (stats.free_used_units > press.free_above_units) {
+    } else if (run_totals.free_used_units > press.free_above_units) {
         limit_press();
     }
 }
@@ -256,16 +83,24 @@ static void note_pressure_locked(void)
 /* After a purge: what is left has to grow before the soft limit presses again. */
 static void note_relief_locked(void)
 {
-    press_again_above_locked(limit_soft() / UNIT_BYTES, units_held_locked(), stats.free_used_units);
+    press_again_above_locked(limit_soft() / UNIT_BYTES, units_held_locked(),
+                             run_totals.free_used_units);
 }
 
-static size_t purge_runs_locked(unsigned ticks, size_t most);
+/* Of free units; how many went back. */
+static size_t purge_locked(unsigned ticks, size_t most, const struct span *spared)
+{
+    size_t purged = runs_purge(ticks, most, spared);
+
+    stats.purged_bytes += purged * UNIT_BYTES;
+    return purged;
+}
 
 /* May `units` more be handed out? If free memory that has not gone back is in the way, it goes. */
 static bool within_hard_limit_locked(size_t units)
 {
     size_t hard = limit_hard() / UNIT_BYTES;
-    size_t in_use = stats.total_units - stats.free_units;
+    size_t in_use = stats.total_units - run_totals.free_units;
 
     if (limit_hard() == 0) {
         return true;
@@ -274,7 +109,7 @@ static bool within_hard_limit_locked(size_t units)
         return false;
     }
     if (units_held_locked() + units > hard) {
-        (void)purge_runs_locked(0, SIZE_MAX);
+        (void)purge_locked(0, SIZE_MAX, NULL);
     }
     return true;
 }
@@ -327,8 +162,8 @@ static bool grow_break_locked(size_t units)
     }
     advise_huge_pages(extent.start, extent.bytes);
     stats.total_units += extent.bytes / UNIT_BYTES;
-    run_release_locked(&region_primary.spans[region_unit_of(&region_primary, extent.start)],
-                       extent.bytes / UNIT_BYTES, region_primary.index);
+    run_release(&region_primary.spans[region_unit_of(&region_primary, extent.start)],
+                extent.bytes / UNIT_BYTES, region_primary.index);
     return true;
 }
 
@@ -348,7 +183,7 @@ static bool grow_region_locked(size_t units)
     }
     advise_huge_pages(region->base, region->units_max * UNIT_BYTES);
     stats.total_units += region->units_max;
-    run_release_locked(region->spans, region->units_max, region->index);
+    run_release(region->spans, region->units_max, region->index);
     return true;
 }
 
@@ -363,7 +198,7 @@ static bool grow_locked(size_t units)
     ASSERT(have < units);
     /* The second attempt is for a break that somebody else moved: the new memory does not follow on
      * the free run at the top then, and has to be as long as the request itself. */
-    return (grow_break_locked(units - have) && find_locked(units) != NULL) ||
+    return (grow_break_locked(units - have) && run_find(units) != NULL) ||
            grow_break_locked(units) || grow_region_locked(units);
 }
 
@@ -375,10 +210,10 @@ static size_t run_cut_off_locked(struct span *run, size_t first)
     size_t end = start + run->units;
     size_t kept = start < first ? first - start : 0;
 
-    run_take_locked(run);
-    stats.free_used_units -= count_used(span_history(run) + kept, end - start - kept);
+    run_take(run);
+    run_totals.free_used_units -= run_count_used(span_history(run) + kept, end - start - kept);
     if (kept > 0) {
-        run_make_free_locked(run, kept, region_primary.index);
+        run_make_free(run, kept, region_primary.index);
     }
     for (size_t unit = start + kept; unit < end; unit++) {
         region_primary.spans[unit].state = SPAN_GAP;
@@ -447,16 +282,16 @@ static struct span *alloc_locked(const struct run_request *request)
         stats.refused++;
         return NULL;
     }
-    run = find_locked(units);
+    run = run_find(units);
     if (run == NULL && request->grow && grow_locked(units)) {
-        run = find_locked(units);
+        run = run_find(units);
     }
     if (run == NULL) {
         return NULL;
     }
     stats.allocs++;
-    run = run_carve_locked(run, request);
-    stats.free_used_units -= count_used(span_history(run), request->units);
+    run = run_carve(run, request->units, request->align_units, request->state);
+    run_totals.free_used_units -= run_count_used(span_history(run), request->units);
     note_pressure_locked();
     return run;
 }
@@ -477,30 +312,18 @@ struct span *page_heap_alloc(const struct run_request *request)
     return span;
 }
 
-/* What is in use is stamped with the time it is freed. */
-static void stamp(uint8_t *history, size_t units)
-{
-    uint8_t tick = (uint8_t)(tick_now() << UNIT_HISTORY_BITS);
-
-    for (size_t unit = 0; unit < units; unit++) {
-        if (history[unit] != UNIT_CLEAN) {
-            history[unit] = (uint8_t)((history[unit] & UNIT_HISTORY_MASK) | tick);
-        }
-    }
-}
-
 void page_heap_free(struct span *span)
 {
     uint8_t *history = span_history(span);
 
     *history = UNIT_FREED;
-    stamp(history, span->units);
-    size_t used = count_used(history, span->units);
+    run_stamp(history, span->units);
+    size_t used = run_count_used(history, span->units);
 
     lock_acquire(&page_heap_lock);
     stats.frees++;
-    stats.free_used_units += used;
-    run_release_locked(span, span->units, span->region);
+    run_totals.free_used_units += used;
+    run_release(span, span->units, span->region);
     note_pressure_locked();
     lock_release(&page_heap_lock);
 }
@@ -510,7 +333,7 @@ void page_heap_free(struct span *span)
 static struct span *run_behind_locked(struct span *span, size_t more)
 {
     struct region *region = region_by_index(span->region);
-    struct span *after = span_after(region, span, span->units);
+    struct span *after = run_after(region, span, span->units);
     size_t have = after != NULL && after->state == SPAN_FREE ? after->units : 0;
     bool at_top = region == &region_primary &&
                   span_address(span) + (span->units + have) * UNIT_BYTES == break_top();
@@ -518,7 +341,7 @@ static struct span *run_behind_locked(struct span *span, size_t more)
     if (have < more && at_top) {
         notice_foreign_moves_locked();
         (void)grow_break_locked(more - have);
-        after = span_after(region, span, span->units);
+        after = run_after(region, span, span->units);
     }
     return after != NULL && after->state == SPAN_FREE && after->units >= more ? after : NULL;
 }
@@ -533,11 +356,11 @@ static bool extend_locked(struct span *span, size_t more)
     }
     size_t rest = behind->units - more;
 
-    stats.free_used_units -= count_used(span_history(behind), more);
+    run_totals.free_used_units -= run_count_used(span_history(behind), more);
 
-    run_take_locked(behind);
+    run_take(behind);
     if (rest > 0) {
-        run_make_free_locked(behind + more, rest, span->region);
+        run_make_free(behind + more, rest, span->region);
     }
     behind->state = SPAN_NONE;
     memset(span_history(behind), UNIT_USED, more);
@@ -557,9 +380,9 @@ bool page_heap_resize(struct span *span, size_t units)
         size_t rest = span->units - units;
 
         span->units = (uint32_t)units;
-        stamp(span_history(span) + units, rest);
-        stats.free_used_units += count_used(span_history(span) + units, rest);
-        run_release_locked(span + units, rest, span->region);
+        run_stamp(span_history(span) + units, rest);
+        run_totals.free_used_units += run_count_used(span_history(span) + units, rest);
+        run_release(span + units, rest, span->region);
     }
     stats.resizes += done;
     lock_release(&page_heap_lock);
@@ -567,52 +390,6 @@ bool page_heap_resize(struct span *span, size_t units)
 }
 
 /* Purging */
-
-/* Not clean, and free for `ticks`. */
-static bool is_due(uint8_t history, unsigned ticks)
-{
-    unsigned age = (unsigned)(tick_now() - (history >> UNIT_HISTORY_BITS)) & TICKS_MASK;
-
-    return history != UNIT_CLEAN && age >= ticks;
-}
-
-/* The units of the run that have been free for `ticks`, up to `most` of them. */
-static size_t purge_run_locked(struct span *run, unsigned ticks, size_t most)
-{
-    uint8_t *history = span_history(run);
-    char *memory = (char *)span_address(run);
-    size_t purged = 0;
-    size_t first = 0;
-
-    while (first < run->units && purged < most) {
-        size_t end = first;
-
-        while (end < run->units && end - first < most - purged && is_due(history[end], ticks)) {
-            end++;
-        }
-        if (end > first && os_purge(memory + first * UNIT_BYTES, (end - first) * UNIT_BYTES)) {
-            memset(history + first, UNIT_CLEAN, end - first);
-            purged += end - first;
-        }
-        first = end + 1;
-    }
-    stats.free_used_units -= purged;
-    return purged;
-}
-
-static size_t purge_runs_locked(unsigned ticks, size_t most)
-{
-    size_t purged = 0;
-
-    for (unsigned bin = bin_next_filled(0); bin < BIN_COUNT && purged < most;
-         bin = bin_next_filled(bin + 1)) {
-        for (struct span *run = bins[bin]; run != NULL && purged < most; run = run->next) {
-            purged += purge_run_locked(run, ticks, most - purged);
-        }
-    }
-    stats.purged_bytes += purged * UNIT_BYTES;
-    return purged;
-}
 
 size_t page_heap_decay(unsigned ticks, size_t most_bytes)
 {
@@ -623,7 +400,7 @@ size_t page_heap_decay(unsigned ticks, size_t most_bytes)
     /* In turns with those who wait for the lock. */
     do {
         lock_acquire(&page_heap_lock);
-        now = purge_runs_locked(ticks, size_min(most - purged, PURGE_UNITS_AT_ONCE));
+        now = purge_locked(ticks, size_min(most - purged, PURGE_UNITS_AT_ONCE), NULL);
         lock_release(&page_heap_lock);
         purged += now;
     } while (now == PURGE_UNITS_AT_ONCE && purged < most);
@@ -639,42 +416,35 @@ static size_t lower_break_locked(size_t pad_units)
         return 0;
     }
     size_t run_units = run->units;
-    size_t used = count_used(span_history(run) + pad_units, run_units - pad_units);
+    size_t used = run_count_used(span_history(run) + pad_units, run_units - pad_units);
 
     if (!break_lower(span_address(run) + pad_units * UNIT_BYTES)) {
         return 0;
     }
-    run_take_locked(run);
+    run_take(run);
     if (pad_units > 0) {
-        run_make_free_locked(run, pad_units, region_primary.index);
+        run_make_free(run, pad_units, region_primary.index);
     }
     for (size_t unit = pad_units; unit < run_units; unit++) {
         run[unit].state = SPAN_GAP;
     }
     memset(span_history(run) + pad_units, UNIT_CLEAN, run_units - pad_units);
     stats.total_units -= run_units - pad_units;
-    stats.free_used_units -= used;
+    run_totals.free_used_units -= used;
     return used * UNIT_BYTES;
 }
 
 size_t page_heap_purge(size_t pad_bytes)
 {
-    size_t purged;
-
     lock_acquire(&page_heap_lock);
     notice_foreign_moves_locked();
-    purged = lower_break_locked(align_up(pad_bytes, UNIT_BYTES) / UNIT_BYTES);
-    for (unsigned bin = bin_next_filled(0); bin < BIN_COUNT; bin = bin_next_filled(bin + 1)) {
-        for (struct span *run = bins[bin]; run != NULL; run = run->next) {
-            if (pad_bytes == 0 || run != top_run_locked()) {
-                purged += purge_run_locked(run, 0, SIZE_MAX) * UNIT_BYTES;
-            }
-        }
-    }
-    stats.purged_bytes += purged;
+    size_t lowered = lower_break_locked(align_up(pad_bytes, UNIT_BYTES) / UNIT_BYTES);
+    size_t units = purge_locked(0, SIZE_MAX, pad_bytes > 0 ? top_run_locked() : NULL);
+
+    stats.purged_bytes += lowered;
     note_relief_locked();
     lock_release(&page_heap_lock);
-    return purged;
+    return lowered + units * UNIT_BYTES;
 }
 
 _Atomic uint16_t *page_heap_tags_create(void)
@@ -698,37 +468,14 @@ struct page_heap_stats page_heap_stats(void)
     struct page_heap_stats result = stats;
     const struct span *top_run = top_run_locked();
 
+    result.free_units = run_totals.free_units;
+    result.free_runs = run_totals.free_runs;
+    result.free_used_units = run_totals.free_used_units;
     result.top_free_units = top_run != NULL ? top_run->units : 0;
     result.held_units = units_held_locked();
     result.lock_acquisitions = page_heap_lock.acquisitions;
     lock_release(&page_heap_lock);
     return result;
-}
-
-/* The length of the run or gap that starts at `unit`; its free units are added to *free_units, and
- * those of them whose memory has not gone back to *used_units. */
-static size_t check_run_locked(const struct region *region, size_t unit, size_t *free_units,
-                               size_t *used_units)
-{
-    const struct span *span = &region->spans[unit];
-
-    if (span->state == SPAN_GAP) {
-        return 1;
-    }
-    if (span->state == SPAN_NONE || span->units == 0 || span->region != region->index) {
-        fatal("page heap: no run starts where the last one ends");
-    }
-    if (span->state == SPAN_FREE) {
-        const struct span *last = span + span->units - 1;
-
-        if (last->state != SPAN_FREE || last->units != span->units ||
-            (unit > 0 && span[-1].state == SPAN_FREE)) {
-            fatal("page heap: a free run is not whole or not joined");
-        }
-        *free_units += span->units;
-        *used_units += count_used(span_history(span), span->units);
-    }
-    return span->units;
 }
 
 void page_heap_check(void)
@@ -741,14 +488,14 @@ void page_heap_check(void)
     for (struct region *region = region_next(NULL); region; region = region_next(region)) {
         for (size_t unit = 0; unit < region_units(region);) {
             bool gap = region->spans[unit].state == SPAN_GAP;
-            size_t length = check_run_locked(region, unit, &free_units, &used_units);
+            size_t length = run_check(region, unit, &free_units, &used_units);
 
             units += gap ? 0 : length;
             unit += length;
         }
     }
-    if (units != stats.total_units || free_units != stats.free_units ||
-        used_units != stats.free_used_units) {
+    if (units != stats.total_units || free_units != run_totals.free_units ||
+        used_units != run_totals.free_used_units) {
         fatal("page heap: total, free and handed out units do not add up");
     }
     lock_release(&page_heap_lock);

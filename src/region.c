@@ -9,7 +9,7 @@
  * Invariants   a region never moves or goes away; rows below region->units are committed in every
  *              table before units is raised; base is fixed before units leaves 0.
  * Concurrency  writers hold the page heap's lock; readers need none, see region_units().
- * Called by    page_heap.c, and by every layer above for lookups.
+ * Called by    page_heap.c and runs.c, and by every layer above for lookups.
  */
 #include "region.h"
 

@@ -20,6 +20,12 @@
 #define UNIT_SHIFT 16
 #define UNIT_BYTES ((size_t)1 << UNIT_SHIFT)
 
+/* The units that hold `size` bytes. */
+static inline size_t units_for(size_t size)
+{
+    return (size + UNIT_BYTES - 1) >> UNIT_SHIFT;
+}
+
 #define BLOCK_ALIGN     ((size_t)16)
 #define SMALL_MAX_BYTES UNIT_BYTES
 #define CLASS_COUNT     119

@@ -4,7 +4,7 @@
  * Owns         descriptors and bitmaps (memory of meta.c).
  * Invariants   free_count = bits set in free; a bit of free_summary is set exactly if its word is
  *              not 0; bits past the last block are never set. A block's memory is never touched.
- * Concurrency  the free side is guarded by the lock of the slab's bin (arena.c); the remote side is
+ * Concurrency  the free side is guarded by the lock of the slab's bin (bin.c); the remote side is
  *              lock-free (remote.c).
  */
 #include "slab.h"

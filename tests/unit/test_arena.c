@@ -734,10 +734,10 @@ static void the_check_sees_blocks_that_got_lost(void **state)
 
     (void)state;
     bin_of(arena)->free_blocks--;
-    assert_dies(check, arena, "arena: a bin's free blocks do not add up");
+    assert_dies(check, arena, "bin: free blocks do not add up");
     bin_of(arena)->free_blocks++;
     slab_of_own_block((uintptr_t)block, &index)->list = SLAB_LIST_EMPTY;
-    assert_dies(check, arena, "arena: a slab is on the wrong list");
+    assert_dies(check, arena, "bin: a slab is on the wrong list");
 }
 
 /* Threads */

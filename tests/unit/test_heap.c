@@ -9,11 +9,11 @@
 #include "break.h"
 #include "emergency.h"
 #include "gate.h"
-#include "heap.h"
 #include "life.h"
 #include "meta.h"
 #include "os.h"
 #include "page_heap.h"
+#include "resize.h"
 #include "stats.h"
 
 enum { PATTERN = 0x5a, ERRNO_BEFORE = 4711, BLOCKS = 200 };

@@ -7,10 +7,10 @@
 #include <string.h>
 
 #include "break.h"
-#include "heap.h"
 #include "life.h"
 #include "meta.h"
 #include "page_heap.h"
+#include "resize.h"
 #include "stats.h"
 
 /* Every byte got from the kernel for blocks is used or free. */

@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* bin.c - one class of an arena: its slabs by how full they are, and its depot.
+ *
+ * A bin hands out and takes back whole stacks of blocks. A few full stacks of the class's full
+ * capacity are kept in the bin's depot, and exchanged without looking inside; everything else
+ * goes through the slabs' bitmaps. A few empty slabs are kept, until they are asked for.
+ *
+ * Owns         the lists of slabs, the stacks in the depot, the free side of its slabs.
+ * Invariants   a slab is on the list that its free_count says; free_blocks = the sum over slabs.
+ * Concurrency  the caller of a function named *_locked holds the bin's lock (rank BIN).
+ * Called by    arena.c.
+ */
+#include "bin.h"
+
+#include "remote.h"
+#include "tick.h"
+
+enum {
+    SPARES_MAX = 8,      /* empty stacks a bin keeps while it is in use, */
+    SPARES_IDLE = 4,     /* and for long */
+    EMPTY_SLABS_MAX = 8, /* a bin keeps, until the break grows */
+    QUARTERS = 4,
+};
+
+/* Stacks in a depot are handed out as they are, and blocks that travel that way lose the order of
+ * their addresses: a program that builds large structures waits for memory then. So a depot holds
+ * no more than stays in a processor's cache, enough for threads that swing around a full stack, and
+ * what is more goes through the bitmaps, which put it in order again. */
+#define DEPOT_BYTES       ((size_t)64 * 1024)
+#define DEPOT_BLOCK_BYTES ((size_t)1024)
+
+void bin_init(struct bin *bin)
+{
+    lock_init(&bin->lock, LOCK_RANK_BIN);
+}
+
+/* Slabs on lists */
+
+static unsigned list_of(const struct slab *slab)
+{
+    unsigned blocks = slab_class(slab)->blocks;
+
+    if (slab->free_count == 0) {
+        return SLAB_LIST_NONE;
+    }
+    if (slab->free_count == blocks) {
+        return SLAB_LIST_EMPTY;
+    }
+    unsigned scaled = slab->free_count * QUARTERS;
+
+    /* The quarter, without a division. */
+    return SLAB_LIST_PARTIAL + (unsigned)(scaled >= blocks) + (unsigned)(scaled >= 2 * blocks) +
+           (unsigned)(scaled >= 3 * blocks);
+}
+
+static void slab_link_locked(struct bin *bin, struct slab *slab, unsigned list)
+{
+    slab->list = (uint16_t)list;
+    bin->empty_slabs += list == SLAB_LIST_EMPTY;
+    if (list == SLAB_LIST_NONE) {
+        return;
+    }
+    slab->prev = NULL;
+    slab->next = bin->slabs[list];
+    if (slab->next != NULL) {
+        slab->next->prev = slab;
+    }
+    bin->slabs[list] = slab;
+}
+
+static void slab_unlink_locked(struct bin *bin, struct slab *slab)
+{
+    if (slab->list == SLAB_LIST_NONE) {
+        return;
+    }
+    if (slab->next != NULL) {
+        slab->next->prev = slab->prev;
+    }
+    if (slab->prev != NULL) {
+        slab->prev->next = slab->next;
+    } else {
+        bin->slabs[slab->list] = slab->next;
+    }
+}
+
+/* Put a slab whose free_count has changed where it belongs. Of empty ones too many go to
+ * `released`, for slabs_release() when the lock is no longer held. */
+static void slab_relist_locked(struct bin *bin, struct slab *slab, struct slab **released)
+{
+    unsigned list = list_of(slab);
+
+    ASSERT(lock_is_held(&bin->lock));
+    if (list == slab->list) {
+        return;
+    }
+    slab_unlink_locked(bin, slab);
+    bin->empty_slabs -= slab->list == SLAB_LIST_EMPTY;
+    if (list == SLAB_LIST_EMPTY && bin->empty_slabs >= EMPTY_SLABS_MAX) {
+        bin->free_blocks -= slab->free_count;
+        bin->stats.slabs_released++;
+        slab->next = *released;
+        *released = slab;
+        return;
+    }
+    slab_link_locked(bin, slab, list);
+}
+
+void bin_add_locked(struct bin *bin, struct slab *slab)
+{
+    slab_link_locked(bin, slab, SLAB_LIST_EMPTY);
+    bin->free_blocks += slab->free_count;
+    bin->stats.slabs_created++;
+    atomic_store_explicit(&bin->is_used, true, memory_order_relaxed);
+}
+
+static struct slab *slab_best_locked(const struct bin *bin)
+{
+    for (unsigned list = SLAB_LIST_PARTIAL; list < SLAB_LIST_COUNT; list++) {
+        if (bin->slabs[list] != NULL) {
+            return bin->slabs[list];
+        }
+    }
+    return NULL;
+}
+
+/* Blocks out of slabs: up to `want`, ascending from the top of `out` down (slab_take_locked). */
+static size_t take_from_slabs_locked(struct bin *bin, void **out, size_t want)
+{
+    size_t taken = 0;
+
+    while (taken < want) {
+        struct slab *slab = slab_best_locked(bin);
+
+        if (slab == NULL) {
+            break;
+        }
+        size_t count = slab_take_locked(slab, out, want - taken);
+
+        taken += count;
+        bin->free_blocks -= count;
+        slab_relist_locked(bin, slab, NULL);
+    }
+    return taken;
+}
+
+/* Blocks into slabs. Blocks that follow each other are often of one slab: what concerns the slab as
+ * a whole is done once for all of them. */
+void bin_put_locked(struct bin *bin, void **blocks, size_t count, bool idle, struct slab **released)
+{
+    for (size_t i = 0; i < count;) {
+        uintptr_t unit = align_down((uintptr_t)blocks[i], UNIT_BYTES);
+        unsigned index;
+        struct slab *slab = slab_of_own_block((uintptr_t)blocks[i], &index);
+        const struct size_class *class = slab_class(slab);
+        size_t first = i;
+
+        do {
+            slab_put_locked(slab, index);
+            i++;
+            if (i == count || align_down((uintptr_t)blocks[i], UNIT_BYTES) != unit) {
+                break;
+            }
+            index = size_class_index(class, (uintptr_t)blocks[i] - unit);
+        } while (likely(index < class->blocks));
+        slab_settle_locked(slab, (unsigned)(i - first), idle);
+        bin->free_blocks += i - first;
+        slab_relist_locked(bin, slab, released);
+    }
+}
+
+/* The depot */
+
+static void magazine_push(struct magazine **list, struct magazine *magazine)
+{
+    magazine->next = *list;
+    *list = magazine;
+}
+
+static struct magazine *magazine_pop(struct magazine **list)
+{
+    struct magazine *magazine = *list;
+
+    if (magazine != NULL) {
+        *list = magazine->next;
+    }
+    return magazine;
+}
+
+static void spare_keep_locked(struct bin *bin, struct magazine *magazine)
+{
+    if (bin->spare_count < SPARES_MAX) {
+        magazine_push(&bin->spares, magazine);
+        bin->spare_count++;
+    } else {
+        magazine_destroy(magazine);
+    }
+}
+
+/* A stack has left the depot, with `blocks`. */
+static void depot_shrunk_locked(struct bin *bin, uint32_t blocks)
+{
+    bin->depot_count--;
+    bin->depot_blocks -= blocks;
+    if (bin->depot_count < bin->depot_low) {
+        bin->depot_low = bin->depot_count;
+    }
+}
+
+/* A full stack out of the depot for an empty one, or NULL. */
+static struct magazine *depot_take_locked(struct bin *bin, struct magazine *empty)
+{
+    struct magazine *full = magazine_pop(&bin->depot);
+
+    if (full == NULL) {
+        return NULL;
+    }
+    depot_shrunk_locked(bin, full->count);
+    bin->stats.depot_exchanges++;
+    if (empty->capacity == full->capacity) {
+        spare_keep_locked(bin, empty);
+    } else {
+        magazine_destroy(empty);
+    }
+    return full;
+}
+
+bool bin_keeps_stacks(unsigned class)
+{
+    return size_classes[class].size <= DEPOT_BLOCK_BYTES;
+}
+
+/* An empty stack for a full one that the depot keeps, or NULL if it does not. */
+struct magazine *bin_depot_put_locked(struct bin *bin, unsigned class, struct magazine *full)
+{
+    const struct size_class *described = &size_classes[class];
+
+    ASSERT(bin_keeps_stacks(class));
+    if (full->capacity < described->capacity || full->count < full->capacity ||
+        (bin->depot_blocks + full->count) * described->size > DEPOT_BYTES) {
+        return NULL;
+    }
+    struct magazine *empty = magazine_pop(&bin->spares);
+
+    if (empty != NULL) {
+        bin->spare_count--;
+    } else {
+        empty = magazine_create(described->capacity);
+    }
+    if (empty != NULL) {
+        magazine_push(&bin->depot, full);
+        bin->depot_count++;
+        bin->depot_blocks += full->count;
+        bin->stats.depot_exchanges++;
+    }
+    return empty;
+}
+
+struct magazine *bin_refill_locked(struct bin *bin, struct magazine *magazine, uint32_t want)
+{
+    ASSERT(want <= magazine->capacity);
+    struct magazine *full = depot_take_locked(bin, magazine);
+
+    if (full == NULL) {
+        size_t count = take_from_slabs_locked(bin, magazine->slots, want);
+        size_t room = want - count;
+
+        /* They fill the end of the slots; few are rare, so that moving them down is. */
+        for (size_t i = 0; room > 0 && i < count; i++) {
+            magazine->slots[i] = magazine->slots[room + i];
+        }
+        magazine->count = (uint32_t)count;
+        full = count > 0 ? magazine : NULL;
+    }
+    if (full != NULL) {
+        bin->stats.refills++;
+        bin->stats.refill_blocks += full->count;
+    }
+    return full;
+}
+
+/* Single blocks */
+
+void *bin_take_one_locked(struct bin *bin)
+{
+    void *block = NULL;
+
+    if (take_from_slabs_locked(bin, &block, 1) == 0 && bin->depot != NULL) {
+        struct magazine *full = bin->depot;
+
+        block = full->slots[--full->count];
+        bin->depot_blocks--;
+        if (full->count == 0) {
+            bin->depot = full->next;
+            depot_shrunk_locked(bin, 0);
+            spare_keep_locked(bin, full);
+        }
+    }
+    return block;
+}
+
+/* Remote frees */
+
+static size_t take_in_words_locked(struct bin *bin, struct slab *slab, uint64_t words)
+{
+    size_t count = 0;
+
+    for (; words != 0; words &= words - 1) {
+        unsigned word = bit_lowest(words);
+        uint64_t blocks = remote_take_word(slab, word);
+
+        slab_put_word_locked(slab, word, blocks);
+        count += bit_count(blocks);
+        bin->stats.remote_batches++;
+    }
+    bin->free_blocks += count;
+    bin->stats.remote_blocks += count;
+    return count;
+}
+
+size_t bin_take_in_locked(struct bin *bin, struct slab *slab, struct slab **released)
+{
+    size_t count = take_in_words_locked(bin, slab, remote_take_summary(slab));
+
+    slab_relist_locked(bin, slab, released);
+    return count;
+}
+
+/* Reclaiming */
+
+/* Put the blocks of `count` stacks of the depot back into the slabs. */
+static void depot_empty_locked(struct bin *bin, uint32_t count, struct slab **released)
+{
+    for (; count > 0; count--) {
+        struct magazine *full = magazine_pop(&bin->depot);
+
+        depot_shrunk_locked(bin, full->count);
+        bin_put_locked(bin, full->slots, full->count, true, released);
+        magazine_destroy(full);
+    }
+    bin->depot_low = bin->depot_count;
+}
+
+/* All but `keep` empty stacks. */
+static void spares_give_up_locked(struct bin *bin, uint32_t keep)
+{
+    while (bin->spare_count > keep) {
+        magazine_destroy(magazine_pop(&bin->spares));
+        bin->spare_count--;
+    }
+}
+
+static void empty_slabs_give_up_locked(struct bin *bin, struct slab **released)
+{
+    struct slab *empty = bin->slabs[SLAB_LIST_EMPTY];
+
+    while (empty != NULL) {
+        struct slab *next = empty->next;
+
+        slab_unlink_locked(bin, empty);
+        bin->free_blocks -= empty->free_count;
+        bin->stats.slabs_released++;
+        empty->next = *released;
+        *released = empty;
+        empty = next;
+    }
+    bin->empty_slabs = 0;
+}
+
+void bin_reclaim_locked(struct bin *bin, struct slab **released)
+{
+    depot_empty_locked(bin, bin->depot_count, released);
+    spares_give_up_locked(bin, 0);
+    empty_slabs_give_up_locked(bin, released);
+}
+
+/* Stacks that nobody has asked for since the last look hide slabs that may be empty; and empty
+ * slabs serve better where the memory is needed now. */
+void bin_age_locked(struct bin *bin, uint32_t most_stacks, struct slab **released)
+{
+    depot_empty_locked(bin, bin->depot_low < most_stacks ? bin->depot_low : most_stacks, released);
+    spares_give_up_locked(bin, SPARES_IDLE);
+    empty_slabs_give_up_locked(bin, released);
+}
+
+size_t bin_purge_locked(struct bin *bin, unsigned ticks, unsigned *most_slabs)
+{
+    size_t bytes = 0;
+
+    for (unsigned list = SLAB_LIST_PARTIAL; list < SLAB_LIST_COUNT; list++) {
+        for (struct slab *slab = bin->slabs[list]; slab && *most_slabs > 0; slab = slab->next) {
+            if (!slab->settled && (uint8_t)(tick_now() - slab->freed_tick) >= ticks) {
+                bytes += slab_purge_locked(slab);
+                --*most_slabs;
+            }
+        }
+    }
+    return bytes;
+}
+
+void bin_check_locked(struct bin *bin)
+{
+    uint64_t free_blocks = 0;
+    uint64_t depot_blocks = 0;
+
+    for (unsigned list = 0; list < SLAB_LIST_COUNT; list++) {
+        for (struct slab *slab = bin->slabs[list]; slab != NULL; slab = slab->next) {
+            if (slab->list != list || list_of(slab) != list) {
+                fatal("bin: a slab is on the wrong list");
+            }
+            slab_check(slab);
+            free_blocks += slab->free_count;
+        }
+    }
+    for (struct magazine *full = bin->depot; full != NULL; full = full->next) {
+        depot_blocks += full->count;
+    }
+    if (free_blocks != bin->free_blocks || depot_blocks != bin->depot_blocks) {
+        fatal("bin: free blocks do not add up");
+    }
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* bin.h - one size class of one arena: slabs, and full stacks kept whole.
+ *
+ * Callers of the functions named *_locked hold the bin's lock. Slabs that a bin gives up are chained
+ * to `released`, for the caller to release when it has let go of the lock.
+ */
+#ifndef BREAKWATER_BIN_H
+#define BREAKWATER_BIN_H
+
+#include "lock.h"
+#include "magazine.h"
+#include "slab.h"
+
+/* Slabs by how much of them is free: fullest first, so that the emptier ones get to empty. */
+enum slab_list {
+    SLAB_LIST_PARTIAL,                       /* fewer than a quarter of the blocks free */
+    SLAB_LIST_EMPTY = SLAB_LIST_PARTIAL + 4, /* all free */
+    SLAB_LIST_COUNT,                         /* lists that exist */
+    SLAB_LIST_NONE = SLAB_LIST_COUNT,        /* no block free: on no list */
+};
+
+struct bin_stats {
+    uint64_t refills; /* stacks filled for thread caches */
+    uint64_t refill_blocks;
+    uint64_t flushes; /* stacks taken back */
+    uint64_t flush_blocks;
+    uint64_t depot_exchanges; /* refills and flushes done by exchanging whole stacks */
+    uint64_t remote_batches;  /* bitmap words taken in from the remote side */
+    uint64_t remote_blocks;
+    uint64_t slabs_created;
+    uint64_t slabs_released;
+};
+
+struct bin {
+    _Alignas(CACHE_LINE_BYTES) struct lock lock;
+    struct slab *slabs[SLAB_LIST_COUNT];
+    struct magazine *depot;  /* full stacks */
+    struct magazine *spares; /* empty stacks of the class's capacity */
+    uint32_t depot_count;
+    uint32_t depot_low; /* the fewest it held since it was last aged */
+    uint32_t spare_count;
+    uint32_t empty_slabs;  /* on the list of those */
+    _Atomic bool is_used;  /* has had a slab; written under the lock */
+    uint64_t free_blocks;  /* in the slabs */
+    uint64_t depot_blocks; /* in the depot */
+    struct bin_stats stats;
+};
+
+void bin_init(struct bin *bin);
+
+/* A slab that is new, all of whose blocks are free. */
+void bin_add_locked(struct bin *bin, struct slab *slab);
+
+/* Fill a stack with up to `want` blocks, or more out of the depot. `magazine` is empty; the result
+ * is it, or another one in exchange, with at least one block; NULL if the bin has none, and
+ * `magazine` stays the caller's. */
+struct magazine *bin_refill_locked(struct bin *bin, struct magazine *magazine, uint32_t want);
+
+/* One block, or NULL. */
+void *bin_take_one_locked(struct bin *bin);
+
+/* Take blocks back into the bitmaps; `idle` ones have been in no use for a while (slab.h). */
+void bin_put_locked(struct bin *bin, void **blocks, size_t count, bool idle,
+                    struct slab **released);
+
+/* Are stacks of the class's blocks kept whole? Otherwise a half of one is as quickly taken back. */
+bool bin_keeps_stacks(unsigned class);
+
+/* An empty stack for a full one that the depot keeps, or NULL if it does not. */
+struct magazine *bin_depot_put_locked(struct bin *bin, unsigned class, struct magazine *full);
+
+/* Take in the blocks that were freed remotely to a slab of the queue. Returns how many. */
+size_t bin_take_in_locked(struct bin *bin, struct slab *slab, struct slab **released);
+
+/* Give up what the depot has held idly since the last call, up to `most_stacks` stacks, and empty
+ * slabs. */
+void bin_age_locked(struct bin *bin, uint32_t most_stacks, struct slab **released);
+
+/* Give up the whole depot, and empty slabs. */
+void bin_reclaim_locked(struct bin *bin, struct slab **released);
+
+/* Give free pages of slabs that nothing was freed to for `ticks` back to the kernel. Of at most
+ * *most_slabs, which is lessened by those looked into. Returns the bytes that went back. */
+size_t bin_purge_locked(struct bin *bin, unsigned ticks, unsigned *most_slabs);
+
+/* Panics unless the accounts add up and every slab checks. */
+void bin_check_locked(struct bin *bin);
+
+#endif

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* resize.c - how large a block is, and realloc: in place, or with the contents moved.
+ *
+ * Owns         nothing.
+ * Concurrency  any thread, no lock held; a block belongs to the thread that resizes it.
+ * Called by    api.c; heap.h's heap_usable_size().
+ */
+#include "resize.h"
+
+#include <string.h>
+
+#include "emergency.h"
+#include "life.h"
+#include "limit.h"
+#include "os.h"
+#include "page_heap.h"
+#include "upkeep.h"
+
+/* A small block stays where it is as long as no more than this part of it falls out of use. */
+enum { SHRINK_SHARE = 4 };
+
+/* A small block that grows gets at least this part of itself more, unless it is tiny. */
+enum { GROWTH_SHARE = 8, GROWTH_BYTES_LEAST = 256 };
+
+/* From here on a system call is cheap against a copy. */
+#define HUGE_BYTES  ((size_t)1024 * 1024)
+#define PIECE_BYTES ((size_t)4 * 1024 * 1024)
+
+/* The size of a block of the thread's own arena, from its tag alone; 0 if the tag does not tell. */
+static size_t own_block_bytes(uintptr_t address)
+{
+    const struct cache *cache = cache_self;
+    size_t unit = (address - cache->base) >> UNIT_SHIFT;
+
+    if (unit >= cache->units) {
+        return 0;
+    }
+    /* Relaxed: see tag_unit() in arena.c. */
+    unsigned code = atomic_load_explicit(&cache->tags[unit], memory_order_relaxed);
+
+    if (code == 0) {
+        return 0;
+    }
+    const struct size_class *class = &size_classes[code / CODE_STEP - 1];
+
+    return size_class_index(class, address % UNIT_BYTES) < class->blocks ? class->size : 0;
+}
+
+/* The usable size of the live block at `address`; 0 if there is none. */
+static size_t block_bytes(uintptr_t address)
+{
+    const struct span *span = span_of(address);
+    unsigned index;
+    const struct slab *slab = slab_of_block(address, &index);
+
+    if (slab != NULL) {
+        return slab_class(slab)->size;
+    }
+    if (span == NULL) {
+        return emergency_usable_size(address);
+    }
+    bool large = span->state == SPAN_LARGE && span_address(span) == address;
+
+    return large ? (size_t)span->units * UNIT_BYTES : 0;
+}
+
+size_t heap_usable_size_slow(void *block, const char *fault)
+{
+    size_t bytes = own_block_bytes((uintptr_t)block);
+
+    if (bytes == 0) {
+        bytes = block_bytes((uintptr_t)block);
+    }
+    if (unlikely(bytes == 0)) {
+        fatal_at(fault, (uintptr_t)block);
+    }
+    return bytes;
+}
+
+/* A large block grows into the room that it was left, or into free units behind it; it gives back
+ * what it no longer asks for. */
+static bool resize_large_in_place(struct span *span, size_t units)
+{
+    if (units >= span->used_units && units <= span->units) {
+        span->used_units = units;
+        return true;
+    }
+    struct cache *cache = life_cache();
+
+    if (!gate_enter(cache_gate(cache))) {
+        return units <= span->units;
+    }
+    bool done = page_heap_resize(span, units);
+
+    if (done) {
+        span->used_units = units;
+        upkeep_poll(cache);
+    }
+    gate_leave(cache_gate(cache));
+    if (unlikely(limit_has_notice())) {
+        upkeep_tell_of_limits();
+    }
+    return done;
+}
+
+/* Would another block for `size` be as large, or little smaller? */
+static bool fits_well(size_t old_size, size_t size)
+{
+    return size <= old_size &&
+           (size >= old_size - old_size / SHRINK_SHARE ||
+            (size <= SMALL_MAX_BYTES && size_classes[size_class_of(size)].size >= old_size));
+}
+
+static bool resize_in_place(void *block, size_t old_size, size_t size)
+{
+    if (old_size <= SMALL_MAX_BYTES || size <= SMALL_MAX_BYTES) {
+        return fits_well(old_size, size);
+    }
+    struct span *span = span_of((uintptr_t)block);
+
+    return span != NULL ? resize_large_in_place(span, units_for(size)) : size <= old_size;
+}
+
+/* A block that grows will grow again: where memory is not limited, leave it some room, and save
+ * every other copy. A small one not past the next power of two, which many programs bound their
+ * buffers by; a huge one as much again, for there the room costs no memory until it is used. */
+static size_t size_to_grow_to(size_t old_size, size_t size)
+{
+    if (size <= old_size || old_size < GROWTH_BYTES_LEAST || limit_hard() != 0) {
+        return size;
+    }
+    if (old_size >= HUGE_BYTES) {
+        return size_max(size, old_size <= PTRDIFF_MAX / 2 ? old_size * 2 : old_size);
+    }
+    size_t roomy = old_size + old_size / GROWTH_SHARE;
+    size_t power = (size_t)1 << (64 - __builtin_clzll(size - 1));
+
+    return size_max(size, size <= SMALL_MAX_BYTES ? size_min(roomy, power) : roomy);
+}
+
+/* The room of a large block may lie in memory that was in use: nobody needs what is there. */
+static void leave_room(void *block, size_t size)
+{
+    struct span *span = span_of((uintptr_t)block);
+
+    if (span == NULL || span->state != SPAN_LARGE) {
+        return;
+    }
+    span->used_units = units_for(size);
+    size_t room = (span->units - span->used_units) * UNIT_BYTES;
+
+    if (room >= HUGE_BYTES) {
+        (void)os_purge((char *)block + span->used_units * UNIT_BYTES, room);
+    }
+}
+
+static void *alloc_to_grow(size_t old_size, size_t size)
+{
+    size_t roomy = size_to_grow_to(old_size, size);
+    void *block = heap_alloc(roomy);
+
+    if (block == NULL && roomy > size) {
+        block = heap_alloc(size);
+    }
+    if (block != NULL && size > SMALL_MAX_BYTES) {
+        leave_room(block, size);
+    }
+    return block;
+}
+
+/* Move the contents of a huge block of the heap piece by piece, and give up each piece behind us,
+ * so that both blocks together need little more memory than one. */
+static void move_huge(char *to, char *from, size_t bytes, struct span *old)
+{
+    uint8_t *history = span_history(old);
+
+    for (size_t at = 0; at < bytes; at += PIECE_BYTES) {
+        size_t piece = size_min(PIECE_BYTES, bytes - at);
+
+        memcpy(to + at, from + at, piece);
+        if (piece == PIECE_BYTES && os_purge(from + at, piece)) {
+            memset(history + at / UNIT_BYTES, UNIT_CLEAN, PIECE_BYTES / UNIT_BYTES);
+        }
+    }
+}
+
+static void move_contents(void *to, void *from, size_t bytes)
+{
+    struct span *old = bytes >= HUGE_BYTES ? span_of((uintptr_t)from) : NULL;
+
+    if (old != NULL) {
+        move_huge((char *)to, (char *)from, bytes, old);
+    } else {
+        memcpy(to, from, bytes);
+    }
+}
+
+void *heap_resize(void *block, size_t size)
+{
+    int saved_errno = errno;
+    size_t old_size = heap_usable_size_slow(block, "invalid realloc of");
+
+    if (unlikely(size > PTRDIFF_MAX)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    if (resize_in_place(block, old_size, size)) {
+        errno = saved_errno;
+        return block;
+    }
+    void *moved = alloc_to_grow(old_size, size);
+
+    if (moved == NULL && size > old_size) {
+        return NULL;
+    }
+    if (moved != NULL) {
+        move_contents(moved, block, size_min(size, old_size));
+        heap_free(block);
+    }
+    errno = saved_errno;
+    return moved != NULL ? moved : block;
+}

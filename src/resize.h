@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* resize.h - how large a block is, and realloc. */
+#ifndef BREAKWATER_RESIZE_H
+#define BREAKWATER_RESIZE_H
+
+#include "heap.h"
+
+/* The block with its contents, of at least `size` > 0 bytes; NULL with errno ENOMEM, and the old
+ * block is as it was. `block` is not NULL. */
+void *heap_resize(void *block, size_t size);
+
+/* The bytes that may be used at a live block; every address that is none's is noticed. */
+size_t heap_usable_size_slow(void *block, const char *fault);
+
+#define HEAP_USABLE_SIZE_FAULT "invalid malloc_usable_size of"
+
+/* The bytes that may be used at a live block, inline since some servers ask with every malloc and
+ * free. `fault` is what to call a block that is none, where that is noticed: as with a free, a tag
+ * and the alignment tell most of it. */
+static inline size_t heap_usable_size(void *block, const char *fault)
+{
+    struct cache *cache = cache_self;
+    size_t unit = ((uintptr_t)block - cache->base) >> UNIT_SHIFT;
+
+    if (likely(unit < cache->units)) {
+        /* Relaxed: see tag_unit() in arena.c. */
+        uint16_t code = atomic_load_explicit(&cache->tags[unit], memory_order_relaxed);
+        const struct cache_bin *bin = cache_bin_of_code(cache, code);
+
+        if (likely(bin->size != 0 && ((uint32_t)(uintptr_t)block & bin->align_mask) == 0)) {
+            return bin->size;
+        }
+    }
+    return heap_usable_size_slow(block, fault);
+}
+
+#endif
