@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* test_heap.c - blocks of every size and alignment, resized, freed by anybody, with memory or
  * without, with the gate open or closed. */
-#include "support.h"
+#include "heap_support.h"
 
 #include <errno.h>
 #include <string.h>
@@ -16,52 +16,9 @@
 #include "resize.h"
 #include "stats.h"
 
-enum { PATTERN = 0x5a, ERRNO_BEFORE = 4711, BLOCKS = 200 };
+enum { BLOCKS = 200 };
 
 #define LARGE (3 * UNIT_BYTES)
-
-static void check_all(void)
-{
-    cache_check(cache_self);
-    for (unsigned index = 0; arena_by_index(index) != NULL; index++) {
-        arena_check(arena_by_index(index));
-    }
-    page_heap_check();
-    break_check();
-    meta_check();
-}
-
-/* A block that must be had, filled. */
-static char *filled(size_t size)
-{
-    char *block = (char *)heap_alloc(size);
-
-    assert_non_null(block);
-    memset(block, PATTERN, size);
-    return block;
-}
-
-static size_t usable(void *block)
-{
-    return heap_usable_size(block, "invalid");
-}
-
-/* All free memory is handed out and the kernel gives no more: the next block fails. */
-static void use_up_all_memory(void)
-{
-    arena_reclaim_all();
-    while (page_heap_alloc(&(struct run_request){
-               .units = 1, .align_units = 1, .state = SPAN_LARGE, .grow = false}) != NULL) {
-    }
-    os_fail_calls(1, UINT64_MAX);
-}
-
-static void assert_nothing_is_used(void)
-{
-    (void)heap_trim(0);
-    check_all();
-    assert_int_equal(stats_memory().used_bytes, 0);
-}
 
 /* Sizes */
 
@@ -317,137 +274,6 @@ static void whichever_call_fails_nothing_is_lost(void **state)
     }
 }
 
-/* Resizing */
-
-static void a_small_block_stays_while_it_fits_well(void **state)
-{
-    char *block = filled(1000);
-    size_t bytes = usable(block);
-
-    (void)state;
-    assert_ptr_equal(heap_resize(block, bytes), block);
-    assert_ptr_equal(heap_resize(block, bytes - bytes / 8), block);
-    assert_ptr_not_equal(heap_resize(block, 16), block);
-    check_all();
-}
-
-static void contents_move_along(void **state)
-{
-    static const size_t sizes[] = {1,       100,    17, 4000,    70000,     65536,     65537, 5,
-                                   1000000, 900000, 64, 2000000, 3 * 65536, 5 * 65536, 1};
-    char *block = filled(sizes[0]);
-
-    (void)state;
-    for (size_t i = 1; i < ARRAY_SIZE(sizes); i++) {
-        block = (char *)heap_resize(block, sizes[i]);
-        assert_non_null(block);
-        assert_true(is_all(block, size_min(sizes[i - 1], sizes[i]), PATTERN));
-        assert_true(usable(block) >= sizes[i]);
-        memset(block, PATTERN, sizes[i]);
-        check_all();
-    }
-    heap_free(block);
-    assert_nothing_is_used();
-}
-
-static void a_large_block_shrinks_and_grows_where_it_lies(void **state)
-{
-    char *block = filled(10 * UNIT_BYTES);
-
-    (void)state;
-    assert_ptr_equal(heap_resize(block, 4 * UNIT_BYTES), block);
-    assert_int_equal(usable(block), 4 * UNIT_BYTES);
-    assert_ptr_equal(heap_resize(block, 9 * UNIT_BYTES + 1), block);
-    assert_int_equal(usable(block), 10 * UNIT_BYTES);
-    assert_true(is_all(block, 4 * UNIT_BYTES, PATTERN));
-    assert_ptr_equal(heap_resize(block, 10 * UNIT_BYTES), block);
-    check_all();
-}
-
-static void a_block_that_cannot_grow_stays_as_it_was(void **state)
-{
-    char *small = filled(100);
-    char *large = filled(LARGE);
-
-    (void)state;
-    use_up_all_memory();
-    while (heap_alloc(16) != NULL) {
-    }
-    errno = 0;
-    assert_null(heap_resize(small, 5000));
-    assert_int_equal(errno, ENOMEM);
-    errno = 0;
-    assert_null(heap_resize(large, 100 * LARGE));
-    assert_int_equal(errno, ENOMEM);
-    os_fail_calls(0, 0);
-    assert_null(heap_resize(small, SIZE_MAX));
-    assert_null(heap_resize(large, (size_t)PTRDIFF_MAX + 1));
-    assert_true(is_all(small, 100, PATTERN));
-    assert_true(is_all(large, LARGE, PATTERN));
-    assert_int_equal(usable(large), LARGE);
-    check_all();
-}
-
-static void a_block_that_cannot_move_to_shrink_stays_and_succeeds(void **state)
-{
-    char *block = filled(UNIT_BYTES);
-
-    (void)state;
-    use_up_all_memory();
-    while (heap_alloc(16) != NULL) {
-    }
-    errno = ERRNO_BEFORE;
-    assert_ptr_equal(heap_resize(block, 16), block);
-    assert_int_equal(errno, ERRNO_BEFORE);
-    assert_true(is_all(block, 16, PATTERN));
-    os_fail_calls(0, 0);
-    check_all();
-}
-
-static void a_block_stays_where_another_would_be_as_large(void **state)
-{
-    (void)state;
-    for (size_t size = 1; size <= SMALL_MAX_BYTES; size = size * 9 / 8 + 1) {
-        char *block = (char *)heap_alloc(size);
-        size_t usable = heap_usable_size(block, "invalid");
-
-        for (size_t other = size; other <= usable; other += size / 16 + 1) {
-            assert_ptr_equal(heap_resize(block, other), block);
-        }
-        heap_free(block);
-    }
-}
-
-static void a_huge_block_that_had_to_move_grows_into_the_room_it_was_left(void **state)
-{
-    enum { PIECES = 9 };
-    const size_t size = PIECES * MIB;
-    unsigned char *block = (unsigned char *)heap_alloc(size);
-
-    (void)state;
-    assert_non_null(block);
-    for (size_t at = 0; at < size; at += UNIT_BYTES) {
-        block[at] = (unsigned char)(at / UNIT_BYTES);
-    }
-    /* Right behind it, so that it cannot grow in place. */
-    while ((unsigned char *)heap_alloc(LARGE) < block + size) {
-    }
-    unsigned char *moved = (unsigned char *)heap_resize(block, size + 1);
-
-    assert_ptr_not_equal(moved, block);
-    assert_true(heap_usable_size(moved, "invalid") >= 2 * size);
-    for (size_t at = 0; at < size; at += UNIT_BYTES) {
-        assert_int_equal(moved[at], (unsigned char)(at / UNIT_BYTES));
-    }
-    /* What was left behind took no memory with it. */
-    assert_true(resident_pages(block, size) < size / 4096 / 4);
-    assert_ptr_equal(heap_resize(moved, 2 * size), moved);
-    assert_ptr_equal(heap_resize(moved, size), moved);
-    assert_int_equal(heap_usable_size(moved, "invalid"), size);
-    heap_free(moved);
-    page_heap_check();
-}
-
 /* Faults */
 
 static void free_it(void *block)
@@ -572,13 +398,6 @@ static void trimming_gives_memory_back_once(void **state)
 
 /* With the gate closed, as during a fork */
 
-/* As life.c opens it. */
-static void open_gate(void)
-{
-    assert_true(gate_open());
-    emergency_release_deferred(heap_free);
-}
-
 static void with_the_gate_closed_blocks_come_from_elsewhere(void **state)
 {
     (void)state;
@@ -635,47 +454,6 @@ static void frees_with_the_gate_closed_are_done_when_it_opens(void **state)
     assert_true(emergency_stats().deferred > 0);
     open_gate();
     assert_int_equal(emergency_stats().lost, 0);
-    assert_nothing_is_used();
-}
-
-static void blocks_got_with_the_gate_closed_are_resized_like_others(void **state)
-{
-    (void)state;
-    heap_free(filled(1));
-    gate_close();
-    char *block = filled(1000);
-    char *large = filled(LARGE);
-
-    block = (char *)heap_resize(block, 3000);
-    assert_true(is_all(block, 1000, PATTERN));
-    large = (char *)heap_resize(large, 4 * LARGE);
-    assert_true(is_all(large, LARGE, PATTERN));
-    open_gate();
-    block = (char *)heap_resize(block, 9000);
-    assert_true(is_all(block, 1000, PATTERN));
-    large = (char *)heap_resize(large, 8 * LARGE);
-    assert_true(is_all(large, LARGE, PATTERN));
-    assert_false(emergency_owns((uintptr_t)large));
-    heap_free(block);
-    heap_free(large);
-    assert_nothing_is_used();
-}
-
-static void a_heap_block_is_resized_with_the_gate_closed(void **state)
-{
-    char *small = filled(1000);
-    char *large = filled(LARGE);
-
-    (void)state;
-    gate_close();
-    small = (char *)heap_resize(small, 5000);
-    assert_true(is_all(small, 1000, PATTERN));
-    assert_ptr_equal(heap_resize(large, LARGE - UNIT_BYTES), large);
-    large = (char *)heap_resize(large, 4 * LARGE);
-    assert_true(is_all(large, LARGE - UNIT_BYTES, PATTERN));
-    open_gate();
-    heap_free(small);
-    heap_free(large);
     assert_nothing_is_used();
 }
 
@@ -748,11 +526,6 @@ int main(void)
         ISOLATED(without_memory_a_small_block_comes_from_a_larger_class_or_not_at_all),
         ISOLATED(what_is_freed_without_memory_can_be_had_again),
         ISOLATED(whichever_call_fails_nothing_is_lost),
-        ISOLATED(a_small_block_stays_while_it_fits_well),
-        ISOLATED(contents_move_along),
-        ISOLATED(a_large_block_shrinks_and_grows_where_it_lies),
-        ISOLATED(a_block_that_cannot_grow_stays_as_it_was),
-        ISOLATED(a_block_that_cannot_move_to_shrink_stays_and_succeeds),
         ISOLATED(addresses_that_are_no_blocks_die),
         ISOLATED(a_large_block_freed_twice_dies),
         ISOLATED(a_small_block_freed_twice_in_a_row_dies),
@@ -763,11 +536,7 @@ int main(void)
         ISOLATED(with_the_gate_closed_blocks_come_from_elsewhere),
         ISOLATED(a_thread_may_call_first_with_the_gate_closed),
         ISOLATED(frees_with_the_gate_closed_are_done_when_it_opens),
-        ISOLATED(blocks_got_with_the_gate_closed_are_resized_like_others),
-        ISOLATED(a_heap_block_is_resized_with_the_gate_closed),
         ISOLATED(faults_are_found_with_the_gate_closed),
-        ISOLATED(a_block_stays_where_another_would_be_as_large),
-        ISOLATED(a_huge_block_that_had_to_move_grows_into_the_room_it_was_left),
         ISOLATED(a_growing_free_stack_leaves_other_classes_alone),
         ISOLATED(a_class_that_fills_slabs_is_split_into_finer_ones),
     };

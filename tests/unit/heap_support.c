@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "heap_support.h"
+
+#include <string.h>
+
+#include "break.h"
+#include "emergency.h"
+#include "gate.h"
+#include "meta.h"
+#include "os.h"
+#include "page_heap.h"
+#include "resize.h"
+#include "stats.h"
+
+void check_all(void)
+{
+    cache_check(cache_self);
+    for (unsigned index = 0; arena_by_index(index) != NULL; index++) {
+        arena_check(arena_by_index(index));
+    }
+    page_heap_check();
+    break_check();
+    meta_check();
+}
+
+char *filled(size_t size)
+{
+    char *block = (char *)heap_alloc(size);
+
+    assert_non_null(block);
+    memset(block, PATTERN, size);
+    return block;
+}
+
+size_t usable(void *block)
+{
+    return heap_usable_size(block, "invalid");
+}
+
+void use_up_all_memory(void)
+{
+    arena_reclaim_all();
+    while (page_heap_alloc(&(struct run_request){
+               .units = 1, .align_units = 1, .state = SPAN_LARGE, .grow = false}) != NULL) {
+    }
+    os_fail_calls(1, UINT64_MAX);
+}
+
+void assert_nothing_is_used(void)
+{
+    (void)heap_trim(0);
+    check_all();
+    assert_int_equal(stats_memory().used_bytes, 0);
+}
+
+void open_gate(void)
+{
+    assert_true(gate_open());
+    emergency_release_deferred(heap_free);
+}

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* test_resize.c - blocks are resized where they lie, or moved, with memory or without, with the gate
+ * open or closed. */
+#include "heap_support.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "break.h"
+#include "emergency.h"
+#include "gate.h"
+#include "os.h"
+#include "page_heap.h"
+#include "resize.h"
+
+#define LARGE (3 * UNIT_BYTES)
+
+static void a_small_block_stays_while_it_fits_well(void **state)
+{
+    char *block = filled(1000);
+    size_t bytes = usable(block);
+
+    (void)state;
+    assert_ptr_equal(heap_resize(block, bytes), block);
+    assert_ptr_equal(heap_resize(block, bytes - bytes / 8), block);
+    assert_ptr_not_equal(heap_resize(block, 16), block);
+    check_all();
+}
+
+static void contents_move_along(void **state)
+{
+    static const size_t sizes[] = {1,       100,    17, 4000,    70000,     65536,     65537, 5,
+                                   1000000, 900000, 64, 2000000, 3 * 65536, 5 * 65536, 1};
+    char *block = filled(sizes[0]);
+
+    (void)state;
+    for (size_t i = 1; i < ARRAY_SIZE(sizes); i++) {
+        block = (char *)heap_resize(block, sizes[i]);
+        assert_non_null(block);
+        assert_true(is_all(block, size_min(sizes[i - 1], sizes[i]), PATTERN));
+        assert_true(usable(block) >= sizes[i]);
+        memset(block, PATTERN, sizes[i]);
+        check_all();
+    }
+    heap_free(block);
+    assert_nothing_is_used();
+}
+
+static void a_large_block_shrinks_and_grows_where_it_lies(void **state)
+{
+    char *block = filled(10 * UNIT_BYTES);
+
+    (void)state;
+    assert_ptr_equal(heap_resize(block, 4 * UNIT_BYTES), block);
+    assert_int_equal(usable(block), 4 * UNIT_BYTES);
+    assert_ptr_equal(heap_resize(block, 9 * UNIT_BYTES + 1), block);
+    assert_int_equal(usable(block), 10 * UNIT_BYTES);
+    assert_true(is_all(block, 4 * UNIT_BYTES, PATTERN));
+    assert_ptr_equal(heap_resize(block, 10 * UNIT_BYTES), block);
+    check_all();
+}
+
+static void a_block_that_cannot_grow_stays_as_it_was(void **state)
+{
+    char *small = filled(100);
+    char *large = filled(LARGE);
+
+    (void)state;
+    use_up_all_memory();
+    while (heap_alloc(16) != NULL) {
+    }
+    errno = 0;
+    assert_null(heap_resize(small, 5000));
+    assert_int_equal(errno, ENOMEM);
+    errno = 0;
+    assert_null(heap_resize(large, 100 * LARGE));
+    assert_int_equal(errno, ENOMEM);
+    os_fail_calls(0, 0);
+    assert_null(heap_resize(small, SIZE_MAX));
+    assert_null(heap_resize(large, (size_t)PTRDIFF_MAX + 1));
+    assert_true(is_all(small, 100, PATTERN));
+    assert_true(is_all(large, LARGE, PATTERN));
+    assert_int_equal(usable(large), LARGE);
+    check_all();
+}
+
+static void a_block_that_cannot_move_to_shrink_stays_and_succeeds(void **state)
+{
+    char *block = filled(UNIT_BYTES);
+
+    (void)state;
+    use_up_all_memory();
+    while (heap_alloc(16) != NULL) {
+    }
+    errno = ERRNO_BEFORE;
+    assert_ptr_equal(heap_resize(block, 16), block);
+    assert_int_equal(errno, ERRNO_BEFORE);
+    assert_true(is_all(block, 16, PATTERN));
+    os_fail_calls(0, 0);
+    check_all();
+}
+
+static void a_block_stays_where_another_would_be_as_large(void **state)
+{
+    (void)state;
+    for (size_t size = 1; size <= SMALL_MAX_BYTES; size = size * 9 / 8 + 1) {
+        char *block = (char *)heap_alloc(size);
+        size_t usable = heap_usable_size(block, "invalid");
+
+        for (size_t other = size; other <= usable; other += size / 16 + 1) {
+            assert_ptr_equal(heap_resize(block, other), block);
+        }
+        heap_free(block);
+    }
+}
+
+static void a_huge_block_that_had_to_move_grows_into_the_room_it_was_left(void **state)
+{
+    enum { PIECES = 9 };
+    const size_t size = PIECES * MIB;
+    unsigned char *block = (unsigned char *)heap_alloc(size);
+
+    (void)state;
+    assert_non_null(block);
+    for (size_t at = 0; at < size; at += UNIT_BYTES) {
+        block[at] = (unsigned char)(at / UNIT_BYTES);
+    }
+    /* Right behind it, so that it cannot grow in place. */
+    while ((unsigned char *)heap_alloc(LARGE) < block + size) {
+    }
+    unsigned char *moved = (unsigned char *)heap_resize(block, size + 1);
+
+    assert_ptr_not_equal(moved, block);
+    assert_true(heap_usable_size(moved, "invalid") >= 2 * size);
+    for (size_t at = 0; at < size; at += UNIT_BYTES) {
+        assert_int_equal(moved[at], (unsigned char)(at / UNIT_BYTES));
+    }
+    /* What was left behind took no memory with it. */
+    assert_true(resident_pages(block, size) < size / 4096 / 4);
+    assert_ptr_equal(heap_resize(moved, 2 * size), moved);
+    assert_ptr_equal(heap_resize(moved, size), moved);
+    assert_int_equal(heap_usable_size(moved, "invalid"), size);
+    heap_free(moved);
+    page_heap_check();
+}
+
+static void blocks_got_with_the_gate_closed_are_resized_like_others(void **state)
+{
+    (void)state;
+    heap_free(filled(1));
+    gate_close();
+    char *block = filled(1000);
+    char *large = filled(LARGE);
+
+    block = (char *)heap_resize(block, 3000);
+    assert_true(is_all(block, 1000, PATTERN));
+    large = (char *)heap_resize(large, 4 * LARGE);
+    assert_true(is_all(large, LARGE, PATTERN));
+    open_gate();
+    block = (char *)heap_resize(block, 9000);
+    assert_true(is_all(block, 1000, PATTERN));
+    large = (char *)heap_resize(large, 8 * LARGE);
+    assert_true(is_all(large, LARGE, PATTERN));
+    assert_false(emergency_owns((uintptr_t)large));
+    heap_free(block);
+    heap_free(large);
+    assert_nothing_is_used();
+}
+
+static void a_heap_block_is_resized_with_the_gate_closed(void **state)
+{
+    char *small = filled(1000);
+    char *large = filled(LARGE);
+
+    (void)state;
+    gate_close();
+    small = (char *)heap_resize(small, 5000);
+    assert_true(is_all(small, 1000, PATTERN));
+    assert_ptr_equal(heap_resize(large, LARGE - UNIT_BYTES), large);
+    large = (char *)heap_resize(large, 4 * LARGE);
+    assert_true(is_all(large, LARGE - UNIT_BYTES, PATTERN));
+    open_gate();
+    heap_free(small);
+    heap_free(large);
+    assert_nothing_is_used();
+}
+
+int main(void)
+{
+    static const struct isolated_test tests[] = {
+        ISOLATED(a_small_block_stays_while_it_fits_well),
+        ISOLATED(contents_move_along),
+        ISOLATED(a_large_block_shrinks_and_grows_where_it_lies),
+        ISOLATED(a_block_that_cannot_grow_stays_as_it_was),
+        ISOLATED(a_block_that_cannot_move_to_shrink_stays_and_succeeds),
+        ISOLATED(a_block_stays_where_another_would_be_as_large),
+        ISOLATED(a_huge_block_that_had_to_move_grows_into_the_room_it_was_left),
+        ISOLATED(blocks_got_with_the_gate_closed_are_resized_like_others),
+        ISOLATED(a_heap_block_is_resized_with_the_gate_closed),
+    };
+
+    return run_isolated(tests, ARRAY_SIZE(tests));
+}
