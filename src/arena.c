@@ -20,6 +20,7 @@
 
 enum {
     REFINE_SLABS = 4, /* of a class in a bin, a thread: from then on finer classes save memory */
+    IDLE_SHARE = 8,   /* the part of the heap that a class nobody asks for may hold free */
     SLABS_AT_ONCE = 16,
     STACKS_AT_ONCE = 64,
 };
@@ -411,11 +412,6 @@ static void age_all(uint32_t most_stacks)
     }
 }
 
-void arena_prepare_growth(void)
-{
-    age_all(UINT32_MAX);
-}
-
 void arena_age(void)
 {
     age_all(STACKS_AT_ONCE);
@@ -430,12 +426,14 @@ void arena_reclaim_all(void)
 }
 
 /* The lock is given up every few slabs. */
-static size_t decay_bin(struct arena *arena, unsigned class, unsigned ticks, size_t most_bytes)
+static size_t purge_bin(struct bin *bin, unsigned ticks, size_t most_bytes)
 {
-    struct bin *bin = &arena->bins[class];
     unsigned slabs = 0;
     size_t bytes = 0;
 
+    if (os_page_bytes() != SLAB_PAGE_BYTES) {
+        return 0;
+    }
     while (slabs == 0 && bytes < most_bytes) {
         slabs = SLABS_AT_ONCE;
         lock_acquire(&bin->lock);
@@ -449,13 +447,42 @@ size_t arena_decay(unsigned ticks, size_t most_bytes)
 {
     size_t bytes = 0;
 
-    if (os_page_bytes() != SLAB_PAGE_BYTES) {
-        return 0;
-    }
     for (struct bin_place at = {0}; bytes < most_bytes && find_used_bin(&at); at.class ++) {
-        bytes += decay_bin(at.arena, at.class, ticks, most_bytes - bytes);
+        bytes += purge_bin(&at.arena->bins[at.class], ticks, most_bytes - bytes);
     }
     return bytes;
+}
+
+static bool is_idle(struct bin *bin, unsigned class, size_t least_bytes)
+{
+    lock_acquire(&bin->lock);
+    bool idle =
+        bin_is_idle_locked(bin) && bin->free_blocks * size_classes[class].size >= least_bytes;
+
+    lock_release(&bin->lock);
+    return idle;
+}
+
+/* What the heap has grown by is made up for by free pages in slabs of classes that nobody has asked
+ * for since it grew before: those of other classes would soon be needed again. */
+static void make_up_for_growth(void)
+{
+    size_t heap_bytes;
+    size_t grown = page_heap_take_growth(&heap_bytes);
+
+    for (struct bin_place at = {0}; grown > 0 && find_used_bin(&at); at.class ++) {
+        struct bin *bin = &at.arena->bins[at.class];
+
+        if (is_idle(bin, at.class, heap_bytes / IDLE_SHARE)) {
+            (void)purge_bin(bin, 0, grown);
+        }
+    }
+}
+
+void arena_prepare_growth(void)
+{
+    age_all(UINT32_MAX);
+    make_up_for_growth();
 }
 
 /* Accounts */

@@ -382,6 +382,14 @@ void bin_age_locked(struct bin *bin, uint32_t most_stacks, struct slab **release
     empty_slabs_give_up_locked(bin, released);
 }
 
+bool bin_is_idle_locked(struct bin *bin)
+{
+    bool idle = bin->refills_seen == bin->stats.refills;
+
+    bin->refills_seen = bin->stats.refills;
+    return idle;
+}
+
 size_t bin_purge_locked(struct bin *bin, unsigned ticks, unsigned *most_slabs)
 {
     size_t bytes = 0;

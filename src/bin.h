@@ -43,6 +43,7 @@ struct bin {
     _Atomic bool is_used;  /* has had a slab; written under the lock */
     uint64_t free_blocks;  /* in the slabs */
     uint64_t depot_blocks; /* in the depot */
+    uint64_t refills_seen; /* at the last bin_is_idle_locked() */
     struct bin_stats stats;
 };
 
@@ -78,6 +79,9 @@ void bin_age_locked(struct bin *bin, uint32_t most_stacks, struct slab **release
 
 /* Give up the whole depot, and empty slabs. */
 void bin_reclaim_locked(struct bin *bin, struct slab **released);
+
+/* Has nobody asked for blocks since the last call? */
+bool bin_is_idle_locked(struct bin *bin);
 
 /* Give free pages of slabs that nothing was freed to for `ticks` back to the kernel. Of at most
  * *most_slabs, which is lessened by those looked into. Returns the bytes that went back. */

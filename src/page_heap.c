@@ -34,6 +34,7 @@ enum {
 
 static struct lock page_heap_lock = LOCK_INITIALIZER(LOCK_RANK_PAGE_HEAP);
 static struct page_heap_stats stats;
+static size_t growth_seen_units; /* total_units at the last page_heap_take_growth() */
 
 /* When the soft limit presses, beyond being passed. Guarded by page_heap_lock. */
 static struct {
@@ -445,6 +446,18 @@ size_t page_heap_purge(size_t pad_bytes)
     note_relief_locked();
     lock_release(&page_heap_lock);
     return lowered + units * UNIT_BYTES;
+}
+
+size_t page_heap_take_growth(size_t *heap_bytes)
+{
+    lock_acquire(&page_heap_lock);
+    size_t units =
+        stats.total_units > growth_seen_units ? stats.total_units - growth_seen_units : 0;
+
+    growth_seen_units = stats.total_units;
+    *heap_bytes = stats.total_units * UNIT_BYTES;
+    lock_release(&page_heap_lock);
+    return units * UNIT_BYTES;
 }
 
 _Atomic uint16_t *page_heap_tags_create(void)

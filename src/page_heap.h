@@ -32,6 +32,9 @@ size_t page_heap_purge(size_t pad_bytes);
  * the bytes that went back. */
 size_t page_heap_decay(unsigned ticks, size_t most_bytes);
 
+/* What the heap has grown by since the last call; *heap_bytes is what it has grown to. */
+size_t page_heap_take_growth(size_t *heap_bytes);
+
 /* A tag table for a new arena, or NULL (region.h). Makes sure that the break exists. */
 _Atomic uint16_t *page_heap_tags_create(void);
 

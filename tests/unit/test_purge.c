@@ -187,6 +187,44 @@ static void free_pages_of_slabs_in_use_go_back_too(void **state)
     page_heap_check();
 }
 
+static void grow_heap(void)
+{
+    (void)filled(MIB);
+}
+
+static void a_class_in_no_demand_makes_up_for_growth(void **state)
+{
+    static char *blocks[BLOCKS];
+
+    (void)state;
+    thin_out(blocks);
+    size_t before = resident_pages_of(blocks);
+
+    /* Blocks of the class were asked for since the heap grew last. */
+    grow_heap();
+    assert_int_equal(resident_pages_of(blocks), before);
+    grow_heap();
+    assert_in_range(before - resident_pages_of(blocks), BLOCKS / 2, BLOCKS - BLOCKS / 64);
+    check_survivors(blocks);
+}
+
+static void a_class_in_demand_keeps_its_pages_as_the_heap_grows(void **state)
+{
+    static char *blocks[BLOCKS];
+
+    (void)state;
+    thin_out(blocks);
+    size_t before = resident_pages_of(blocks);
+
+    for (size_t i = 0; i < 4; i++) {
+        (void)filled(SIZE);
+        cache_flush_all(cache_self);
+        grow_heap();
+    }
+    assert_int_equal(resident_pages_of(blocks), before);
+    check_survivors(blocks);
+}
+
 static void of_many_slabs_no_more_goes_back_at_once_than_was_asked_for(void **state)
 {
     static char *blocks[BLOCKS];
@@ -294,6 +332,8 @@ int main(void)
         ISOLATED(of_many_free_runs_no_more_goes_back_than_was_asked_for),
         ISOLATED(memory_that_went_back_reads_as_zero_and_can_be_used),
         ISOLATED(free_pages_of_slabs_in_use_go_back_too),
+        ISOLATED(a_class_in_no_demand_makes_up_for_growth),
+        ISOLATED(a_class_in_demand_keeps_its_pages_as_the_heap_grows),
         ISOLATED(of_many_slabs_no_more_goes_back_at_once_than_was_asked_for),
         ISOLATED(pages_used_again_go_back_again),
         ISOLATED(polling_purges_after_the_decay_time),
