@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* api.c - the family under the prefix bw_: arguments checked as CONTRACT says, then heap.c.
+/* api.c - the family under the prefix bw_: arguments checked as CONTRACT says, then heap.c and
+ * resize.c.
  *
  * Owns         nothing.
  * Concurrency  any thread.

@@ -3,14 +3,15 @@
  *
  * What one bin does under its lock is bin.c's. Here a refill goes from the bin's stock over the
  * queue of remote frees to new slabs. Before the break grows, idle stacks and empty slabs of all
- * bins are given up, so that neither adds to the heap's peak.
+ * bins are given up, so that neither adds to the heap's peak, and idle bins give as many free pages
+ * back as the heap grew by before.
  *
  * Owns         the arenas, and the tag of every slab's unit.
  * Invariants   a tag is set exactly while its unit is a slab of the arena.
  * Concurrency  a bin's lock (rank BIN) guards the bin; drain_lock (rank DRAIN) makes drains of one
  *              arena take turns. A thread holds one bin's lock at a time. The page heap is called
  *              with no bin locked, so that it may be slow.
- * Called by    cache.c, heap.c and purge.c.
+ * Called by    cache.c, heap.c, purge.c, life.c and stats.c.
  */
 #include "arena.h"
 
@@ -20,10 +21,13 @@
 
 enum {
     REFINE_SLABS = 4, /* of a class in a bin, a thread: from then on finer classes save memory */
-    IDLE_SHARE = 8,   /* the part of the heap that a class nobody asks for may hold free */
+    IDLE_SHARE = 8,   /* the part of the heap that a bin nobody asks may hold free */
     SLABS_AT_ONCE = 16,
     STACKS_AT_ONCE = 64,
 };
+
+/* A pause for who is about to grow the heap. */
+#define MAKE_UP_BYTES_MOST ((size_t)4 * 1024 * 1024)
 
 static _Atomic(struct arena *) arenas[ARENAS_MAX];
 
@@ -76,12 +80,22 @@ static void slabs_release(struct arena *arena, struct slab *slabs)
     }
 }
 
-/* Refills and flushes */
+/* A bin's stock */
+
+/* Growth of the heap so far, in events: by it a bin knows whether it was asked since the last. */
+static _Atomic uint64_t growths;
+
+static void note_demand_locked(struct bin *bin)
+{
+    /* Relaxed: an event that is not seen yet is as good as one that comes a little later. */
+    bin->asked_growth = atomic_load_explicit(&growths, memory_order_relaxed);
+}
 
 /* From slabs that exist: the bin's own stock. */
 static struct magazine *refill_from_stock(struct bin *bin, struct magazine *magazine, uint32_t want)
 {
     lock_acquire(&bin->lock);
+    note_demand_locked(bin);
     struct magazine *full = bin_refill_locked(bin, magazine, want);
 
     lock_release(&bin->lock);
@@ -168,6 +182,8 @@ static struct magazine *refill_by_growing(struct arena *arena, unsigned class,
     return full;
 }
 
+/* Refills and flushes */
+
 struct magazine *arena_refill(struct arena *arena, unsigned class, struct magazine *magazine,
                               uint32_t want)
 {
@@ -212,6 +228,7 @@ struct magazine *arena_flush(struct arena *arena, unsigned class, struct magazin
 static void *take_one(struct bin *bin)
 {
     lock_acquire(&bin->lock);
+    note_demand_locked(bin);
     void *block = bin_take_one_locked(bin);
 
     lock_release(&bin->lock);
@@ -453,28 +470,34 @@ size_t arena_decay(unsigned ticks, size_t most_bytes)
     return bytes;
 }
 
-static bool is_idle(struct bin *bin, unsigned class, size_t least_bytes)
+static bool is_idle(struct bin *bin, unsigned class, uint64_t growth, size_t least_bytes)
 {
     lock_acquire(&bin->lock);
-    bool idle =
-        bin_is_idle_locked(bin) && bin->free_blocks * size_classes[class].size >= least_bytes;
+    bool idle = bin->asked_growth < growth && bin->may_purge &&
+                bin->free_blocks * size_classes[class].size >= least_bytes;
 
     lock_release(&bin->lock);
     return idle;
 }
 
-/* What the heap has grown by is made up for by free pages in slabs of classes that nobody has asked
- * for since it grew before: those of other classes would soon be needed again. */
+/* What the heap has grown by is made up for by free pages in slabs of bins that nobody has asked
+ * since it grew before: those of other bins would soon be needed again. */
 static void make_up_for_growth(void)
 {
     size_t heap_bytes;
-    size_t grown = page_heap_take_growth(&heap_bytes);
+    size_t left = size_min(page_heap_take_growth(&heap_bytes), MAKE_UP_BYTES_MOST);
 
-    for (struct bin_place at = {0}; grown > 0 && find_used_bin(&at); at.class ++) {
+    if (left == 0) {
+        return;
+    }
+    /* Relaxed: see note_demand_locked(). */
+    uint64_t growth = atomic_fetch_add_explicit(&growths, 1, memory_order_relaxed);
+
+    for (struct bin_place at = {0}; left > 0 && find_used_bin(&at); at.class ++) {
         struct bin *bin = &at.arena->bins[at.class];
 
-        if (is_idle(bin, at.class, heap_bytes / IDLE_SHARE)) {
-            (void)purge_bin(bin, 0, grown);
+        if (is_idle(bin, at.class, growth, heap_bytes / IDLE_SHARE)) {
+            left -= size_min(left, purge_bin(bin, 0, left));
         }
     }
 }

@@ -44,8 +44,8 @@ struct magazine *arena_flush(struct arena *arena, unsigned class, struct magazin
 /* One block without a stack, for threads that have no cache; NULL without memory. */
 void *arena_alloc_one(struct arena *arena, unsigned class);
 
-/* When there is no memory for a slab: a free block of the nearest larger class
- * that is aligned to `alignment`, or NULL. */
+/* When there is no memory for a slab: a free block of the nearest larger class that is aligned to
+ * `alignment`, or NULL. */
 void *arena_borrow(struct arena *arena, unsigned class, size_t alignment);
 
 /* Take blocks of the arena's slabs of `class` back into the bitmaps. */
@@ -60,15 +60,17 @@ size_t arena_drain(struct arena *arena);
 /* arena_drain() of every arena. */
 void arena_drain_all(void);
 
-/* Before the break grows: take in every queue, and what depots have held idly since the last call.
- */
+/* Before the break grows: take in every queue, and give up what depots have held idly since the
+ * last call, and empty slabs. What the heap grew by before is made up for by free pages in slabs of
+ * bins that nobody asked since. */
 void arena_prepare_growth(void);
 
-/* The same as time goes by, a little of each depot at a time. */
+/* As time goes by: take in every queue, and give up idle stacks, some of each depot at a time, and
+ * empty slabs. */
 void arena_age(void);
 
-/* Give free pages of slabs that nothing was freed to for `ticks`
- * back to the kernel, up to `most_bytes`. Returns the bytes that went back. */
+/* Give free pages of slabs that nothing was freed to for `ticks` back to the kernel, up to
+ * `most_bytes` and what is left of a slab. Returns the bytes that went back. */
 size_t arena_decay(unsigned ticks, size_t most_bytes);
 
 /* Take in every queue, empty every depot, release every empty slab to the page heap. */

@@ -3,12 +3,13 @@
  *
  * A bin hands out and takes back whole stacks of blocks. A few full stacks of the class's full
  * capacity are kept in the bin's depot, and exchanged without looking inside; everything else
- * goes through the slabs' bitmaps. A few empty slabs are kept, until they are asked for.
+ * goes through the slabs' bitmaps. A few empty slabs are kept, until the bin is aged.
  *
- * Owns         the lists of slabs, the stacks in the depot, the free side of its slabs.
+ * Owns         the lists of slabs, the stacks in the depot, the spare ones, the free side of its
+ *              slabs.
  * Invariants   a slab is on the list that its free_count says; free_blocks = the sum over slabs.
  * Concurrency  the caller of a function named *_locked holds the bin's lock (rank BIN).
- * Called by    arena.c.
+ * Called by    arena.c; cache.c asks bin_keeps_stacks().
  */
 #include "bin.h"
 
@@ -18,7 +19,7 @@
 enum {
     SPARES_MAX = 8,      /* empty stacks a bin keeps while it is in use, */
     SPARES_IDLE = 4,     /* and for long */
-    EMPTY_SLABS_MAX = 8, /* a bin keeps, until the break grows */
+    EMPTY_SLABS_MAX = 8, /* a bin keeps, until it is aged */
     QUARTERS = 4,
 };
 
@@ -109,6 +110,7 @@ void bin_add_locked(struct bin *bin, struct slab *slab)
 {
     slab_link_locked(bin, slab, SLAB_LIST_EMPTY);
     bin->free_blocks += slab->free_count;
+    bin->may_purge = true;
     bin->stats.slabs_created++;
     atomic_store_explicit(&bin->is_used, true, memory_order_relaxed);
 }
@@ -147,6 +149,7 @@ static size_t take_from_slabs_locked(struct bin *bin, void **out, size_t want)
  * a whole is done once for all of them. */
 void bin_put_locked(struct bin *bin, void **blocks, size_t count, bool idle, struct slab **released)
 {
+    bin->may_purge = true;
     for (size_t i = 0; i < count;) {
         uintptr_t unit = align_down((uintptr_t)blocks[i], UNIT_BYTES);
         unsigned index;
@@ -229,7 +232,6 @@ bool bin_keeps_stacks(unsigned class)
     return size_classes[class].size <= DEPOT_BLOCK_BYTES;
 }
 
-/* An empty stack for a full one that the depot keeps, or NULL if it does not. */
 struct magazine *bin_depot_put_locked(struct bin *bin, unsigned class, struct magazine *full)
 {
     const struct size_class *described = &size_classes[class];
@@ -321,6 +323,7 @@ size_t bin_take_in_locked(struct bin *bin, struct slab *slab, struct slab **rele
 {
     size_t count = take_in_words_locked(bin, slab, remote_take_summary(slab));
 
+    bin->may_purge = true;
     slab_relist_locked(bin, slab, released);
     return count;
 }
@@ -368,6 +371,7 @@ static void empty_slabs_give_up_locked(struct bin *bin, struct slab **released)
 
 void bin_reclaim_locked(struct bin *bin, struct slab **released)
 {
+    ASSERT(lock_is_held(&bin->lock));
     depot_empty_locked(bin, bin->depot_count, released);
     spares_give_up_locked(bin, 0);
     empty_slabs_give_up_locked(bin, released);
@@ -377,30 +381,28 @@ void bin_reclaim_locked(struct bin *bin, struct slab **released)
  * slabs serve better where the memory is needed now. */
 void bin_age_locked(struct bin *bin, uint32_t most_stacks, struct slab **released)
 {
+    ASSERT(lock_is_held(&bin->lock));
     depot_empty_locked(bin, bin->depot_low < most_stacks ? bin->depot_low : most_stacks, released);
     spares_give_up_locked(bin, SPARES_IDLE);
     empty_slabs_give_up_locked(bin, released);
-}
-
-bool bin_is_idle_locked(struct bin *bin)
-{
-    bool idle = bin->refills_seen == bin->stats.refills;
-
-    bin->refills_seen = bin->stats.refills;
-    return idle;
 }
 
 size_t bin_purge_locked(struct bin *bin, unsigned ticks, unsigned *most_slabs)
 {
     size_t bytes = 0;
 
-    for (unsigned list = SLAB_LIST_PARTIAL; list < SLAB_LIST_COUNT; list++) {
+    ASSERT(lock_is_held(&bin->lock));
+    for (unsigned list = SLAB_LIST_PARTIAL; bin->may_purge && list < SLAB_LIST_COUNT; list++) {
         for (struct slab *slab = bin->slabs[list]; slab && *most_slabs > 0; slab = slab->next) {
             if (!slab->settled && (uint8_t)(tick_now() - slab->freed_tick) >= ticks) {
                 bytes += slab_purge_locked(slab);
                 --*most_slabs;
             }
         }
+    }
+    /* A class that rests does not have its slabs looked through again and again. */
+    if (ticks == 0 && *most_slabs > 0) {
+        bin->may_purge = false;
     }
     return bytes;
 }

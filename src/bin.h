@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* bin.h - one size class of one arena: slabs, and full stacks kept whole.
  *
- * Callers of the functions named *_locked hold the bin's lock. Slabs that a bin gives up are chained
- * to `released`, for the caller to release when it has let go of the lock.
+ * The caller of a function named *_locked holds the bin's lock. Slabs that a bin gives up are
+ * chained before those that *released has already, all of one arena: the caller releases them when
+ * it has let go of the lock.
  */
 #ifndef BREAKWATER_BIN_H
 #define BREAKWATER_BIN_H
@@ -31,6 +32,7 @@ struct bin_stats {
     uint64_t slabs_released;
 };
 
+/* Guarded by its lock, but for is_used, which anybody may read. */
 struct bin {
     _Alignas(CACHE_LINE_BYTES) struct lock lock;
     struct slab *slabs[SLAB_LIST_COUNT];
@@ -43,48 +45,50 @@ struct bin {
     _Atomic bool is_used;  /* has had a slab; written under the lock */
     uint64_t free_blocks;  /* in the slabs */
     uint64_t depot_blocks; /* in the depot */
-    uint64_t refills_seen; /* at the last bin_is_idle_locked() */
+    uint64_t asked_growth; /* the heap's last growth before blocks were asked for (arena.c) */
+    bool may_purge;        /* some slab may have free pages that have not gone back */
     struct bin_stats stats;
 };
 
+/* Of zeroed memory. */
 void bin_init(struct bin *bin);
 
-/* A slab that is new, all of whose blocks are free. */
+/* Give the bin a new slab, all of whose blocks are free. */
 void bin_add_locked(struct bin *bin, struct slab *slab);
 
-/* Fill a stack with up to `want` blocks, or more out of the depot. `magazine` is empty; the result
- * is it, or another one in exchange, with at least one block; NULL if the bin has none, and
- * `magazine` stays the caller's. */
+/* Fill a stack with up to `want` blocks, no more than its capacity, or with more out of the depot.
+ * `magazine` is empty; the result is it, or another one in exchange, with at least one block; NULL
+ * if the bin has none, and `magazine` stays the caller's. */
 struct magazine *bin_refill_locked(struct bin *bin, struct magazine *magazine, uint32_t want);
 
 /* One block, or NULL. */
 void *bin_take_one_locked(struct bin *bin);
 
-/* Take blocks back into the bitmaps; `idle` ones have been in no use for a while (slab.h). */
+/* Take blocks of the bin's slabs back into the bitmaps; `idle`: see slab_settle_locked(). */
 void bin_put_locked(struct bin *bin, void **blocks, size_t count, bool idle,
                     struct slab **released);
 
 /* Are stacks of the class's blocks kept whole? Otherwise a half of one is as quickly taken back. */
 bool bin_keeps_stacks(unsigned class);
 
-/* An empty stack for a full one that the depot keeps, or NULL if it does not. */
+/* An empty stack for a full one that the depot keeps, of a class that bin_keeps_stacks(); NULL if
+ * it does not, and `full` stays the caller's. */
 struct magazine *bin_depot_put_locked(struct bin *bin, unsigned class, struct magazine *full);
 
-/* Take in the blocks that were freed remotely to a slab of the queue. Returns how many. */
+/* Take in the blocks that were freed remotely to a slab that the drain has taken off the queue.
+ * Returns how many. The slab may be among `released` then. */
 size_t bin_take_in_locked(struct bin *bin, struct slab *slab, struct slab **released);
 
-/* Give up what the depot has held idly since the last call, up to `most_stacks` stacks, and empty
- * slabs. */
+/* Give up what the depot has held idly since the last call, up to `most_stacks` stacks; all but a
+ * few empty stacks; and empty slabs. */
 void bin_age_locked(struct bin *bin, uint32_t most_stacks, struct slab **released);
 
-/* Give up the whole depot, and empty slabs. */
+/* Give up the whole depot, every empty stack, and empty slabs. */
 void bin_reclaim_locked(struct bin *bin, struct slab **released);
 
-/* Has nobody asked for blocks since the last call? */
-bool bin_is_idle_locked(struct bin *bin);
-
-/* Give free pages of slabs that nothing was freed to for `ticks` back to the kernel. Of at most
- * *most_slabs, which is lessened by those looked into. Returns the bytes that went back. */
+/* Give free pages, of SLAB_PAGE_BYTES, of slabs that nothing was freed to for `ticks` back to the
+ * kernel. Of at most *most_slabs, which is lessened by those looked into: if it is 0 then, there
+ * may be more. Returns the bytes that went back. */
 size_t bin_purge_locked(struct bin *bin, unsigned ticks, unsigned *most_slabs);
 
 /* Panics unless the accounts add up and every slab checks. */

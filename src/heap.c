@@ -6,7 +6,7 @@
  *
  * Owns         nothing.
  * Concurrency  any thread, no lock held.
- * Called by    api.c and resize.c.
+ * Called by    api.c, interpose.c and the operators, by way of heap.h's fast paths; resize.c.
  */
 #include "heap.h"
 

@@ -103,7 +103,7 @@ static struct arena *arena_choose_locked(void)
 
 void life_limit_arenas(uint32_t count)
 {
-    struct gate_slot *slot = cache_is_real(cache_self) ? &cache_self->gate : NULL;
+    struct gate_slot *slot = cache_gate(cache_self);
 
     gate_enter_waiting(slot);
     lock_acquire(&life_lock);

@@ -18,7 +18,7 @@
 enum lock_rank {
     LOCK_RANK_LIFE = 1,  /* life.c: first call, threads that start and end */
     LOCK_RANK_DRAIN,     /* arena.c: one drain of an arena's queue at a time */
-    LOCK_RANK_BIN,       /* arena.c: one class of one arena */
+    LOCK_RANK_BIN,       /* bin.c: one class of one arena */
     LOCK_RANK_PAGE_HEAP, /* page_heap.c */
     LOCK_RANK_BREAK,     /* break.c */
     LOCK_RANK_META,      /* meta.c */

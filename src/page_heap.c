@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* page_heap.c - runs of units handed out and taken back; how the heap grows, and how far.
  *
- * What is free, and which of it serves, is runs.c's. Here the break is moved or a region mapped when
- * nothing free is long enough; a break that others have moved is noticed; the limits are kept.
+ * What is free, and which of it serves, is runs.c's. Here the break is moved or a region mapped
+ * when nothing free is long enough; a break that others have moved is noticed; the limits are kept.
  *
- * Owns         the lock of the page heap, the units' accounts.
+ * Owns         the accounts of units in use and of memory that went back.
  * Invariants   total = free + handed out units.
  * Concurrency  page_heap_lock, of rank PAGE_HEAP; the break's and meta's locks are taken under it.
  *              The memory and the history bytes of a run handed out belong to its owner.
- * Called by    arena.c for slabs, heap.c and resize.c for large blocks.
+ * Called by    arena.c for slabs, heap.c and resize.c for large blocks; purge.c, upkeep.c, stats.c.
  */
 #include "page_heap.h"
 
@@ -17,7 +17,6 @@
 #include "break.h"
 #include "conf.h"
 #include "limit.h"
-#include "lock.h"
 #include "os.h"
 #include "runs.h"
 
@@ -32,9 +31,8 @@ enum {
     PURGE_UNITS_AT_ONCE = 16, /* the kernel takes a tenth of a millisecond for them */
 };
 
-static struct lock page_heap_lock = LOCK_INITIALIZER(LOCK_RANK_PAGE_HEAP);
-static struct page_heap_stats stats;
-static size_t growth_seen_units; /* total_units at the last page_heap_take_growth() */
+static struct page_heap_stats stats; /* but for what page_heap_stats() fills in */
+static size_t growth_seen_units;     /* total_units at the last page_heap_take_growth() */
 
 /* When the soft limit presses, beyond being passed. Guarded by page_heap_lock. */
 static struct {
@@ -47,7 +45,7 @@ static struct {
 
 static size_t units_held_locked(void)
 {
-    return stats.total_units - run_totals.free_units + run_totals.free_used_units;
+    return stats.total_units - run_totals.free_units + stats.free_used_units;
 }
 
 static void press_again_above_locked(size_t soft, size_t held, size_t free_used)
@@ -76,7 +74,7 @@ static void note_pressure_locked(void)
         press_again_above_locked(soft, held, 0);
         limit_press();
         limit_notice(BW_LIMIT_SOFT);
-    } else if (run_totals.free_used_units > press.free_above_units) {
+    } else if (stats.free_used_units > press.free_above_units) {
         limit_press();
     }
 }
@@ -84,15 +82,15 @@ static void note_pressure_locked(void)
 /* After a purge: what is left has to grow before the soft limit presses again. */
 static void note_relief_locked(void)
 {
-    press_again_above_locked(limit_soft() / UNIT_BYTES, units_held_locked(),
-                             run_totals.free_used_units);
+    press_again_above_locked(limit_soft() / UNIT_BYTES, units_held_locked(), stats.free_used_units);
 }
 
 /* Of free units; how many went back. */
 static size_t purge_locked(unsigned ticks, size_t most, const struct span *spared)
 {
-    size_t purged = runs_purge(ticks, most, spared);
+    size_t purged = runs_purge_locked(ticks, most, spared);
 
+    stats.free_used_units -= purged;
     stats.purged_bytes += purged * UNIT_BYTES;
     return purged;
 }
@@ -163,8 +161,8 @@ static bool grow_break_locked(size_t units)
     }
     advise_huge_pages(extent.start, extent.bytes);
     stats.total_units += extent.bytes / UNIT_BYTES;
-    run_release(&region_primary.spans[region_unit_of(&region_primary, extent.start)],
-                extent.bytes / UNIT_BYTES, region_primary.index);
+    run_release_locked(&region_primary.spans[region_unit_of(&region_primary, extent.start)],
+                       extent.bytes / UNIT_BYTES, region_primary.index);
     return true;
 }
 
@@ -184,7 +182,7 @@ static bool grow_region_locked(size_t units)
     }
     advise_huge_pages(region->base, region->units_max * UNIT_BYTES);
     stats.total_units += region->units_max;
-    run_release(region->spans, region->units_max, region->index);
+    run_release_locked(region->spans, region->units_max, region->index);
     return true;
 }
 
@@ -199,7 +197,7 @@ static bool grow_locked(size_t units)
     ASSERT(have < units);
     /* The second attempt is for a break that somebody else moved: the new memory does not follow on
      * the free run at the top then, and has to be as long as the request itself. */
-    return (grow_break_locked(units - have) && run_find(units) != NULL) ||
+    return (grow_break_locked(units - have) && run_find_locked(units) != NULL) ||
            grow_break_locked(units) || grow_region_locked(units);
 }
 
@@ -211,10 +209,10 @@ static size_t run_cut_off_locked(struct span *run, size_t first)
     size_t end = start + run->units;
     size_t kept = start < first ? first - start : 0;
 
-    run_take(run);
-    run_totals.free_used_units -= run_count_used(span_history(run) + kept, end - start - kept);
+    run_take_locked(run);
+    stats.free_used_units -= run_count_used(span_history(run) + kept, end - start - kept);
     if (kept > 0) {
-        run_make_free(run, kept, region_primary.index);
+        run_make_free_locked(run, kept, region_primary.index);
     }
     for (size_t unit = start + kept; unit < end; unit++) {
         region_primary.spans[unit].state = SPAN_GAP;
@@ -283,16 +281,16 @@ static struct span *alloc_locked(const struct run_request *request)
         stats.refused++;
         return NULL;
     }
-    run = run_find(units);
+    run = run_find_locked(units);
     if (run == NULL && request->grow && grow_locked(units)) {
-        run = run_find(units);
+        run = run_find_locked(units);
     }
     if (run == NULL) {
         return NULL;
     }
     stats.allocs++;
-    run = run_carve(run, request->units, request->align_units, request->state);
-    run_totals.free_used_units -= run_count_used(span_history(run), request->units);
+    run = run_carve_locked(run, request->units, request->align_units, request->state);
+    stats.free_used_units -= run_count_used(span_history(run), request->units);
     note_pressure_locked();
     return run;
 }
@@ -323,14 +321,13 @@ void page_heap_free(struct span *span)
 
     lock_acquire(&page_heap_lock);
     stats.frees++;
-    run_totals.free_used_units += used;
-    run_release(span, span->units, span->region);
+    stats.free_used_units += used;
+    run_release_locked(span, span->units, span->region);
     note_pressure_locked();
     lock_release(&page_heap_lock);
 }
 
-/* The free run right behind `span`, made longer at the break if need be; NULL if it is too short.
- */
+/* The free run right behind `span`, made longer at the break if need be; NULL if it is short. */
 static struct span *run_behind_locked(struct span *span, size_t more)
 {
     struct region *region = region_by_index(span->region);
@@ -357,11 +354,10 @@ static bool extend_locked(struct span *span, size_t more)
     }
     size_t rest = behind->units - more;
 
-    run_totals.free_used_units -= run_count_used(span_history(behind), more);
-
-    run_take(behind);
+    stats.free_used_units -= run_count_used(span_history(behind), more);
+    run_take_locked(behind);
     if (rest > 0) {
-        run_make_free(behind + more, rest, span->region);
+        run_make_free_locked(behind + more, rest, span->region);
     }
     behind->state = SPAN_NONE;
     memset(span_history(behind), UNIT_USED, more);
@@ -382,8 +378,8 @@ bool page_heap_resize(struct span *span, size_t units)
 
         span->units = (uint32_t)units;
         run_stamp(span_history(span) + units, rest);
-        run_totals.free_used_units += run_count_used(span_history(span) + units, rest);
-        run_release(span + units, rest, span->region);
+        stats.free_used_units += run_count_used(span_history(span) + units, rest);
+        run_release_locked(span + units, rest, span->region);
     }
     stats.resizes += done;
     lock_release(&page_heap_lock);
@@ -422,16 +418,16 @@ static size_t lower_break_locked(size_t pad_units)
     if (!break_lower(span_address(run) + pad_units * UNIT_BYTES)) {
         return 0;
     }
-    run_take(run);
+    run_take_locked(run);
     if (pad_units > 0) {
-        run_make_free(run, pad_units, region_primary.index);
+        run_make_free_locked(run, pad_units, region_primary.index);
     }
     for (size_t unit = pad_units; unit < run_units; unit++) {
         run[unit].state = SPAN_GAP;
     }
     memset(span_history(run) + pad_units, UNIT_CLEAN, run_units - pad_units);
     stats.total_units -= run_units - pad_units;
-    run_totals.free_used_units -= used;
+    stats.free_used_units -= used;
     return used * UNIT_BYTES;
 }
 
@@ -483,7 +479,6 @@ struct page_heap_stats page_heap_stats(void)
 
     result.free_units = run_totals.free_units;
     result.free_runs = run_totals.free_runs;
-    result.free_used_units = run_totals.free_used_units;
     result.top_free_units = top_run != NULL ? top_run->units : 0;
     result.held_units = units_held_locked();
     result.lock_acquisitions = page_heap_lock.acquisitions;
@@ -501,14 +496,14 @@ void page_heap_check(void)
     for (struct region *region = region_next(NULL); region; region = region_next(region)) {
         for (size_t unit = 0; unit < region_units(region);) {
             bool gap = region->spans[unit].state == SPAN_GAP;
-            size_t length = run_check(region, unit, &free_units, &used_units);
+            size_t length = run_check_locked(region, unit, &free_units, &used_units);
 
             units += gap ? 0 : length;
             unit += length;
         }
     }
     if (units != stats.total_units || free_units != run_totals.free_units ||
-        used_units != run_totals.free_used_units) {
+        used_units != stats.free_used_units) {
         fatal("page heap: total, free and handed out units do not add up");
     }
     lock_release(&page_heap_lock);

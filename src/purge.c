@@ -2,7 +2,7 @@
 /* purge.c - the clock of decay.
  *
  * Time goes by in ticks, a quarter of the decay time each. What is freed is stamped with the tick
- * (units by page_heap.c, slabs by slab.c); what has been free for DECAY_TICKS goes back, free pages
+ * (units by runs.c, slabs by slab.c); what has been free for DECAY_TICKS goes back, free pages
  * of slabs in use after SLAB_DECAY_TICKS. A step purges at most STEP_BYTES and never holds a lock
  * for more than some 16 units' worth of it; what is left is for the next step, soon after.
  *

@@ -12,7 +12,7 @@
  *   2. A word that is not 0 has its summary bit set, or the producer that turned it from 0 is about
  *      to set it. So no block stays behind.
  *   3. A slab with a remote bit set is not empty (the block is not in the free bitmap), so it is
- *      not released. A producer whose word, or whose summary, was not 0 before it, never touches the
+ *      not released. A producer whose word, or whose summary, was not 0 before it never touches the
  *      slab again; the one that must go on holds the slab alive by its own pending block: what it
  *      set is taken in only after its push.
  *

@@ -1,22 +1,24 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* resize.h - how large a block is, and realloc. */
+/* resize.h - how large a block is, and realloc: with heap.h, what the heap offers. */
 #ifndef BREAKWATER_RESIZE_H
 #define BREAKWATER_RESIZE_H
 
 #include "heap.h"
 
 /* The block with its contents, of at least `size` > 0 bytes; NULL with errno ENOMEM, and the old
- * block is as it was. `block` is not NULL. */
+ * block is as it was. Shrinking always succeeds, in the worst case with the block itself. errno
+ * stays on success. `block` is not NULL; if it is no block's address, the process stops. */
 void *heap_resize(void *block, size_t size);
 
-/* The bytes that may be used at a live block; every address that is none's is noticed. */
-size_t heap_usable_size_slow(void *block, const char *fault);
-
+/* What malloc_usable_size() calls an address that is no block's. */
 #define HEAP_USABLE_SIZE_FAULT "invalid malloc_usable_size of"
 
-/* The bytes that may be used at a live block, inline since some servers ask with every malloc and
- * free. `fault` is what to call a block that is none, where that is noticed: as with a free, a tag
- * and the alignment tell most of it. */
+/* The bytes that may be used at a live block. At any other address, NULL among them, the process
+ * stops with `fault`. */
+size_t heap_usable_size_slow(void *block, const char *fault);
+
+/* The same, inline since some servers ask with every malloc and free. Not every address that is no
+ * block's is noticed: as with a free, a tag and the alignment tell most of it. */
 static inline size_t heap_usable_size(void *block, const char *fault)
 {
     struct cache *cache = cache_self;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* runs.c - the free runs of the page heap.
  *
- * Free runs are kept in bins by length: one bin a length up to EXACT_UNITS, four bins a doubling
- * above; a bitmap of the bins that hold something makes the search a few instructions. A freed run
- * is joined with free neighbours at once, through the span rows of its first and last unit.
+ * Free runs lie on shelves by length: one shelf a length up to EXACT_UNITS, four a doubling above;
+ * a bitmap of the shelves that hold something makes the search a few instructions. A freed run is
+ * joined with free neighbours at once, through the span rows of its first and last unit.
  *
- * Owns         the free runs, and the states and lengths in all span rows.
+ * Owns         the free runs, run_totals.
  * Invariants   no two free runs touch; a run lies in one region.
- * Concurrency  the caller holds the page heap's lock, but for the history of a run of its own.
+ * Concurrency  the caller of a function named *_locked holds page_heap_lock.
  * Called by    page_heap.c.
  */
 #include "runs.h"
@@ -19,27 +19,28 @@
 
 enum {
     EXACT_UNITS = 64,
-    BINS_PER_DOUBLING = 4,
-    BIN_COUNT = EXACT_UNITS + BINS_PER_DOUBLING * 26,
-    BIN_WORDS = (BIN_COUNT + BITS_PER_WORD - 1) / BITS_PER_WORD,
+    SHELVES_PER_DOUBLING = 4,
+    SHELF_COUNT = EXACT_UNITS + SHELVES_PER_DOUBLING * 26,
+    SHELF_WORDS = (SHELF_COUNT + BITS_PER_WORD - 1) / BITS_PER_WORD,
     TICKS_MASK = UINT8_MAX >> UNIT_HISTORY_BITS,
 };
 
+struct lock page_heap_lock = LOCK_INITIALIZER(LOCK_RANK_PAGE_HEAP);
 struct run_totals run_totals;
 
-static struct span *bins[BIN_COUNT];
-static uint64_t bins_filled[BIN_WORDS];
+static struct span *shelves[SHELF_COUNT];
+static uint64_t shelves_filled[SHELF_WORDS];
 
-static unsigned bin_of(size_t units)
+static unsigned shelf_of(size_t units)
 {
     if (units <= EXACT_UNITS) {
         return (unsigned)units - 1;
     }
     unsigned power = 63U - (unsigned)__builtin_clzll(units);
     unsigned quarter = (unsigned)(units >> (power - 2)) & 3U;
-    unsigned bin = EXACT_UNITS + (power - 6) * BINS_PER_DOUBLING + quarter;
+    unsigned shelf = EXACT_UNITS + (power - 6) * SHELVES_PER_DOUBLING + quarter;
 
-    return bin < BIN_COUNT ? bin : BIN_COUNT - 1;
+    return shelf < SHELF_COUNT ? shelf : SHELF_COUNT - 1;
 }
 
 struct span *run_after(const struct region *region, struct span *span, size_t units)
@@ -49,26 +50,26 @@ struct span *run_after(const struct region *region, struct span *span, size_t un
     return unit < region_units(region) ? &region->spans[unit] : NULL;
 }
 
-/* Bins */
+/* Shelves */
 
-static void bin_insert(struct span *run)
+static void shelf_put(struct span *run)
 {
-    unsigned bin = bin_of(run->units);
+    unsigned shelf = shelf_of(run->units);
 
     run->prev = NULL;
-    run->next = bins[bin];
+    run->next = shelves[shelf];
     if (run->next != NULL) {
         run->next->prev = run;
     }
-    bins[bin] = run;
-    bins_filled[bin / BITS_PER_WORD] |= UINT64_C(1) << (bin % BITS_PER_WORD);
+    shelves[shelf] = run;
+    shelves_filled[shelf / BITS_PER_WORD] |= UINT64_C(1) << (shelf % BITS_PER_WORD);
     run_totals.free_units += run->units;
     run_totals.free_runs++;
 }
 
-static void bin_remove(struct span *run)
+static void shelf_take(struct span *run)
 {
-    unsigned bin = bin_of(run->units);
+    unsigned shelf = shelf_of(run->units);
 
     if (run->next != NULL) {
         run->next->prev = run->prev;
@@ -76,26 +77,26 @@ static void bin_remove(struct span *run)
     if (run->prev != NULL) {
         run->prev->next = run->next;
     } else {
-        bins[bin] = run->next;
+        shelves[shelf] = run->next;
     }
-    if (bins[bin] == NULL) {
-        bins_filled[bin / BITS_PER_WORD] &= ~(UINT64_C(1) << (bin % BITS_PER_WORD));
+    if (shelves[shelf] == NULL) {
+        shelves_filled[shelf / BITS_PER_WORD] &= ~(UINT64_C(1) << (shelf % BITS_PER_WORD));
     }
     run_totals.free_units -= run->units;
     run_totals.free_runs--;
 }
 
-/* The first filled bin at or after `bin`, or BIN_COUNT. */
-static unsigned bin_next_filled(unsigned bin)
+/* The first filled shelf at or after `shelf`, or SHELF_COUNT. */
+static unsigned shelf_next_filled(unsigned shelf)
 {
-    return bitmap_next(bins_filled, BIN_COUNT, bin);
+    return bitmap_next(shelves_filled, SHELF_COUNT, shelf);
 }
 
-static struct span *bin_best_fit(unsigned bin, size_t units)
+static struct span *shelf_best_fit(unsigned shelf, size_t units)
 {
     struct span *best = NULL;
 
-    for (struct span *run = bins[bin]; run != NULL; run = run->next) {
+    for (struct span *run = shelves[shelf]; run != NULL; run = run->next) {
         if (run->units >= units && (best == NULL || run->units < best->units)) {
             best = run;
         }
@@ -106,60 +107,59 @@ static struct span *bin_best_fit(unsigned bin, size_t units)
     return best;
 }
 
-struct span *run_find(size_t units)
+struct span *run_find_locked(size_t units)
 {
     struct span *best = NULL;
 
-    for (unsigned bin = bin_next_filled(bin_of(units)); bin < BIN_COUNT && best == NULL;
-         bin = bin_next_filled(bin + 1)) {
-        best = bin_best_fit(bin, units);
+    for (unsigned shelf = shelf_next_filled(shelf_of(units)); shelf < SHELF_COUNT && best == NULL;
+         shelf = shelf_next_filled(shelf + 1)) {
+        best = shelf_best_fit(shelf, units);
     }
     return best;
 }
 
 /* Runs */
 
-/* Make [span, span + units) a free run; its neighbours are not joined. */
-void run_make_free(struct span *span, size_t units, uint8_t region)
+void run_make_free_locked(struct span *span, size_t units, uint8_t region_index)
 {
     struct span *last = span + units - 1;
 
-    *last = (struct span){.state = SPAN_FREE, .units = (uint32_t)units, .region = region};
-    *span = (struct span){.state = SPAN_FREE, .units = (uint32_t)units, .region = region};
-    bin_insert(span);
+    ASSERT(lock_is_held(&page_heap_lock));
+    *last = (struct span){.state = SPAN_FREE, .units = (uint32_t)units, .region = region_index};
+    *span = (struct span){.state = SPAN_FREE, .units = (uint32_t)units, .region = region_index};
+    shelf_put(span);
 }
 
-/* Take a free run out of its bin; no row of it tells that it was free. */
-void run_take(struct span *run)
+void run_take_locked(struct span *run)
 {
-    bin_remove(run);
+    ASSERT(lock_is_held(&page_heap_lock));
+    shelf_take(run);
     run[run->units - 1].state = SPAN_NONE;
     run->state = SPAN_NONE;
 }
 
-/* Give back [span, span + units), joined with free neighbours. */
-void run_release(struct span *span, size_t units, uint8_t region_index)
+void run_release_locked(struct span *span, size_t units, uint8_t region_index)
 {
     struct region *region = region_by_index(region_index);
     struct span *after = run_after(region, span, units);
 
     span->state = SPAN_NONE;
     if (after != NULL && after->state == SPAN_FREE) {
-        run_take(after);
+        run_take_locked(after);
         units += after->units;
     }
     if (span != region->spans && span[-1].state == SPAN_FREE) {
         struct span *before = span - span[-1].units;
 
-        run_take(before);
+        run_take_locked(before);
         units += before->units;
         span = before;
     }
-    run_make_free(span, units, region_index);
+    run_make_free_locked(span, units, region_index);
 }
 
-/* Cut `units` out of the free run and hand it out; what is left stays free. */
-struct span *run_carve(struct span *run, size_t units, size_t align_units, enum span_state state)
+struct span *run_carve_locked(struct span *run, size_t units, size_t align_units,
+                              enum span_state state)
 {
     size_t run_units = run->units;
     uint8_t region = run->region;
@@ -168,12 +168,12 @@ struct span *run_carve(struct span *run, size_t units, size_t align_units, enum 
     struct span *span = run + skip;
     size_t rest = run_units - skip - units;
 
-    run_take(run);
+    run_take_locked(run);
     if (skip > 0) {
-        run_make_free(run, skip, region);
+        run_make_free_locked(run, skip, region);
     }
     if (rest > 0) {
-        run_make_free(span + units, rest, region);
+        run_make_free_locked(span + units, rest, region);
     }
     *span = (struct span){
         .state = (uint8_t)state,
@@ -185,7 +185,6 @@ struct span *run_carve(struct span *run, size_t units, size_t align_units, enum 
 
 /* History */
 
-/* Units that are not clean. */
 size_t run_count_used(const uint8_t *history, size_t units)
 {
     size_t used = 0;
@@ -196,7 +195,6 @@ size_t run_count_used(const uint8_t *history, size_t units)
     return used;
 }
 
-/* What is in use is stamped with the time it is freed. */
 void run_stamp(uint8_t *history, size_t units)
 {
     uint8_t tick = (uint8_t)(tick_now() << UNIT_HISTORY_BITS);
@@ -219,7 +217,7 @@ static bool is_due(uint8_t history, unsigned ticks)
 }
 
 /* The units of the run that have been free for `ticks`, up to `most` of them. */
-static size_t run_purge(struct span *run, unsigned ticks, size_t most)
+static size_t run_purge_locked(struct span *run, unsigned ticks, size_t most)
 {
     uint8_t *history = span_history(run);
     char *memory = (char *)span_address(run);
@@ -238,19 +236,18 @@ static size_t run_purge(struct span *run, unsigned ticks, size_t most)
         }
         first = end + 1;
     }
-    run_totals.free_used_units -= purged;
     return purged;
 }
 
-size_t runs_purge(unsigned ticks, size_t most, const struct span *spared)
+size_t runs_purge_locked(unsigned ticks, size_t most, const struct span *spared)
 {
     size_t purged = 0;
 
-    for (unsigned bin = bin_next_filled(0); bin < BIN_COUNT && purged < most;
-         bin = bin_next_filled(bin + 1)) {
-        for (struct span *run = bins[bin]; run != NULL && purged < most; run = run->next) {
+    for (unsigned shelf = shelf_next_filled(0); shelf < SHELF_COUNT && purged < most;
+         shelf = shelf_next_filled(shelf + 1)) {
+        for (struct span *run = shelves[shelf]; run != NULL && purged < most; run = run->next) {
             if (run != spared) {
-                purged += run_purge(run, ticks, most - purged);
+                purged += run_purge_locked(run, ticks, most - purged);
             }
         }
     }
@@ -259,9 +256,8 @@ size_t runs_purge(unsigned ticks, size_t most, const struct span *spared)
 
 /* Accounts */
 
-/* The length of the run or gap that starts at `unit`; its free units are added to *free_units, and
- * those of them whose memory has not gone back to *used_units. */
-size_t run_check(const struct region *region, size_t unit, size_t *free_units, size_t *used_units)
+size_t run_check_locked(const struct region *region, size_t unit, size_t *free_units,
+                        size_t *used_units)
 {
     const struct span *span = &region->spans[unit];
 

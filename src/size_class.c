@@ -10,8 +10,8 @@ enum {
     LINEAR_STEP = 16,
     LINEAR_MAX = 256,
     STEPS_PER_DOUBLING = 16,
-    COARSEST_STEP = 4, /* a class serves no sizes below this part of its own */
-    STEPS_MAX = 16384, /* from here on the sizes of big_sizes */
+    COARSEST_SHARE = 4, /* a class serves no sizes below this part of its own */
+    STEPS_MAX = 16384,  /* from here on the sizes of big_sizes */
     BIG_SIZES = 7,
     CAPACITY_MAX = 253,          /* a magazine of 2 KiB: 253 slots and its header */
     CAPACITY_MIN = 5,            /* a magazine of one cache line */
@@ -139,8 +139,8 @@ void size_class_wear(unsigned class)
 {
     unsigned finer = class;
 
-    /* Those in demand have classes of their own already; any other one will do. */
-    while (finer > 0 && size_classes[finer - 1].size > size_classes[class].size / COARSEST_STEP) {
+    /* Sizes in demand have classes of their own by now: any that has not will do. */
+    while (finer > 0 && size_classes[finer - 1].size > size_classes[class].size / COARSEST_SHARE) {
         finer--;
         if (size_class_of(size_classes[finer].size) == class) {
             atomic_store_explicit(&size_class_is_worn[class], true, memory_order_relaxed);

@@ -68,8 +68,8 @@ extern _Atomic bool size_class_is_worn[CLASS_COUNT];
 /* There is so much of the class. Sets it, where the class serves sizes that a finer one could. */
 void size_class_wear(unsigned class);
 
-/* Let `size`, which the class serves, be served by the smallest class that holds it from now on, and
- * set size_class_is_worn back. Blocks that exist stay what they are. Any thread. */
+/* Let `size`, which the class serves, be served by the smallest class that holds it from now on,
+ * and set size_class_is_worn back. Blocks that exist stay what they are. Any thread. */
 void size_class_refine(unsigned class, size_t size);
 
 /* The code of the smallest class that holds `size` <= SMALL_MAX_BYTES bytes. */

@@ -22,7 +22,7 @@ struct slab {
     struct slab *prev;
     uint64_t free_summary; /* bit set: that word of the free bitmap is not 0 */
     uint32_t free_count;   /* bits set in the free bitmap */
-    uint16_t list;         /* arena.c: which list of the bin the slab is on */
+    uint16_t list;         /* bin.c: which list of the bin the slab is on */
     uint16_t purged;       /* bit set: the page is free and has no memory behind it */
     uint8_t freed_tick;    /* when blocks were last taken in */
     bool settled;          /* nothing was taken in since its free pages were last purged */

@@ -32,11 +32,6 @@ struct bin_snapshot {
     uint64_t lock_acquisitions;
 };
 
-static struct gate_slot *own_gate(void)
-{
-    return cache_is_real(cache_self) ? &cache_self->gate : NULL;
-}
-
 static void fill_memory(struct snapshot *snapshot)
 {
     struct stats_memory *memory = &snapshot->memory;
@@ -58,7 +53,7 @@ static struct snapshot take_snapshot(void)
 {
     struct snapshot snapshot;
 
-    gate_enter_waiting(own_gate());
+    gate_enter_waiting(cache_gate(cache_self));
     /* What other threads have freed is free. */
     arena_drain_all();
     snapshot.break_ = break_stats();
@@ -67,13 +62,13 @@ static struct snapshot take_snapshot(void)
     snapshot.life = life_stats();
     snapshot.emergency = emergency_stats();
     fill_memory(&snapshot);
-    gate_leave(own_gate());
+    gate_leave(cache_gate(cache_self));
     return snapshot;
 }
 
 static struct bin_snapshot bin_snapshot(struct bin *bin)
 {
-    gate_enter_waiting(own_gate());
+    gate_enter_waiting(cache_gate(cache_self));
     lock_acquire(&bin->lock);
     struct bin_snapshot result = {
         .stats = bin->stats,
@@ -83,18 +78,18 @@ static struct bin_snapshot bin_snapshot(struct bin *bin)
     };
 
     lock_release(&bin->lock);
-    gate_leave(own_gate());
+    gate_leave(cache_gate(cache_self));
     return result;
 }
 
 static void arena_drains(struct arena *arena, uint64_t *drains, uint64_t *slabs)
 {
-    gate_enter_waiting(own_gate());
+    gate_enter_waiting(cache_gate(cache_self));
     lock_acquire(&arena->drain_lock);
     *drains = arena->drains;
     *slabs = arena->drained_slabs;
     lock_release(&arena->drain_lock);
-    gate_leave(own_gate());
+    gate_leave(cache_gate(cache_self));
 }
 
 struct stats_memory stats_memory(void)

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* upkeep.h - what slow paths do for the heap as a whole. No lock is held by a caller. */
+/* upkeep.h - what slow paths do for the heap as a whole.
+ *
+ * `cache` is cache_self, which may be no real one but where that is said. No lock is held by a
+ * caller.
+ */
 #ifndef BREAKWATER_UPKEEP_H
 #define BREAKWATER_UPKEEP_H
 
@@ -8,15 +12,16 @@
 /* What has to be done now and then: decay, and the soft limit. Inside the gate. */
 void upkeep_poll(struct cache *cache);
 
-/* After a refill or a flush of `cache`; never where its count of misses stands still, or each call
- * would find it divisible. Inside the gate. */
+/* After a refill or a flush of `cache`, a real one; never where its count of misses stands still,
+ * or each call would find it divisible. Inside the gate. */
 void upkeep_after_miss(struct cache *cache);
 
-/* Give back to the kernel all that can go, but for `pad_bytes` at the top of the break. Returns the
- * bytes that went. Inside the gate. */
+/* Give back to the kernel all that can go, but for `pad_bytes` at the top of the break, and ask the
+ * other threads to give up their caches. Returns the bytes that went. Inside the gate. */
 size_t upkeep_give_all_back(struct cache *cache, size_t pad_bytes);
 
-/* Calls the program's callback, which may allocate: outside the gate, when limit_has_notice(). */
+/* Call the program's callback, which may allocate: outside the gate, when limit_has_notice(). While
+ * the gate is closed it waits for another time. errno is not kept. */
 void upkeep_tell_of_limits(void);
 
 #endif

@@ -10,11 +10,9 @@
 #include "emergency.h"
 #include "gate.h"
 #include "life.h"
-#include "meta.h"
 #include "os.h"
 #include "page_heap.h"
 #include "resize.h"
-#include "stats.h"
 
 enum { BLOCKS = 200 };
 

@@ -225,6 +225,21 @@ static void a_class_in_demand_keeps_its_pages_as_the_heap_grows(void **state)
     check_survivors(blocks);
 }
 
+static void a_class_that_holds_little_of_the_heap_keeps_its_pages(void **state)
+{
+    static char *blocks[BLOCKS];
+
+    (void)state;
+    assert_non_null(heap_alloc(32 * MIB));
+    thin_out(blocks);
+    size_t before = resident_pages_of(blocks);
+
+    for (size_t i = 0; i < 4; i++) {
+        grow_heap();
+    }
+    assert_int_equal(resident_pages_of(blocks), before);
+}
+
 static void of_many_slabs_no_more_goes_back_at_once_than_was_asked_for(void **state)
 {
     static char *blocks[BLOCKS];
@@ -334,6 +349,7 @@ int main(void)
         ISOLATED(free_pages_of_slabs_in_use_go_back_too),
         ISOLATED(a_class_in_no_demand_makes_up_for_growth),
         ISOLATED(a_class_in_demand_keeps_its_pages_as_the_heap_grows),
+        ISOLATED(a_class_that_holds_little_of_the_heap_keeps_its_pages),
         ISOLATED(of_many_slabs_no_more_goes_back_at_once_than_was_asked_for),
         ISOLATED(pages_used_again_go_back_again),
         ISOLATED(polling_purges_after_the_decay_time),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* test_resize.c - blocks are resized where they lie, or moved, with memory or without, with the gate
- * open or closed. */
+/* test_resize.c - blocks are resized where they lie, or moved, with memory or without, with the
+ * gate open or closed. */
 #include "heap_support.h"
 
 #include <errno.h>
