@@ -407,10 +407,37 @@ size_t bin_purge_locked(struct bin *bin, unsigned ticks, unsigned *most_slabs)
     return bytes;
 }
 
+/* The stacks on a list; the blocks in them are added to *blocks. */
+static uint32_t count_stacks(const struct magazine *list, uint64_t *blocks)
+{
+    uint32_t count = 0;
+
+    for (; list != NULL; list = list->next) {
+        *blocks += list->count;
+        count++;
+    }
+    return count;
+}
+
+static void check_stacks_locked(const struct bin *bin)
+{
+    uint64_t depot_blocks = 0;
+    uint64_t spare_blocks = 0;
+    uint32_t depot_count = count_stacks(bin->depot, &depot_blocks);
+
+    if (depot_blocks != bin->depot_blocks) {
+        fatal("bin: free blocks do not add up");
+    }
+    if (depot_count != bin->depot_count || bin->depot_low > bin->depot_count ||
+        count_stacks(bin->spares, &spare_blocks) != bin->spare_count) {
+        fatal("bin: stacks do not add up");
+    }
+}
+
 void bin_check_locked(struct bin *bin)
 {
     uint64_t free_blocks = 0;
-    uint64_t depot_blocks = 0;
+    uint32_t empty_slabs = 0;
 
     for (unsigned list = 0; list < SLAB_LIST_COUNT; list++) {
         for (struct slab *slab = bin->slabs[list]; slab != NULL; slab = slab->next) {
@@ -419,12 +446,11 @@ void bin_check_locked(struct bin *bin)
             }
             slab_check(slab);
             free_blocks += slab->free_count;
+            empty_slabs += list == SLAB_LIST_EMPTY;
         }
     }
-    for (struct magazine *full = bin->depot; full != NULL; full = full->next) {
-        depot_blocks += full->count;
-    }
-    if (free_blocks != bin->free_blocks || depot_blocks != bin->depot_blocks) {
+    if (free_blocks != bin->free_blocks || empty_slabs != bin->empty_slabs) {
         fatal("bin: free blocks do not add up");
     }
+    check_stacks_locked(bin);
 }

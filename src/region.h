@@ -34,7 +34,7 @@ enum unit_history {
 
 /* A row of a region's span table. Written under the page heap's lock, or by the run's owner. */
 struct span {
-    struct span *next; /* free runs: the bin's list */
+    struct span *next; /* free runs: the shelf's list */
     struct span *prev;
     union {
         struct slab *slab; /* SPAN_SLAB */

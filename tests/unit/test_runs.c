@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* test_runs.c - free runs are found, cut, joined and purged, here in a mapped region of their own. */
+#include "support.h"
+
+#include <string.h>
+
+#include "runs.h"
+#include "tick.h"
+
+enum { UNITS = 64, PATTERN = 0x5a };
+
+/* A region all of which is one free run; the page heap's lock is held from now on. */
+static struct region *free_region(void)
+{
+    lock_acquire(&page_heap_lock);
+    struct region *region = region_map(UNITS);
+
+    assert_non_null(region);
+    run_release_locked(region->spans, UNITS, region->index);
+    return region;
+}
+
+static struct span *carve(size_t units)
+{
+    struct span *run = run_find_locked(units);
+
+    assert_non_null(run);
+    return run_carve_locked(run, units, 1, SPAN_LARGE);
+}
+
+static void give_back(struct span *run)
+{
+    run_release_locked(run, run->units, run->region);
+}
+
+/* As one that was handed out and freed. */
+static void make_used(const struct span *run)
+{
+    memset((char *)span_address(run), PATTERN, run->units * UNIT_BYTES);
+    memset(span_history(run), UNIT_USED, run->units);
+}
+
+static size_t resident(const struct span *run, size_t units)
+{
+    return resident_pages((char *)span_address(run), units * UNIT_BYTES);
+}
+
+static void a_region_is_one_free_run(void **state)
+{
+    struct region *region = free_region();
+
+    (void)state;
+    assert_int_equal(run_totals.free_units, UNITS);
+    assert_int_equal(run_totals.free_runs, 1);
+    assert_ptr_equal(run_find_locked(UNITS), region->spans);
+    assert_null(run_find_locked(UNITS + 1));
+    assert_ptr_equal(run_after(region, region->spans, UNITS - 1), &region->spans[UNITS - 1]);
+    assert_null(run_after(region, region->spans, UNITS));
+}
+
+static void the_shortest_run_that_is_long_enough_is_found(void **state)
+{
+    struct span *runs[5];
+
+    (void)state;
+    (void)free_region();
+    for (size_t i = 0; i < ARRAY_SIZE(runs); i++) {
+        runs[i] = carve(4 + i);
+        (void)carve(1);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(runs); i++) {
+        give_back(runs[i]);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(runs); i++) {
+        assert_ptr_equal(run_find_locked(4 + i), runs[i]);
+    }
+    run_take_locked(runs[2]);
+    assert_ptr_equal(run_find_locked(6), runs[3]);
+}
+
+static void what_is_cut_out_aligned_leaves_both_sides_free(void **state)
+{
+    struct region *region = free_region();
+    struct span *first = carve(1);
+    size_t free_units = run_totals.free_units;
+
+    (void)state;
+    struct span *run = run_carve_locked(run_find_locked(32), 2, 16, SPAN_META);
+
+    assert_int_equal(span_address(run) % (16 * UNIT_BYTES), 0);
+    assert_int_equal(run->state, SPAN_META);
+    assert_int_equal(run->units, 2);
+    assert_int_equal(run_totals.free_units, free_units - 2);
+    size_t before = (size_t)(run - first) - 1;
+    size_t behind = region_units(region) - (size_t)(run - region->spans) - 2;
+
+    assert_int_equal(run_totals.free_runs, (before > 0) + (behind > 0));
+    assert_int_equal(before + behind, free_units - 2);
+}
+
+static void neighbours_are_joined(void **state)
+{
+    struct region *region = free_region();
+    struct span *runs[3] = {carve(2), carve(3), carve(UNITS - 5)};
+
+    (void)state;
+    assert_int_equal(run_totals.free_runs, 0);
+    give_back(runs[0]);
+    give_back(runs[2]);
+    assert_int_equal(run_totals.free_runs, 2);
+    give_back(runs[1]);
+    assert_int_equal(run_totals.free_runs, 1);
+    assert_ptr_equal(run_find_locked(UNITS), region->spans);
+}
+
+static void a_purge_spares_one_run_and_stops_at_the_most(void **state)
+{
+    struct span *runs[3];
+
+    (void)state;
+    (void)free_region();
+    for (size_t i = 0; i < ARRAY_SIZE(runs); i++) {
+        runs[i] = carve(4);
+        (void)carve(1);
+        make_used(runs[i]);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(runs); i++) {
+        give_back(runs[i]);
+    }
+    size_t pages = resident(runs[0], 4);
+
+    assert_int_equal(runs_purge_locked(0, 3, runs[0]), 3);
+    assert_int_equal(runs_purge_locked(0, SIZE_MAX, runs[0]), 5);
+    assert_int_equal(runs_purge_locked(0, SIZE_MAX, runs[0]), 0);
+    assert_int_equal(resident(runs[1], 4) + resident(runs[2], 4), 0);
+    assert_int_equal(resident(runs[0], 4), pages);
+    assert_int_equal(runs_purge_locked(0, SIZE_MAX, NULL), 4);
+    assert_int_equal(resident(runs[0], 4), 0);
+}
+
+static void a_purge_waits_for_the_time_that_was_stamped(void **state)
+{
+    struct span *run;
+
+    (void)state;
+    (void)free_region();
+    run = carve(4);
+    (void)carve(1);
+    make_used(run);
+    memset(span_history(run), UNIT_CLEAN, 1);
+    assert_int_equal(run_count_used(span_history(run), 4), 3);
+    tick_advance();
+    run_stamp(span_history(run), 4);
+    assert_int_equal(run_count_used(span_history(run), 4), 3);
+    give_back(run);
+    assert_int_equal(runs_purge_locked(1, SIZE_MAX, NULL), 0);
+    tick_advance();
+    assert_int_equal(runs_purge_locked(1, SIZE_MAX, NULL), 3);
+}
+
+static void check_first_run(void *argument)
+{
+    size_t free_units = 0;
+    size_t used_units = 0;
+
+    (void)run_check_locked((struct region *)argument, 0, &free_units, &used_units);
+}
+
+static void the_check_tells_a_run_from_its_middle(void **state)
+{
+    struct region *region = free_region();
+    size_t free_units = 0;
+    size_t used_units = 0;
+
+    (void)state;
+    assert_int_equal(run_check_locked(region, 0, &free_units, &used_units), UNITS);
+    assert_int_equal(free_units, UNITS);
+    assert_int_equal(used_units, 0);
+    region->spans[UNITS - 1].units = 1;
+    assert_dies(check_first_run, region, "page heap: a free run is not whole or not joined");
+    region->spans[0].state = SPAN_NONE;
+    assert_dies(check_first_run, region, "page heap: no run starts where the last one ends");
+}
+
+static void take_without_lock(void *argument)
+{
+    lock_release(&page_heap_lock);
+    run_take_locked((struct span *)argument);
+}
+
+static void without_the_lock_nothing_is_taken(void **state)
+{
+    struct region *region = free_region();
+
+    (void)state;
+    assert_dies(take_without_lock, region->spans,
+                "assertion failed: lock_is_held(&page_heap_lock)");
+}
+
+int main(void)
+{
+    static const struct isolated_test tests[] = {
+        ISOLATED(a_region_is_one_free_run),
+        ISOLATED(the_shortest_run_that_is_long_enough_is_found),
+        ISOLATED(what_is_cut_out_aligned_leaves_both_sides_free),
+        ISOLATED(neighbours_are_joined),
+        ISOLATED(a_purge_spares_one_run_and_stops_at_the_most),
+        ISOLATED(a_purge_waits_for_the_time_that_was_stamped),
+        ISOLATED(the_check_tells_a_run_from_its_middle),
+        ISOLATED(without_the_lock_nothing_is_taken),
+    };
+
+    return run_isolated(tests, ARRAY_SIZE(tests));
+}
