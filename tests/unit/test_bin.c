@@ -177,6 +177,9 @@ static void the_check_sees_what_does_not_add_up(void **state)
     bin.empty_slabs++;
     assert_dies(check, &bin, "bin: free blocks do not add up");
     bin.empty_slabs--;
+    bin.depot_blocks++;
+    assert_dies(check, &bin, "bin: free blocks do not add up");
+    bin.depot_blocks--;
     bin.depot_count++;
     assert_dies(check, &bin, "bin: stacks do not add up");
     bin.depot_count--;
