@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* test_life.c - the first call, threads that come and go, fork. test_late.c has what comes after a
  * thread's end. */
-#include "support.h"
+#include "heap_support.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -22,17 +22,6 @@
 #include "stats.h"
 
 enum { THREADS = 2000, BLOCKS = 50, FORKS = 20, WORKERS = 3, LARGE = 200000 };
-
-static void check_all(void)
-{
-    cache_check(cache_self);
-    for (unsigned index = 0; arena_by_index(index) != NULL; index++) {
-        arena_check(arena_by_index(index));
-    }
-    page_heap_check();
-    break_check();
-    meta_check();
-}
 
 static void *use_a_little(void *unused)
 {

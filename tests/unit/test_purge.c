@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* test_purge.c - free memory goes back after its time, from the page heap, from slabs in use and
  * from other threads' caches, and can be used again. */
-#include "support.h"
+#include "heap_support.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -14,16 +14,7 @@
 #include "purge.h"
 #include "tick.h"
 
-enum { PATTERN = 0x5a, TICKS = 5, SLAB_TICKS = 7, SIZE = 512, BLOCKS = 4000, PAGE = 4096 };
-
-static char *filled(size_t size)
-{
-    char *block = (char *)heap_alloc(size);
-
-    assert_non_null(block);
-    memset(block, PATTERN, size);
-    return block;
-}
+enum { TICKS = 5, SLAB_TICKS = 7, SIZE = 512, BLOCKS = 4000, PAGE = 4096 };
 
 static void let_ticks_pass(unsigned ticks)
 {
