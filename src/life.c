@@ -35,6 +35,9 @@
 /* Size classes a doubling: there, and everywhere until a class fills some slabs (arena.c). */
 enum { TIGHTEST_STEPS = 0, TIGHT_STEPS = 1, FIRST_STEPS = 2 };
 
+/* On a processor: from so many threads on there are more arenas. */
+enum { MANY_THREADS = 24 };
+
 static struct lock life_lock = LOCK_INITIALIZER(LOCK_RANK_LIFE);
 static _Atomic bool started;
 static bool key_created;
@@ -63,18 +66,34 @@ static void threads_set(struct arena *arena, uint32_t count)
     atomic_store_explicit(&arena->threads, count, memory_order_relaxed);
 }
 
-/* How many arenas threads are spread over. The first thread never asks the kernel. */
+/* The processors the process may use. The first thread never asks the kernel. */
+static uint32_t cpus_locked(void)
+{
+    static uint32_t cpus;
+
+    if (stats.threads == 0) {
+        return 1;
+    }
+    if (cpus == 0) {
+        cpus = cpus_usable();
+    }
+    return cpus;
+}
+
+/* How many arenas threads are spread over. One a processor spares them most waits for each other.
+ * Twice as many keep the blocks of many threads apart, which then share fewer cache lines; few
+ * threads would gain nothing, and what one arena has free no other can use. */
 static uint32_t arenas_wanted_locked(void)
 {
     if (arenas_limit != 0) {
         return arenas_limit;
     }
-    if (stats.arenas_wanted <= 1 && stats.threads > 0) {
-        uint32_t cpus = cpus_usable();
+    uint32_t cpus = cpus_locked();
+    /* What has been made is used on, or its free memory would lie idle. */
+    bool many = stats.threads >= MANY_THREADS * cpus || stats.arenas > cpus;
+    uint32_t wanted = many ? 2 * cpus : cpus;
 
-        stats.arenas_wanted = cpus < ARENAS_MAX ? cpus : ARENAS_MAX;
-    }
-    return stats.arenas_wanted > 0 ? stats.arenas_wanted : 1;
+    return wanted < ARENAS_MAX ? wanted : ARENAS_MAX;
 }
 
 /* The arena with the fewest threads, lowest index first; one that does not exist yet has none. */
@@ -284,7 +303,6 @@ struct life_stats life_stats(void)
     for (const struct cache *cache = idle_caches; cache != NULL; cache = cache->next_idle) {
         result.idle_stacks += cache->spare_count;
     }
-    result.arenas_wanted = arenas_limit != 0 ? arenas_limit : stats.arenas_wanted;
     lock_release(&life_lock);
     return result;
 }

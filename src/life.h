@@ -28,8 +28,7 @@ struct life_stats {
     uint32_t idle_caches; /* kept for threads to come */
     uint32_t idle_stacks; /* empty, that these keep */
     uint32_t caches_created;
-    uint32_t arenas;        /* that exist */
-    uint32_t arenas_wanted; /* threads are spread over */
+    uint32_t arenas; /* that exist */
     uint64_t forks;
 };
 

@@ -165,14 +165,6 @@ static void with_a_blocked_break_it_starts_on_mapped_regions(void **state)
     unblock_break();
 }
 
-static void the_options_are_read_at_the_first_call(void **state)
-{
-    (void)state;
-    assert_int_equal(setenv("BREAKWATER_CONF", "arenas:3", 1), 0);
-    bw_free(bw_malloc(1));
-    assert_int_equal(life_stats().arenas_wanted, 3);
-}
-
 static void free_block(void *block)
 {
     bw_free(block);
@@ -236,6 +228,34 @@ static void threads_that_live_together_spread_over_the_arenas(void **state)
     assert_int_equal(meeting.threads_of_arena[2], 3);
     assert_null(arena_by_index(3));
     assert_int_equal(life_stats().arenas, 3);
+    check_all();
+}
+
+static void the_options_are_read_at_the_first_call(void **state)
+{
+    static struct meeting meeting;
+
+    (void)state;
+    assert_int_equal(setenv("BREAKWATER_CONF", "arenas:3", 1), 0);
+    bw_free(bw_malloc(1));
+    meet_in(&meeting, 5);
+    assert_int_equal(life_stats().arenas, 3);
+}
+
+static void many_threads_have_twice_as_many_arenas_as_processors(void **state)
+{
+    static struct meeting meeting;
+    cpu_set_t one;
+
+    (void)state;
+    CPU_ZERO(&one);
+    CPU_SET(sched_getcpu(), &one);
+    assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+    bw_free(bw_malloc(1));
+    meet_in(&meeting, 23);
+    assert_int_equal(life_stats().arenas, 1);
+    meet_in(&meeting, 24);
+    assert_int_equal(life_stats().arenas, 2);
     check_all();
 }
 
@@ -505,6 +525,7 @@ int main(void)
         ISOLATED(the_options_are_read_at_the_first_call),
         ISOLATED(checked_mode_has_no_caches_and_finds_every_double_free),
         ISOLATED(threads_that_live_together_spread_over_the_arenas),
+        ISOLATED(many_threads_have_twice_as_many_arenas_as_processors),
         ISOLATED(with_one_arena_all_threads_share_it),
         ISOLATED(threads_one_after_another_use_as_few_arenas_as_two),
         ISOLATED(a_thread_that_ends_gives_back_blocks_and_cache),
