@@ -22,6 +22,7 @@
 enum {
     REFINE_SLABS = 4, /* of a class in a bin, a thread: from then on finer classes save memory */
     IDLE_SHARE = 8,   /* the part of the heap that a bin nobody asks may hold free */
+    AHEAD_SHARE = 32, /* the part of what a bin holds that may get memory before it is used */
     SLABS_AT_ONCE = 16,
     STACKS_AT_ONCE = 64,
 };
@@ -108,8 +109,15 @@ static struct magazine *refill_from_stock(struct bin *bin, struct magazine *maga
  * memory for the slab's descriptor. */
 static struct slab *slab_get(struct arena *arena, unsigned class, bool grow, bool *lacks_descriptor)
 {
-    struct span *span = page_heap_alloc(&(struct run_request){
-        .units = 1, .align_units = 1, .state = SPAN_SLAB, .grow = grow, .zero = false});
+    const struct size_class *described = &size_classes[class];
+    size_t ahead = bin_slabs(&arena->bins[class]) * (UNIT_BYTES / AHEAD_SHARE);
+    struct span *span = page_heap_alloc(
+        &(struct run_request){.units = 1,
+                              .align_units = 1,
+                              .state = SPAN_SLAB,
+                              .grow = grow,
+                              .populate_bytes = size_min(align_down(ahead, SLAB_PAGE_BYTES),
+                                                         described->blocks * described->size)});
     struct slab *slab = span != NULL ? slab_create(span, class, arena->index, &arena->queue) : NULL;
 
     *lacks_descriptor = span != NULL && slab == NULL;
@@ -147,11 +155,9 @@ static bool slab_add(struct arena *arena, unsigned class, bool grow)
     tag_unit(arena, span_of(slab->start), SIZE_CLASS_CODE(class));
     lock_acquire(&bin->lock);
     bin_add_locked(bin, slab);
-    uint64_t slabs = bin->stats.slabs_created - bin->stats.slabs_released;
-
     lock_release(&bin->lock);
     /* Relaxed: roughly how many stacks of each finer class there would be. */
-    if (slabs >
+    if (bin_slabs(bin) >
         REFINE_SLABS * (uint64_t)atomic_load_explicit(&arena->threads, memory_order_relaxed)) {
         size_class_wear(class);
     }
@@ -515,9 +521,7 @@ static void totals_add(struct arena_totals *totals, struct bin *bin, unsigned cl
     size_t size = size_classes[class].size;
 
     lock_acquire(&bin->lock);
-    uint64_t slabs = bin->stats.slabs_created - bin->stats.slabs_released;
-
-    totals->tail_bytes += slabs * (UNIT_BYTES - size_classes[class].blocks * size);
+    totals->tail_bytes += bin_slabs(bin) * (UNIT_BYTES - size_classes[class].blocks * size);
     totals->free_bytes += (bin->free_blocks + bin->depot_blocks) * size;
     lock_release(&bin->lock);
 }

@@ -84,6 +84,22 @@ static void slab_unlink_locked(struct bin *bin, struct slab *slab)
     }
 }
 
+static void slab_count_set_locked(struct bin *bin, uint32_t count)
+{
+    /* Relaxed: nothing is read on the strength of it. */
+    atomic_store_explicit(&bin->slab_count, count, memory_order_relaxed);
+}
+
+/* The bin forgets a slab, which joins `released`. */
+static void slab_release_locked(struct bin *bin, struct slab *slab, struct slab **released)
+{
+    bin->free_blocks -= slab->free_count;
+    bin->stats.slabs_released++;
+    slab_count_set_locked(bin, bin_slabs(bin) - 1);
+    slab->next = *released;
+    *released = slab;
+}
+
 /* Put a slab whose free_count has changed where it belongs. Of empty ones too many go to
  * `released`, for slabs_release() when the lock is no longer held. */
 static void slab_relist_locked(struct bin *bin, struct slab *slab, struct slab **released)
@@ -97,10 +113,7 @@ static void slab_relist_locked(struct bin *bin, struct slab *slab, struct slab *
     slab_unlink_locked(bin, slab);
     bin->empty_slabs -= slab->list == SLAB_LIST_EMPTY;
     if (list == SLAB_LIST_EMPTY && bin->empty_slabs >= EMPTY_SLABS_MAX) {
-        bin->free_blocks -= slab->free_count;
-        bin->stats.slabs_released++;
-        slab->next = *released;
-        *released = slab;
+        slab_release_locked(bin, slab, released);
         return;
     }
     slab_link_locked(bin, slab, list);
@@ -112,6 +125,7 @@ void bin_add_locked(struct bin *bin, struct slab *slab)
     bin->free_blocks += slab->free_count;
     bin->may_purge = true;
     bin->stats.slabs_created++;
+    slab_count_set_locked(bin, bin_slabs(bin) + 1);
     atomic_store_explicit(&bin->is_used, true, memory_order_relaxed);
 }
 
@@ -360,10 +374,7 @@ static void empty_slabs_give_up_locked(struct bin *bin, struct slab **released)
         struct slab *next = empty->next;
 
         slab_unlink_locked(bin, empty);
-        bin->free_blocks -= empty->free_count;
-        bin->stats.slabs_released++;
-        empty->next = *released;
-        *released = empty;
+        slab_release_locked(bin, empty, released);
         empty = next;
     }
     bin->empty_slabs = 0;
@@ -448,6 +459,9 @@ void bin_check_locked(struct bin *bin)
             free_blocks += slab->free_count;
             empty_slabs += list == SLAB_LIST_EMPTY;
         }
+    }
+    if (bin_slabs(bin) != bin->stats.slabs_created - bin->stats.slabs_released) {
+        fatal("bin: slabs do not add up");
     }
     if (free_blocks != bin->free_blocks || empty_slabs != bin->empty_slabs) {
         fatal("bin: free blocks do not add up");

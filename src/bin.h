@@ -32,7 +32,7 @@ struct bin_stats {
     uint64_t slabs_released;
 };
 
-/* Guarded by its lock, but for is_used, which anybody may read. */
+/* Guarded by its lock, but for what is atomic, which anybody may read. */
 struct bin {
     _Alignas(CACHE_LINE_BYTES) struct lock lock;
     struct slab *slabs[SLAB_LIST_COUNT];
@@ -41,14 +41,21 @@ struct bin {
     uint32_t depot_count;
     uint32_t depot_low; /* the fewest it held since it was last aged */
     uint32_t spare_count;
-    uint32_t empty_slabs;  /* on the list of those */
-    _Atomic bool is_used;  /* has had a slab; written under the lock */
-    uint64_t free_blocks;  /* in the slabs */
-    uint64_t depot_blocks; /* in the depot */
-    uint64_t asked_growth; /* the heap's last growth before blocks were asked for (arena.c) */
-    bool may_purge;        /* some slab may have free pages that have not gone back */
+    uint32_t empty_slabs;        /* on the list of those */
+    _Atomic bool is_used;        /* has had a slab; written under the lock */
+    _Atomic uint32_t slab_count; /* written under the lock */
+    uint64_t free_blocks;        /* in the slabs */
+    uint64_t depot_blocks;       /* in the depot */
+    uint64_t asked_growth;       /* the heap's last growth before blocks were asked for (arena.c) */
+    bool may_purge;              /* some slab may have free pages that have not gone back */
     struct bin_stats stats;
 };
+
+/* How many slabs it has, or had a moment ago: without the lock. */
+static inline uint32_t bin_slabs(const struct bin *bin)
+{
+    return atomic_load_explicit(&bin->slab_count, memory_order_relaxed);
+}
 
 /* Of zeroed memory. */
 void bin_init(struct bin *bin);

@@ -100,6 +100,11 @@ bool os_purge(void *start, size_t bytes)
     return madvise(start, bytes, MADV_DONTNEED) == 0;
 }
 
+void os_populate(void *start, size_t bytes)
+{
+    (void)madvise(start, bytes, MADV_POPULATE_WRITE);
+}
+
 void os_advise_huge_pages(void *start, size_t bytes, bool wanted)
 {
     (void)madvise(start, bytes, wanted ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);

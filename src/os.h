@@ -29,6 +29,10 @@ void os_unmap(void *start, size_t bytes);
 /* Give the memory behind whole pages back; they read as zero from now on. */
 bool os_purge(void *start, size_t bytes);
 
+/* Get memory behind the range at once, instead of by a page fault for each page: several times as
+ * fast. A wish, of Linux 5.14 and later: nothing depends on it. */
+void os_populate(void *start, size_t bytes);
+
 /* Ask for huge pages behind the range, or decline them. A wish: nothing depends on it. */
 void os_advise_huge_pages(void *start, size_t bytes, bool wanted);
 

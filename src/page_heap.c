@@ -26,7 +26,7 @@ enum {
     GROW_SHARE = 32, /* the heap grows by this part of itself */
     REGION_UNITS_LEAST = 16,
     REGION_UNITS_MOST = 16384,
-    GROW_UNITS_HUGE = 32, /* with huge pages, a whole one at least */
+    HUGE_PAGE_UNITS = 32,
     PRESS_SHARE = 16, /* the soft limit presses again when the heap has grown by this part of it */
     PURGE_UNITS_AT_ONCE = 16, /* the kernel takes a tenth of a millisecond for them */
 };
@@ -128,11 +128,16 @@ static struct span *top_run_locked(void)
     return last->state == SPAN_FREE ? last - (last->units - 1) : NULL;
 }
 
-static size_t grow_step(void)
+/* By how much to grow where `units` are needed. */
+static size_t grow_step_locked(size_t units)
 {
-    size_t least = conf.thp == THP_ALWAYS ? GROW_UNITS_HUGE : GROW_UNITS_LEAST;
+    size_t step =
+        size_min(size_max(stats.total_units / GROW_SHARE, GROW_UNITS_LEAST), GROW_UNITS_MOST);
+    size_t top = break_top() / UNIT_BYTES;
 
-    return size_min(size_max(stats.total_units / GROW_SHARE, least), GROW_UNITS_MOST);
+    step = size_max(units, step);
+    /* The kernel has a huge page only where all of it is ours at the first touch. */
+    return conf.thp == THP_ALWAYS ? align_up(top + step, HUGE_PAGE_UNITS) - top : step;
 }
 
 static void advise_huge_pages(uintptr_t start, size_t bytes)
@@ -145,7 +150,7 @@ static void advise_huge_pages(uintptr_t start, size_t bytes)
 
 static bool grow_break_locked(size_t units)
 {
-    size_t wish = size_max(units, grow_step());
+    size_t wish = grow_step_locked(units);
 
     if (region_primary_disabled) {
         return false;
@@ -271,6 +276,18 @@ static void zero_used_units(struct span *span)
     }
 }
 
+static void populate_clean_units(struct span *span, size_t bytes)
+{
+    const uint8_t *history = span_history(span);
+    char *memory = (char *)span_address(span);
+
+    for (size_t start = 0; start < bytes; start += UNIT_BYTES) {
+        if (history[start / UNIT_BYTES] == UNIT_CLEAN) {
+            os_populate(memory + start, size_min(bytes - start, UNIT_BYTES));
+        }
+    }
+}
+
 static struct span *alloc_locked(const struct run_request *request)
 {
     size_t units = request->units + request->align_units - 1;
@@ -306,6 +323,7 @@ struct span *page_heap_alloc(const struct run_request *request)
         if (request->zero) {
             zero_used_units(span);
         }
+        populate_clean_units(span, request->populate_bytes);
         memset(span_history(span), UNIT_USED, span->units);
     }
     return span;

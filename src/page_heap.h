@@ -11,6 +11,7 @@ struct run_request {
     enum span_state state; /* SPAN_SLAB, SPAN_LARGE or SPAN_META */
     bool grow;             /* may the break be moved, or a region be mapped? */
     bool zero;             /* must the memory read as zero? */
+    size_t populate_bytes; /* from the start: about to be written, faults in advance are welcome */
 };
 
 /* A run for the caller, whose first span has the state asked for and slab NULL; or NULL.

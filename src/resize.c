@@ -177,6 +177,7 @@ static void move_huge(char *to, char *from, size_t bytes, struct span *old)
     for (size_t at = 0; at < bytes; at += PIECE_BYTES) {
         size_t piece = size_min(PIECE_BYTES, bytes - at);
 
+        os_populate(to + at, piece);
         memcpy(to + at, from + at, piece);
         if (piece == PIECE_BYTES && os_purge(from + at, piece)) {
             memset(history + at / UNIT_BYTES, UNIT_CLEAN, PIECE_BYTES / UNIT_BYTES);

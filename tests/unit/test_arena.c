@@ -328,6 +328,28 @@ static void whichever_call_fails_a_refill_loses_nothing(void **state)
 
 /* Slabs */
 
+static size_t pages_of_slab(const void *block)
+{
+    return resident_pages((void *)align_down((uintptr_t)block, UNIT_BYTES), UNIT_BYTES);
+}
+
+/* Nobody writes to the blocks here, so what has memory got it ahead. */
+static void the_more_slabs_a_bin_has_the_more_of_the_next_gets_memory_ahead(void **state)
+{
+    enum { MANY = 40, PAGES_OF_UNIT = UNIT_BYTES / 4096 };
+    static void *blocks[MANY * UNIT_BYTES / SIZE];
+    struct arena *arena = first_arena();
+
+    (void)state;
+    take_blocks(arena, blocks, MANY * blocks_per_slab());
+    for (size_t slab = 0; slab < MANY; slab++) {
+        size_t pages = pages_of_slab(blocks[slab * blocks_per_slab()]);
+
+        /* A 32nd of what the bin holds, at most all of the slab. */
+        assert_int_equal(pages, slab < 32 ? slab * PAGES_OF_UNIT / 32 : PAGES_OF_UNIT);
+    }
+}
+
 static void the_fullest_slab_serves_first(void **state)
 {
     static void *blocks[2 * UNIT_BYTES / SIZE];
@@ -792,6 +814,7 @@ int main(void)
         ISOLATED(stacks_that_nobody_asked_for_leave_the_depot_before_growth),
         ISOLATED(without_memory_a_refill_leaves_the_stack_with_its_caller),
         ISOLATED(whichever_call_fails_a_refill_loses_nothing),
+        ISOLATED(the_more_slabs_a_bin_has_the_more_of_the_next_gets_memory_ahead),
         ISOLATED(the_fullest_slab_serves_first),
         ISOLATED(a_bin_keeps_few_empty_slabs),
         ISOLATED(more_empty_stacks_than_a_bin_keeps_are_destroyed),

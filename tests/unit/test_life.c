@@ -249,7 +249,7 @@ static void many_threads_have_twice_as_many_arenas_as_processors(void **state)
 
     (void)state;
     CPU_ZERO(&one);
-    CPU_SET(sched_getcpu(), &one);
+    CPU_SET((size_t)sched_getcpu(), &one);
     assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
     bw_free(bw_malloc(1));
     meet_in(&meeting, 23);

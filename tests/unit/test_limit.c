@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "break.h"
 #include "breakwater/breakwater.h"
 #include "conf.h"
 #include "limit.h"
@@ -284,13 +285,24 @@ static void a_soft_limit_above_the_hard_one_is_refused(void **state)
     assert_true(bw_set_limits(3, 0));
 }
 
-static void huge_pages_are_asked_for_or_declined(void **state)
+static void huge_pages_are_asked_for(void **state)
 {
+    enum { HUGE = 2 * MIB };
+
     (void)state;
     conf.thp = THP_ALWAYS;
     assert_true(mapping_has_flag(bw_malloc(4 * MIB), "hg"));
+    /* The kernel has no huge page where only a part of it is ours. */
+    assert_int_equal(break_top() % HUGE, 0);
+    assert_non_null(bw_malloc(3 * MIB));
+    assert_int_equal(break_top() % HUGE, 0);
+}
+
+static void huge_pages_are_declined(void **state)
+{
+    (void)state;
     conf.thp = THP_NEVER;
-    assert_true(mapping_has_flag(bw_malloc(64 * MIB), "nh"));
+    assert_true(mapping_has_flag(bw_malloc(4 * MIB), "nh"));
 }
 
 static void huge_pages_are_the_kernels_business_by_default(void **state)
@@ -318,7 +330,8 @@ int main(void)
         ISOLATED(a_hard_limit_leaves_no_room_to_grow_into),
         ISOLATED(threads_without_a_cache_relieve_too),
         ISOLATED(a_soft_limit_above_the_hard_one_is_refused),
-        ISOLATED(huge_pages_are_asked_for_or_declined),
+        ISOLATED(huge_pages_are_asked_for),
+        ISOLATED(huge_pages_are_declined),
         ISOLATED(huge_pages_are_the_kernels_business_by_default),
     };
 

@@ -55,6 +55,22 @@ static void purged_memory_has_no_pages_and_reads_as_zero(void **state)
     os_unmap(memory, bytes);
 }
 
+static void populated_memory_has_all_its_pages_and_keeps_what_it_holds(void **state)
+{
+    size_t bytes = PAGES * os_page_bytes();
+    char *memory = (char *)os_map(bytes);
+
+    (void)state;
+    assert_non_null(memory);
+    os_populate(memory, bytes);
+    assert_int_equal(resident_pages(memory, bytes), PAGES);
+    assert_true(is_all(memory, bytes, 0));
+    memset(memory, 0x5a, bytes);
+    os_populate(memory, bytes);
+    assert_true(is_all(memory, bytes, 0x5a));
+    os_unmap(memory, bytes);
+}
+
 static void the_break_moves_up_and_down_by_what_is_asked(void **state)
 {
     uintptr_t before = os_break();
@@ -179,6 +195,7 @@ int main(void)
         ISOLATED(mapped_memory_is_zeroed_page_aligned_and_ours),
         ISOLATED(reserved_memory_is_unusable_until_committed),
         ISOLATED(purged_memory_has_no_pages_and_reads_as_zero),
+        ISOLATED(populated_memory_has_all_its_pages_and_keeps_what_it_holds),
         ISOLATED(the_break_moves_up_and_down_by_what_is_asked),
         ISOLATED(a_break_that_cannot_grow_gives_null),
         ISOLATED(more_than_the_address_space_gives_null),

@@ -242,6 +242,28 @@ static void neither_handing_out_nor_taking_back_touches_memory(void **state)
     assert_int_equal(resident_pages(memory_of(span), 16 * UNIT_BYTES), 0);
 }
 
+static void fresh_memory_is_populated_as_far_as_asked(void **state)
+{
+    enum { PAGE = 4096, PAGES = 5 };
+    const struct run_request request = {
+        .units = 3,
+        .align_units = 1,
+        .state = SPAN_LARGE,
+        .grow = true,
+        .populate_bytes = UNIT_BYTES + PAGES * PAGE,
+    };
+    struct span *span = page_heap_alloc(&request);
+
+    (void)state;
+    assert_non_null(span);
+    assert_int_equal(resident_pages(memory_of(span), 3 * UNIT_BYTES), UNIT_BYTES / PAGE + PAGES);
+    /* Where memory was in use, there is no need: seen by taking it away meanwhile. */
+    assert_true(os_purge(memory_of(span), 3 * UNIT_BYTES));
+    give_back(span);
+    assert_ptr_equal(page_heap_alloc(&request), span);
+    assert_int_equal(resident_pages(memory_of(span), 3 * UNIT_BYTES), 0);
+}
+
 static void purged_memory_need_not_be_zeroed_again(void **state)
 {
     const size_t length = 8;
@@ -852,6 +874,7 @@ int main(void)
         ISOLATED(zeroed_runs_are_zero_over_used_and_fresh_memory),
         ISOLATED(zeroing_does_not_touch_fresh_memory),
         ISOLATED(neither_handing_out_nor_taking_back_touches_memory),
+        ISOLATED(fresh_memory_is_populated_as_far_as_asked),
         ISOLATED(purged_memory_need_not_be_zeroed_again),
         ISOLATED(a_shorter_run_gives_its_tail_back),
         ISOLATED(a_run_grows_over_free_memory_behind_it),
