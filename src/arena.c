@@ -105,19 +105,27 @@ static struct magazine *refill_from_stock(struct bin *bin, struct magazine *maga
 
 /* Growth */
 
+/* How much of a fresh slab is to have memory before it is used. Blocks longer than a page have pages
+ * that their owner may never write; of shorter ones every page has some that begin there. */
+static size_t bytes_ahead(const struct bin *bin, const struct size_class *described)
+{
+    size_t share = (size_t)bin_slabs(bin) * (UNIT_BYTES / AHEAD_SHARE);
+
+    return described->size <= SLAB_PAGE_BYTES
+               ? size_min(align_down(share, SLAB_PAGE_BYTES), described->blocks * described->size)
+               : 0;
+}
+
 /* A unit that is a slab now, which no bin has; NULL if the page heap has none, or if there is no
  * memory for the slab's descriptor. */
 static struct slab *slab_get(struct arena *arena, unsigned class, bool grow, bool *lacks_descriptor)
 {
-    const struct size_class *described = &size_classes[class];
-    size_t ahead = bin_slabs(&arena->bins[class]) * (UNIT_BYTES / AHEAD_SHARE);
-    struct span *span = page_heap_alloc(
-        &(struct run_request){.units = 1,
-                              .align_units = 1,
-                              .state = SPAN_SLAB,
-                              .grow = grow,
-                              .populate_bytes = size_min(align_down(ahead, SLAB_PAGE_BYTES),
-                                                         described->blocks * described->size)});
+    struct span *span = page_heap_alloc(&(struct run_request){
+        .units = 1,
+        .align_units = 1,
+        .state = SPAN_SLAB,
+        .grow = grow,
+        .populate_bytes = bytes_ahead(&arena->bins[class], &size_classes[class])});
     struct slab *slab = span != NULL ? slab_create(span, class, arena->index, &arena->queue) : NULL;
 
     *lacks_descriptor = span != NULL && slab == NULL;

@@ -35,7 +35,7 @@
 /* Size classes a doubling: there, and everywhere until a class fills some slabs (arena.c). */
 enum { TIGHTEST_STEPS = 0, TIGHT_STEPS = 1, FIRST_STEPS = 2 };
 
-/* On a processor: from so many threads on there are more arenas. */
+/* On a processor: beyond so many threads there are more arenas. */
 enum { MANY_THREADS = 24 };
 
 static struct lock life_lock = LOCK_INITIALIZER(LOCK_RANK_LIFE);
@@ -89,11 +89,11 @@ static uint32_t arenas_wanted_locked(void)
         return arenas_limit;
     }
     uint32_t cpus = cpus_locked();
-    /* What has been made is used on, or its free memory would lie idle. */
-    bool many = stats.threads >= MANY_THREADS * cpus || stats.arenas > cpus;
-    uint32_t wanted = many ? 2 * cpus : cpus;
+    uint32_t wanted = stats.threads >= MANY_THREADS * cpus ? 2 * cpus : cpus;
 
-    return wanted < ARENAS_MAX ? wanted : ARENAS_MAX;
+    wanted = wanted < ARENAS_MAX ? wanted : ARENAS_MAX;
+    /* What has been made is used on, or its free memory would lie idle. */
+    return wanted > stats.arenas ? wanted : stats.arenas;
 }
 
 /* The arena with the fewest threads, lowest index first; one that does not exist yet has none. */

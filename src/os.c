@@ -11,6 +11,13 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+/* Linux 5.14; not in every C library that may be older than the kernel. */
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+#define POPULATE_BYTES ((size_t)256 * 1024)
+
 static _Atomic uint64_t calls;
 static _Atomic uint64_t fail_first;
 static _Atomic uint64_t fail_count;
@@ -100,9 +107,16 @@ bool os_purge(void *start, size_t bytes)
     return madvise(start, bytes, MADV_DONTNEED) == 0;
 }
 
+/* Piece by piece: meanwhile the kernel lets no other thread map memory or move the break. */
 void os_populate(void *start, size_t bytes)
 {
-    (void)madvise(start, bytes, MADV_POPULATE_WRITE);
+    char *piece = (char *)start;
+    char *end = piece + bytes;
+
+    while (piece < end && madvise(piece, size_min(POPULATE_BYTES, (size_t)(end - piece)),
+                                  MADV_POPULATE_WRITE) == 0) {
+        piece += POPULATE_BYTES;
+    }
 }
 
 void os_advise_huge_pages(void *start, size_t bytes, bool wanted)

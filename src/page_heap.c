@@ -133,7 +133,7 @@ static size_t grow_step_locked(size_t units)
 {
     size_t step =
         size_min(size_max(stats.total_units / GROW_SHARE, GROW_UNITS_LEAST), GROW_UNITS_MOST);
-    size_t top = break_top() / UNIT_BYTES;
+    size_t top = align_up(size_max(break_top(), os_break()), UNIT_BYTES) / UNIT_BYTES;
 
     step = size_max(units, step);
     /* The kernel has a huge page only where all of it is ours at the first touch. */
@@ -315,6 +315,7 @@ static struct span *alloc_locked(const struct run_request *request)
 struct span *page_heap_alloc(const struct run_request *request)
 {
     ASSERT(request->units > 0 && is_power_of_two(request->align_units));
+    ASSERT(request->populate_bytes <= request->units * UNIT_BYTES);
     lock_acquire(&page_heap_lock);
     struct span *span = alloc_locked(request);
 

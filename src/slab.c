@@ -35,6 +35,7 @@ struct slab *slab_create(struct span *span, unsigned class, unsigned arena,
         return NULL;
     }
     slab->free_count = size_classes[class].blocks;
+    slab->freed_tick = tick_now();
     slab->words = size_classes[class].words;
     slab->class = (uint8_t) class;
     slab->arena = (uint8_t)arena;

@@ -24,7 +24,7 @@ struct slab {
     uint32_t free_count;   /* bits set in the free bitmap */
     uint16_t list;         /* bin.c: which list of the bin the slab is on */
     uint16_t purged;       /* bit set: the page is free and has no memory behind it */
-    uint8_t freed_tick;    /* when blocks were last taken in */
+    uint8_t freed_tick;    /* when blocks were last taken in, the first all at once */
     bool settled;          /* nothing was taken in since its free pages were last purged */
 
     /* Constant while the slab lives. */
@@ -59,7 +59,8 @@ static inline struct slab *slab_of_block(uintptr_t block, unsigned *index)
 {
     const struct span *span = span_of(block);
 
-    if (unlikely(span == NULL || span->state != SPAN_SLAB)) {
+    /* Between the page heap and slab_create() there is no descriptor yet. */
+    if (unlikely(span == NULL || span->state != SPAN_SLAB || span->slab == NULL)) {
         return NULL;
     }
     const struct size_class *class = slab_class(span->slab);

@@ -265,6 +265,12 @@ size_t resident_pages(const void *start, size_t bytes)
     return resident;
 }
 
+bool kernel_populates(void)
+{
+    /* Of no bytes it does nothing, where it is known. */
+    return madvise(NULL, 0, MADV_POPULATE_WRITE) == 0;
+}
+
 bool mapping_has_flag(const void *address, const char *flag)
 {
     char line[512];

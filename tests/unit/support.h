@@ -65,6 +65,9 @@ void unblock_break(void);
 /* Pages of [start, start + bytes) that have memory behind them. */
 size_t resident_pages(const void *start, size_t bytes);
 
+/* Does the kernel know MADV_POPULATE_WRITE (Linux 5.14)? */
+bool kernel_populates(void);
+
 /* Has the mapping that `address` lies in this one of proc(5)'s VmFlags? */
 bool mapping_has_flag(const void *address, const char *flag);
 

@@ -336,17 +336,33 @@ static size_t pages_of_slab(const void *block)
 /* Nobody writes to the blocks here, so what has memory got it ahead. */
 static void the_more_slabs_a_bin_has_the_more_of_the_next_gets_memory_ahead(void **state)
 {
-    enum { MANY = 40, PAGES_OF_UNIT = UNIT_BYTES / 4096 };
+    enum { MANY = 40, PAGES_OF_UNIT = UNIT_BYTES / SLAB_PAGE_BYTES };
     static void *blocks[MANY * UNIT_BYTES / SIZE];
     struct arena *arena = first_arena();
+    bool populates = kernel_populates() && os_page_bytes() == SLAB_PAGE_BYTES;
 
     (void)state;
     take_blocks(arena, blocks, MANY * blocks_per_slab());
     for (size_t slab = 0; slab < MANY; slab++) {
         size_t pages = pages_of_slab(blocks[slab * blocks_per_slab()]);
-
         /* A 32nd of what the bin holds, at most all of the slab. */
-        assert_int_equal(pages, slab < 32 ? slab * PAGES_OF_UNIT / 32 : PAGES_OF_UNIT);
+        size_t most = slab < 32 ? slab * PAGES_OF_UNIT / 32 : PAGES_OF_UNIT;
+
+        assert_int_equal(pages, populates ? most : 0);
+    }
+}
+
+static void blocks_longer_than_a_page_get_no_memory_ahead(void **state)
+{
+    enum { MANY = 40, LONG = 5000 };
+    static void *blocks[MANY * UNIT_BYTES / LONG];
+    struct arena *arena = first_arena();
+
+    (void)state;
+    class_of_blocks = size_class_of(LONG);
+    take_blocks(arena, blocks, MANY * blocks_per_slab());
+    for (size_t i = 0; i < MANY * blocks_per_slab(); i++) {
+        assert_int_equal(pages_of_slab(blocks[i]), 0);
     }
 }
 
@@ -815,6 +831,7 @@ int main(void)
         ISOLATED(without_memory_a_refill_leaves_the_stack_with_its_caller),
         ISOLATED(whichever_call_fails_a_refill_loses_nothing),
         ISOLATED(the_more_slabs_a_bin_has_the_more_of_the_next_gets_memory_ahead),
+        ISOLATED(blocks_longer_than_a_page_get_no_memory_ahead),
         ISOLATED(the_fullest_slab_serves_first),
         ISOLATED(a_bin_keeps_few_empty_slabs),
         ISOLATED(more_empty_stacks_than_a_bin_keeps_are_destroyed),

@@ -256,6 +256,11 @@ static void many_threads_have_twice_as_many_arenas_as_processors(void **state)
     assert_int_equal(life_stats().arenas, 1);
     meet_in(&meeting, 24);
     assert_int_equal(life_stats().arenas, 2);
+    /* Of few threads the second has its share from then on. */
+    uint32_t before = meeting.threads_of_arena[1];
+
+    meet_in(&meeting, 1);
+    assert_int_equal(meeting.threads_of_arena[1], before + 1);
     check_all();
 }
 

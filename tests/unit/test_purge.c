@@ -178,6 +178,18 @@ static void free_pages_of_slabs_in_use_go_back_too(void **state)
     page_heap_check();
 }
 
+static void free_pages_of_a_fresh_slab_wait_as_long(void **state)
+{
+    (void)state;
+    (void)filled(SIZE);
+    let_ticks_pass(SLAB_TICKS);
+    (void)arena_decay(0, SIZE_MAX);
+    (void)filled(3 * SIZE);
+    assert_int_equal(arena_decay(SLAB_TICKS, SIZE_MAX), 0);
+    let_ticks_pass(SLAB_TICKS);
+    assert_true(arena_decay(SLAB_TICKS, SIZE_MAX) > UNIT_BYTES / 2);
+}
+
 static void grow_heap(void)
 {
     (void)filled(MIB);
@@ -338,6 +350,7 @@ int main(void)
         ISOLATED(of_many_free_runs_no_more_goes_back_than_was_asked_for),
         ISOLATED(memory_that_went_back_reads_as_zero_and_can_be_used),
         ISOLATED(free_pages_of_slabs_in_use_go_back_too),
+        ISOLATED(free_pages_of_a_fresh_slab_wait_as_long),
         ISOLATED(a_class_in_no_demand_makes_up_for_growth),
         ISOLATED(a_class_in_demand_keeps_its_pages_as_the_heap_grows),
         ISOLATED(a_class_that_holds_little_of_the_heap_keeps_its_pages),
