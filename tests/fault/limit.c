@@ -78,6 +78,7 @@ static void *fill_and_free(void *argument)
 int main(void)
 {
     volatile size_t too_many = (size_t)1 << 40;
+    volatile size_t too_aligned = (size_t)1 << 45;
     pthread_t ids[THREADS];
 
     fault_start();
@@ -87,7 +88,7 @@ int main(void)
     expect_out_of_memory(malloc((size_t)1 << 40));
     expect_out_of_memory(malloc(PTRDIFF_MAX));
     expect_out_of_memory(calloc(too_many, too_many));
-    expect_out_of_memory(aligned_alloc((size_t)1 << 45, 1));
+    expect_out_of_memory(aligned_alloc(too_aligned, 1));
     for (size_t i = 0; i < THREADS; i++) {
         CHECK(pthread_create(&ids[i], NULL, fill_and_free, (void *)&sizes[i]) == 0);
     }
