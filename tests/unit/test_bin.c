@@ -177,6 +177,9 @@ static void the_check_sees_what_does_not_add_up(void **state)
     bin.empty_slabs++;
     assert_dies(check, &bin, "bin: free blocks do not add up");
     bin.empty_slabs--;
+    bin.slab_count++;
+    assert_dies(check, &bin, "bin: slabs do not add up");
+    bin.slab_count--;
     bin.depot_blocks++;
     assert_dies(check, &bin, "bin: free blocks do not add up");
     bin.depot_blocks--;
