@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* bench_hugebuf.c - one buffer grows to 1 GiB by realloc, 16 MiB at a time, as a reader of a stream
+/* bench_hugebuf.c - one buffer grows to 1 GiB by realloc, 32 MiB at a time, as a reader of a stream
  * of unknown length does; every page is written, and all of them are verified at the end. small
  * blocks are allocated in between (variant mixed), so that the buffer cannot simply be the last
  * thing in the heap. An operation is one realloc. */
@@ -10,7 +10,7 @@
 
 enum { ALONE, MIXED, PAGE_BYTES = 4096, SMALL_BLOCKS = 16, SMALL_BYTES = 1000 };
 
-#define STEP_BYTES (16 * MIB)
+#define STEP_BYTES (32 * MIB)
 
 static void run(void)
 {
@@ -49,7 +49,7 @@ const struct bench_workload bench_workload = {
     .name = "hugebuf",
     .about = "Grows one buffer to 1 GiB",
     .variants =
-        (const struct bench_variant[]){{"alone", 64, ALONE}, {"mixed", 64, MIXED}, {NULL, 0, 0}},
+        (const struct bench_variant[]){{"alone", 32, ALONE}, {"mixed", 32, MIXED}, {NULL, 0, 0}},
     .threads = 1,
     .threads_least = 1,
     .run = run,
