@@ -13,6 +13,7 @@
  */
 #include "bin.h"
 
+#include "os.h"
 #include "remote.h"
 #include "tick.h"
 
@@ -20,6 +21,7 @@ enum {
     SPARES_MAX = 8,      /* empty stacks a bin keeps while it is in use, */
     SPARES_IDLE = 4,     /* and for long */
     EMPTY_SLABS_MAX = 8, /* a bin keeps, until it is aged */
+    PURGE_RANGES = 64,   /* that go back at once */
     QUARTERS = 4,
 };
 
@@ -398,19 +400,55 @@ void bin_age_locked(struct bin *bin, uint32_t most_stacks, struct slab **release
     empty_slabs_give_up_locked(bin, released);
 }
 
-size_t bin_purge_locked(struct bin *bin, unsigned ticks, unsigned *most_slabs)
+/* Idle pages of several slabs, for one call of the kernel. */
+struct purge_batch {
+    unsigned count;
+    struct iovec ranges[PURGE_RANGES];
+    struct slab *slabs[PURGE_RANGES]; /* that they are of */
+};
+
+static void batch_add_locked(struct purge_batch *batch, struct slab *slab)
+{
+    unsigned count = slab_idle_pages_locked(slab, &batch->ranges[batch->count]);
+
+    for (; count > 0; count--) {
+        batch->slabs[batch->count++] = slab;
+    }
+}
+
+/* Returns the bytes that went back. */
+static size_t batch_purge_locked(struct purge_batch *batch)
 {
     size_t bytes = 0;
 
+    os_purge_ranges(batch->ranges, batch->count);
+    for (unsigned i = 0; i < batch->count; i++) {
+        slab_note_purged_locked(batch->slabs[i], &batch->ranges[i]);
+        bytes += batch->ranges[i].iov_len;
+    }
+    batch->count = 0;
+    return bytes;
+}
+
+size_t bin_purge_locked(struct bin *bin, unsigned ticks, unsigned *most_slabs)
+{
+    struct purge_batch batch;
+    size_t bytes = 0;
+
     ASSERT(lock_is_held(&bin->lock));
+    batch.count = 0;
     for (unsigned list = SLAB_LIST_PARTIAL; bin->may_purge && list < SLAB_LIST_COUNT; list++) {
         for (struct slab *slab = bin->slabs[list]; slab && *most_slabs > 0; slab = slab->next) {
             if (!slab->settled && (uint8_t)(tick_now() - slab->freed_tick) >= ticks) {
-                bytes += slab_purge_locked(slab);
+                if (batch.count + SLAB_RANGES_MAX > PURGE_RANGES) {
+                    bytes += batch_purge_locked(&batch);
+                }
+                batch_add_locked(&batch, slab);
                 --*most_slabs;
             }
         }
     }
+    bytes += batch_purge_locked(&batch);
     /* A class that rests does not have its slabs looked through again and again. */
     if (ticks == 0 && *most_slabs > 0) {
         bin->may_purge = false;

@@ -9,11 +9,17 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* Linux 5.14; not in every C library that may be older than the kernel. */
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
+#endif
+
+/* Linux 6.15: the calling process, where a call asks for a descriptor of one. */
+#ifndef PIDFD_SELF
+#define PIDFD_SELF (-10000)
 #endif
 
 #define POPULATE_BYTES ((size_t)256 * 1024)
@@ -105,6 +111,37 @@ void os_unmap(void *start, size_t bytes)
 bool os_purge(void *start, size_t bytes)
 {
     return madvise(start, bytes, MADV_DONTNEED) == 0;
+}
+
+/* How many of the ranges, from the first on, went back in one call. */
+static size_t purge_at_once(const struct iovec *ranges, size_t count)
+{
+    static _Atomic bool is_refused;
+    size_t done = 0;
+
+#ifdef SYS_process_madvise
+    /* Relaxed: a hint that spares calls. */
+    if (count > 1 && !atomic_load_explicit(&is_refused, memory_order_relaxed)) {
+        long bytes = syscall(SYS_process_madvise, PIDFD_SELF, ranges, count, MADV_DONTNEED, 0);
+
+        if (bytes < 0) {
+            atomic_store_explicit(&is_refused, true, memory_order_relaxed);
+        }
+        for (; bytes > 0 && bytes >= (long)ranges[done].iov_len; done++) {
+            bytes -= (long)ranges[done].iov_len;
+        }
+    }
+#endif
+    return done;
+}
+
+void os_purge_ranges(struct iovec *ranges, size_t count)
+{
+    for (size_t i = purge_at_once(ranges, count); i < count; i++) {
+        if (!os_purge(ranges[i].iov_base, ranges[i].iov_len)) {
+            ranges[i].iov_len = 0;
+        }
+    }
 }
 
 /* Piece by piece: meanwhile the kernel lets no other thread map memory or move the break. */

@@ -7,6 +7,8 @@
 #ifndef BREAKWATER_OS_H
 #define BREAKWATER_OS_H
 
+#include <sys/uio.h>
+
 #include "util.h"
 
 /* Move the break by `bytes`; the old break, or NULL. Callers hold the break lock. */
@@ -28,6 +30,10 @@ void os_unmap(void *start, size_t bytes);
 
 /* Give the memory behind whole pages back; they read as zero from now on. */
 bool os_purge(void *start, size_t bytes);
+
+/* The same for several ranges, in one call where the kernel knows one: Linux 6.15, and from 6.16 on
+ * for the price of little more than one. The length of a range that it refuses becomes 0. */
+void os_purge_ranges(struct iovec *ranges, size_t count);
 
 /* Get memory behind the range at once, instead of by a page fault for each page: several times as
  * fast. A wish, of Linux 5.14 and later: nothing depends on it. */

@@ -131,9 +131,9 @@ static void forget_purged_locked(struct slab *slab, unsigned word, uint64_t take
     }
 }
 
-size_t slab_purge_locked(struct slab *slab)
+unsigned slab_idle_pages_locked(struct slab *slab, struct iovec *ranges)
 {
-    size_t bytes = 0;
+    unsigned count = 0;
 
     slab->settled = true;
     for (size_t page = 0; page < PAGES; page++) {
@@ -142,14 +142,21 @@ size_t slab_purge_locked(struct slab *slab)
         while (end < PAGES && (slab->purged >> end & 1) == 0 && page_is_free_locked(slab, end)) {
             end++;
         }
-        if (end > page &&
-            os_purge((char *)slab->start + page * PAGE_BYTES, (end - page) * PAGE_BYTES)) {
-            slab->purged |= (uint16_t)(((1U << (end - page)) - 1) << page);
-            bytes += (end - page) * PAGE_BYTES;
+        if (end > page) {
+            /* NOLINTNEXTLINE(performance-no-int-to-ptr) */
+            ranges[count++] = (struct iovec){.iov_base = (char *)slab->start + page * PAGE_BYTES,
+                                             .iov_len = (end - page) * PAGE_BYTES};
         }
         page = end;
     }
-    return bytes;
+    return count;
+}
+
+void slab_note_purged_locked(struct slab *slab, const struct iovec *range)
+{
+    size_t first = ((uintptr_t)range->iov_base - slab->start) / PAGE_BYTES;
+
+    slab->purged |= (uint16_t)(((1U << range->iov_len / PAGE_BYTES) - 1) << first);
 }
 
 size_t slab_take_locked(struct slab *slab, void **out, size_t want)

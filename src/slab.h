@@ -4,6 +4,7 @@
 #define BREAKWATER_SLAB_H
 
 #include <stdatomic.h>
+#include <sys/uio.h>
 
 #include "lfstack.h"
 #include "region.h"
@@ -13,6 +14,7 @@ struct remote_queue; /* remote.h */
 
 /* The pages that a slab's free memory goes back by; where the kernel's are longer, it stays. */
 #define SLAB_PAGE_BYTES 4096
+#define SLAB_RANGES_MAX (UNIT_BYTES / SLAB_PAGE_BYTES / 2)
 
 /* The descriptor: what the bin's lock guards first, what producers share in a line of its own. The
  * bitmaps follow: words of `free`, then words of `remote`. */
@@ -109,8 +111,11 @@ void slab_settle_locked(struct slab *slab, unsigned count, bool idle);
 /* Take in the blocks of one word. A block that is free already stops the process. */
 void slab_put_word_locked(struct slab *slab, unsigned word, uint64_t blocks);
 
-/* Give the memory behind pages without a live block back. The bytes that went. */
-size_t slab_purge_locked(struct slab *slab);
+/* The pages that hold no live block and have memory behind them, as at most SLAB_RANGES_MAX ranges:
+ * what a purge would give back. Returns how many ranges. slab_note_purged_locked() for each that has
+ * gone back, while the lock is still held. */
+unsigned slab_idle_pages_locked(struct slab *slab, struct iovec *ranges);
+void slab_note_purged_locked(struct slab *slab, const struct iovec *range);
 
 static inline bool slab_is_empty(const struct slab *slab)
 {

@@ -4,11 +4,12 @@
 #include "support.h"
 
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 
 #include "os.h"
 
-enum { PAGES = 4 };
+enum { PAGES = 4, RANGES = 3 };
 
 static void mapped_memory_is_zeroed_page_aligned_and_ours(void **state)
 {
@@ -53,6 +54,55 @@ static void purged_memory_has_no_pages_and_reads_as_zero(void **state)
     assert_int_equal(resident_pages(memory, bytes), 0);
     assert_true(is_all(memory, bytes, 0));
     os_unmap(memory, bytes);
+}
+
+/* Pages full of 0x5a, of which every second is to go back. */
+static char *map_and_choose(struct iovec *ranges)
+{
+    size_t page = os_page_bytes();
+    char *memory = (char *)os_map(2 * RANGES * page);
+
+    assert_non_null(memory);
+    memset(memory, 0x5a, 2 * RANGES * page);
+    for (size_t i = 0; i < RANGES; i++) {
+        ranges[i] = (struct iovec){.iov_base = memory + 2 * i * page, .iov_len = page};
+    }
+    return memory;
+}
+
+static void several_ranges_go_back_and_what_lies_between_stays(void **state)
+{
+    struct iovec ranges[RANGES];
+    size_t page = os_page_bytes();
+    char *memory = map_and_choose(ranges);
+
+    (void)state;
+    os_purge_ranges(ranges, RANGES);
+    for (size_t i = 0; i < RANGES; i++) {
+        assert_int_equal(ranges[i].iov_len, page);
+        assert_int_equal(resident_pages(memory + 2 * i * page, page), 0);
+        assert_true(is_all(memory + (2 * i + 1) * page, page, 0x5a));
+    }
+    os_purge_ranges(ranges, 0);
+    os_unmap(memory, 2 * RANGES * page);
+}
+
+static void a_range_that_the_kernel_refuses_is_told_and_the_others_go_back(void **state)
+{
+    (void)state;
+    for (size_t locked = 0; locked < RANGES; locked++) {
+        struct iovec ranges[RANGES];
+        size_t page = os_page_bytes();
+        char *memory = map_and_choose(ranges);
+
+        assert_int_equal(mlock(ranges[locked].iov_base, page), 0);
+        os_purge_ranges(ranges, RANGES);
+        for (size_t i = 0; i < RANGES; i++) {
+            assert_int_equal(ranges[i].iov_len, i == locked ? 0 : page);
+            assert_true(is_all(memory + 2 * i * page, page, i == locked ? 0x5a : 0));
+        }
+        os_unmap(memory, 2 * RANGES * page);
+    }
 }
 
 static void populated_memory_has_all_its_pages_and_keeps_what_it_holds(void **state)
@@ -195,6 +245,8 @@ int main(void)
         ISOLATED(mapped_memory_is_zeroed_page_aligned_and_ours),
         ISOLATED(reserved_memory_is_unusable_until_committed),
         ISOLATED(purged_memory_has_no_pages_and_reads_as_zero),
+        ISOLATED(several_ranges_go_back_and_what_lies_between_stays),
+        ISOLATED(a_range_that_the_kernel_refuses_is_told_and_the_others_go_back),
         ISOLATED(populated_memory_has_all_its_pages_and_keeps_what_it_holds),
         ISOLATED(the_break_moves_up_and_down_by_what_is_asked),
         ISOLATED(a_break_that_cannot_grow_gives_null),
