@@ -72,7 +72,7 @@ static uint16_t capacity_of(size_t size)
 static uint16_t batch_max_of(size_t size)
 {
     size_t capacity = capacity_of(size);
-    size_t wanted = size >= BIG_BLOCK_BYTES ? BIG_BATCH_BYTES / size : capacity / 2;
+    size_t wanted = size >= BIG_BLOCK_BYTES ? BIG_BATCH_BYTES / size : (capacity + 3) / 2;
 
     return (uint16_t)size_min(capacity, size_max(1, wanted));
 }
@@ -88,7 +88,7 @@ static struct size_class describe(size_t size)
         .words = (uint16_t)((blocks + BITS_PER_WORD - 1) / BITS_PER_WORD),
         .capacity = capacity_of(size),
         .batch_max = batch_max_of(size),
-        .batch_initial = (uint16_t)size_min(CAPACITY_MIN, size_max(1, INITIAL_BATCH_BYTES / size)),
+        .batch_initial = (uint16_t)size_min(CAPACITY_MIN - 1, size_max(1, INITIAL_BATCH_BYTES / size)),
         .align_mask = (uint32_t)((size & -size) - 1),
     };
 }
