@@ -21,6 +21,7 @@ enum {
     SPARES_MAX = 8,      /* empty stacks a bin keeps while it is in use, */
     SPARES_IDLE = 4,     /* and for long */
     EMPTY_SLABS_MAX = 8, /* a bin keeps, until it is aged */
+    ROW = 8,             /* neighbours that tell of more */
     PURGE_RANGES = 64,   /* that go back at once */
     QUARTERS = 4,
 };
@@ -161,28 +162,94 @@ static size_t take_from_slabs_locked(struct bin *bin, void **out, size_t want)
     return taken;
 }
 
+/* Programs often free blocks in the order of their allocation, or in the opposite one: neighbours in
+ * memory one after the other. Do the blocks begin like that? */
+static bool begin_in_a_row(void *const *blocks, size_t count)
+{
+    uintptr_t first = (uintptr_t)blocks[0];
+
+    return count > ROW && (uintptr_t)blocks[ROW] - first == ROW * ((uintptr_t)blocks[1] - first);
+}
+
+/* The bits of the first of `blocks`, the one of that index in its slab, and of those after it that
+ * are its neighbours upwards or downwards, in the same bitmap word. *count: how many there are at
+ * most, then how many those are. */
+static uint64_t row_bits(const struct size_class *class, unsigned index, void *const *blocks,
+                         size_t *count)
+{
+    unsigned bit = index % BITS_PER_WORD;
+    uintptr_t next = (uintptr_t)blocks[0];
+    uintptr_t step = *count > 1 ? (uintptr_t)blocks[1] - next : 0;
+    bool up = step == class->size;
+    bool down = step == -(uintptr_t) class->size;
+    size_t most = up ? size_min(BITS_PER_WORD - bit, class->blocks - index) : down ? bit + 1 : 1;
+    size_t length = 0;
+
+    most = size_min(most, *count);
+    do {
+        length++;
+        next += step;
+    } while (length < most && (uintptr_t)blocks[length] == next);
+    *count = length;
+    return ~UINT64_C(0) >> (BITS_PER_WORD - length) << (down ? bit + 1 - length : bit);
+}
+
+/* Take in the first of `blocks`, the slab's at `index`, and those after it as far as they are the
+ * slab's too; how many. The way for blocks in rows, and the one for others, which is as simple as
+ * can be. */
+static __attribute__((noinline)) size_t put_rows_locked(struct slab *slab, unsigned index,
+                                                        void *const *blocks, size_t count)
+{
+    const struct size_class *class = slab_class(slab);
+    uintptr_t offset;
+    size_t done = 0;
+
+    do {
+        size_t length = count - done;
+
+        slab_put_word_locked(slab, index / BITS_PER_WORD,
+                             row_bits(class, index, blocks + done, &length));
+        done += length;
+        offset = done < count ? (uintptr_t)blocks[done] - slab->start : UNIT_BYTES;
+        index = offset < UNIT_BYTES ? size_class_index(class, offset) : class->blocks;
+    } while (index < class->blocks);
+    return done;
+}
+
+static inline size_t put_singly_locked(struct slab *slab, unsigned index, void *const *blocks,
+                                       size_t count)
+{
+    const struct size_class *class = slab_class(slab);
+    uintptr_t offset;
+    size_t done = 0;
+
+    do {
+        slab_put_word_locked(slab, index / BITS_PER_WORD, UINT64_C(1) << (index % BITS_PER_WORD));
+        done++;
+        if (done == count || (offset = (uintptr_t)blocks[done] - slab->start) >= UNIT_BYTES) {
+            break;
+        }
+        index = size_class_index(class, offset);
+    } while (likely(index < class->blocks));
+    return done;
+}
+
 /* Blocks into slabs. Blocks that follow each other are often of one slab: what concerns the slab as
  * a whole is done once for all of them. */
 void bin_put_locked(struct bin *bin, void **blocks, size_t count, bool idle, struct slab **released)
 {
+    bool rows = begin_in_a_row(blocks, count);
+
     bin->may_purge = true;
     for (size_t i = 0; i < count;) {
-        uintptr_t unit = align_down((uintptr_t)blocks[i], UNIT_BYTES);
         unsigned index;
         struct slab *slab = slab_of_own_block((uintptr_t)blocks[i], &index);
-        const struct size_class *class = slab_class(slab);
-        size_t first = i;
+        size_t taken_in = rows ? put_rows_locked(slab, index, blocks + i, count - i)
+                               : put_singly_locked(slab, index, blocks + i, count - i);
 
-        do {
-            slab_put_locked(slab, index);
-            i++;
-            if (i == count || align_down((uintptr_t)blocks[i], UNIT_BYTES) != unit) {
-                break;
-            }
-            index = size_class_index(class, (uintptr_t)blocks[i] - unit);
-        } while (likely(index < class->blocks));
-        slab_settle_locked(slab, (unsigned)(i - first), idle);
-        bin->free_blocks += i - first;
+        i += taken_in;
+        slab_settle_locked(slab, (unsigned)taken_in, idle);
+        bin->free_blocks += taken_in;
         slab_relist_locked(bin, slab, released);
     }
 }
@@ -330,6 +397,7 @@ static size_t take_in_words_locked(struct bin *bin, struct slab *slab, uint64_t 
         count += bit_count(blocks);
         bin->stats.remote_batches++;
     }
+    slab_settle_locked(slab, (unsigned)count, false);
     bin->free_blocks += count;
     bin->stats.remote_blocks += count;
     return count;

@@ -37,7 +37,8 @@ void remote_publish(struct slab *slab, unsigned word, uint64_t blocks)
     /* Release: the program's last writes to the blocks happen before the acquire in
      * remote_take_word(), which hands them out again. Acquire: if the word was not 0, the one who
      * turned it from 0 does the rest, and its fetch_or is ordered before ours. */
-    uint64_t before = atomic_fetch_or_explicit(&slab->remote[word], blocks, memory_order_acq_rel);
+    uint64_t before =
+        atomic_fetch_or_explicit(slab_remote_word(slab, word), blocks, memory_order_acq_rel);
 
     if (unlikely((before & blocks) != 0)) {
         unsigned index = word * BITS_PER_WORD + bit_lowest(before & blocks);
@@ -85,5 +86,5 @@ uint64_t remote_take_word(struct slab *slab, unsigned word)
 {
     /* Acquire: pairs with the release in remote_publish(). Release: a producer that finds 0 here
      * starts anew after us. */
-    return atomic_exchange_explicit(&slab->remote[word], 0, memory_order_acq_rel);
+    return atomic_exchange_explicit(slab_remote_word(slab, word), 0, memory_order_acq_rel);
 }

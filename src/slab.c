@@ -41,8 +41,6 @@ struct slab *slab_create(struct span *span, unsigned class, unsigned arena,
     slab->arena = (uint8_t)arena;
     slab->start = span_address(span);
     slab->queue = queue;
-    slab->free = (uint64_t *)(slab + 1);
-    slab->remote = (_Atomic uint64_t *)(slab->free + slab->words);
     for (unsigned word = 0; word < slab->words; word++) {
         slab->free[word] = word_mask(&size_classes[class], word);
         slab->free_summary |= UINT64_C(1) << word;
@@ -200,18 +198,6 @@ void slab_settle_locked(struct slab *slab, unsigned count, bool idle)
     }
 }
 
-void slab_put_word_locked(struct slab *slab, unsigned word, uint64_t blocks)
-{
-    uint64_t twice = slab->free[word] & blocks;
-
-    if (unlikely(twice != 0)) {
-        slab_fatal_double_free(slab, word * BITS_PER_WORD + bit_lowest(twice));
-    }
-    slab->free[word] |= blocks;
-    slab->free_summary |= UINT64_C(1) << word;
-    slab_settle_locked(slab, bit_count(blocks), false);
-}
-
 void slab_check(struct slab *slab)
 {
     uint32_t count = 0;
@@ -219,7 +205,7 @@ void slab_check(struct slab *slab)
     for (unsigned word = 0; word < slab->words; word++) {
         uint64_t blocks = slab->free[word];
         /* Relaxed: at rest nobody publishes. */
-        uint64_t remote = atomic_load_explicit(&slab->remote[word], memory_order_relaxed);
+        uint64_t remote = atomic_load_explicit(slab_remote_word(slab, word), memory_order_relaxed);
         bool summary = (slab->free_summary >> word & 1) != 0;
 
         if ((blocks & ~word_mask(slab_class(slab), word)) != 0 || summary != (blocks != 0) ||

@@ -35,13 +35,20 @@ struct slab {
     uint8_t arena;
     uintptr_t start;
     struct remote_queue *queue; /* its arena's */
-    uint64_t *free;             /* bit set: the block is free in the slab */
-    _Atomic uint64_t *remote;   /* bit set: freed elsewhere, not yet taken in */
 
     /* Lock-free; see remote.c. */
     _Alignas(CACHE_LINE_BYTES) _Atomic uint64_t remote_summary;
     struct cds_lfs_node queue_node;
+
+    /* Guarded by the lock. Bit set: the block is free in the slab. */
+    _Alignas(CACHE_LINE_BYTES) uint64_t free[];
 };
+
+/* Lock-free. Bit set: the block was freed elsewhere, and is not yet taken in. */
+static inline _Atomic uint64_t *slab_remote_word(struct slab *slab, unsigned word)
+{
+    return (_Atomic uint64_t *)&slab->free[slab->words + word];
+}
 
 /* Make the run a slab with every block free, or NULL without memory for the descriptor. Nobody else
  * knows of the slab yet. */
@@ -90,26 +97,22 @@ _Noreturn void slab_fatal_double_free(const struct slab *slab, unsigned index);
  * Under the bin's lock. */
 size_t slab_take_locked(struct slab *slab, void **out, size_t want);
 
-/* Take in one block, which starts in the slab; slab_settle_locked() afterwards. As the functions
- * below, it stops the process if the block is free already. */
-static inline void slab_put_locked(struct slab *slab, unsigned index)
+/* Take in the blocks of one word; slab_settle_locked() afterwards. A block that is free already stops
+ * the process. */
+static inline void slab_put_word_locked(struct slab *slab, unsigned word, uint64_t blocks)
 {
-    uint64_t *word = &slab->free[index / BITS_PER_WORD];
-    uint64_t bit = UINT64_C(1) << (index % BITS_PER_WORD);
+    uint64_t twice = slab->free[word] & blocks;
 
-    if (unlikely((*word & bit) != 0)) {
-        slab_fatal_double_free(slab, index);
+    if (unlikely(twice != 0)) {
+        slab_fatal_double_free(slab, word * BITS_PER_WORD + bit_lowest(twice));
     }
-    *word |= bit;
-    slab->free_summary |= UINT64_C(1) << (index / BITS_PER_WORD);
+    slab->free[word] |= blocks;
+    slab->free_summary |= UINT64_C(1) << word;
 }
 
 /* What is to be noted once for the `count` blocks that were just taken in. Blocks that were `idle`
  * for a while do not make the slab's free pages wait anew before they are purged. */
 void slab_settle_locked(struct slab *slab, unsigned count, bool idle);
-
-/* Take in the blocks of one word. A block that is free already stops the process. */
-void slab_put_word_locked(struct slab *slab, unsigned word, uint64_t blocks);
 
 /* The pages that hold no live block and have memory behind them, as at most SLAB_RANGES_MAX ranges:
  * what a purge would give back. Returns how many ranges. slab_note_purged_locked() for each that has

@@ -15,13 +15,18 @@ static struct remote_queue queue;
 static unsigned class_of_blocks;
 
 /* An empty bin, whose lock is held from now on. */
-static void new_bin(void)
+static void new_bin_of(size_t size)
 {
     size_class_init();
-    class_of_blocks = size_class_of(SIZE);
+    class_of_blocks = size_class_of(size);
     remote_queue_init(&queue);
     bin_init(&bin);
     lock_acquire(&bin.lock);
+}
+
+static void new_bin(void)
+{
+    new_bin_of(SIZE);
 }
 
 static unsigned blocks_per_slab(void)
@@ -50,7 +55,7 @@ static void *take(void)
     void *block = bin_take_one_locked(&bin);
 
     assert_non_null(block);
-    memset(block, PATTERN, SIZE);
+    memset(block, PATTERN, size_classes[class_of_blocks].size);
     return block;
 }
 
@@ -104,6 +109,121 @@ static void blocks_that_come_back_are_handed_out_again(void **state)
     put(&blocks[7], 1);
     assert_int_equal(bin.free_blocks, 1);
     assert_ptr_equal(take(), blocks[7]);
+}
+
+/* Rows */
+
+enum { ROW_SIZE = 48, ROW_BLOCKS = UNIT_BYTES / ROW_SIZE };
+
+static void *in_rows[ROW_BLOCKS + 1];
+
+/* A slab all of whose blocks are with the program, in the order of their addresses. */
+static void take_rows(void)
+{
+    new_bin_of(ROW_SIZE);
+    (void)add_slab();
+    take_slab(in_rows);
+    for (size_t i = 1; i < ROW_BLOCKS; i++) {
+        assert_true(in_rows[i] > in_rows[i - 1]);
+    }
+}
+
+/* Put `count` of the blocks back, the i-th being in_rows[(start + i * step) % ROW_BLOCKS], as one
+ * stack; nothing but they is free then. Take them again. */
+static void assert_taken_in(size_t start, size_t step, size_t count)
+{
+    static void *blocks[ROW_BLOCKS];
+    static bool expected[ROW_BLOCKS];
+
+    memset(expected, 0, sizeof(expected));
+    for (size_t i = 0; i < count; i++) {
+        size_t index = (start + i * step) % ROW_BLOCKS;
+
+        blocks[i] = in_rows[index];
+        expected[index] = true;
+    }
+    put(blocks, count);
+    assert_int_equal(bin.free_blocks, count);
+    for (size_t i = 0; i < count; i++) {
+        size_t index = ((uintptr_t)take() - (uintptr_t)in_rows[0]) / ROW_SIZE;
+
+        assert_true(expected[index]);
+        expected[index] = false;
+    }
+    assert_null(bin_take_one_locked(&bin));
+}
+
+static void rows_of_blocks_are_taken_in_up_and_down(void **state)
+{
+    (void)state;
+    take_rows();
+    for (size_t count = 1; count < 150; count += 7) {
+        for (size_t start = 0; start < 200; start += 13) {
+            assert_taken_in(start, 1, count);
+            assert_taken_in(start + 150, ROW_BLOCKS - 1, count);
+            assert_taken_in(start, 2, count);
+            assert_taken_in(start, 64, count);
+            /* Over the end of the slab to its start, and back. */
+            assert_taken_in(ROW_BLOCKS - 1 - start % 20, 1, count);
+            assert_taken_in(start % 20, ROW_BLOCKS - 1, count);
+        }
+    }
+    assert_taken_in(0, 1, ROW_BLOCKS);
+    assert_taken_in(ROW_BLOCKS - 1, ROW_BLOCKS - 1, ROW_BLOCKS);
+}
+
+static void rows_with_gaps_and_turns_are_taken_in(void **state)
+{
+    static void *blocks[ROW_BLOCKS];
+    size_t count = 0;
+
+    (void)state;
+    take_rows();
+    for (size_t i = 0; i < 400; i++) {
+        if (i % 37 > 2) {
+            blocks[count++] = in_rows[i];
+        }
+    }
+    for (size_t i = 900; i > 500; i--) {
+        blocks[count++] = in_rows[i];
+    }
+    for (size_t i = 1000; i < 1100; i += 2) {
+        blocks[count++] = in_rows[i + 1];
+        blocks[count++] = in_rows[i];
+    }
+    put(blocks, count);
+    assert_int_equal(bin.free_blocks, count);
+}
+
+static void put_in_rows(void *count)
+{
+    struct slab *released = NULL;
+
+    bin_put_locked(&bin, in_rows, *(size_t *)count, false, &released);
+}
+
+static void a_block_twice_in_a_row_dies(void **state)
+{
+    size_t count = 100;
+
+    (void)state;
+    take_rows();
+    in_rows[50] = in_rows[49];
+    assert_dies_at(put_in_rows, &count, "double free of", (uintptr_t)in_rows[49]);
+    in_rows[50] = in_rows[10];
+    assert_dies_at(put_in_rows, &count, "double free of", (uintptr_t)in_rows[10]);
+}
+
+static void what_follows_the_last_block_of_a_slab_dies_in_a_row_too(void **state)
+{
+    enum { LAST = 20 };
+    size_t count = LAST + 1;
+
+    (void)state;
+    take_rows();
+    memmove(in_rows, &in_rows[ROW_BLOCKS - LAST], LAST * sizeof(in_rows[0]));
+    in_rows[LAST] = (char *)in_rows[LAST - 1] + ROW_SIZE;
+    assert_dies_at(put_in_rows, &count, "invalid free of", (uintptr_t)in_rows[LAST]);
 }
 
 static void what_a_bin_gives_up_is_chained_to_what_was_given_up_before(void **state)
@@ -198,6 +318,10 @@ int main(void)
     static const struct isolated_test tests[] = {
         ISOLATED(a_new_bin_has_nothing),
         ISOLATED(blocks_that_come_back_are_handed_out_again),
+        ISOLATED(rows_of_blocks_are_taken_in_up_and_down),
+        ISOLATED(rows_with_gaps_and_turns_are_taken_in),
+        ISOLATED(a_block_twice_in_a_row_dies),
+        ISOLATED(what_follows_the_last_block_of_a_slab_dies_in_a_row_too),
         ISOLATED(what_a_bin_gives_up_is_chained_to_what_was_given_up_before),
         ISOLATED(a_purge_looks_through_slabs_only_as_long_as_there_may_be_something),
         ISOLATED(the_check_sees_what_does_not_add_up),

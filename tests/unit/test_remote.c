@@ -45,6 +45,7 @@ static size_t drain(struct remote_queue *queue)
             uint64_t blocks = remote_take_word(slab, word);
 
             slab_put_word_locked(slab, word, blocks);
+            slab_settle_locked(slab, bit_count(blocks), false);
             count += bit_count(blocks);
         }
         slab = next;
@@ -142,6 +143,7 @@ static void a_block_published_between_summary_and_word_is_not_lost(void **state)
     remote_publish(slab, 3, 8);
     assert_int_equal(remote_take_word(slab, 0), 3);
     slab_put_word_locked(slab, 0, 3);
+    slab_settle_locked(slab, 2, false);
     assert_int_equal(drain(&queue), 1);
     assert_int_equal(slab->free_count, 3);
     slab_check(slab);

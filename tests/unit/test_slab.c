@@ -37,6 +37,7 @@ static void put_back(struct slab *slab, void *const *blocks, size_t count)
 
         assert_ptr_equal(slab_of_own_block((uintptr_t)blocks[i], &index), slab);
         slab_put_word_locked(slab, index / BITS_PER_WORD, UINT64_C(1) << (index % BITS_PER_WORD));
+        slab_settle_locked(slab, 1, false);
     }
 }
 
@@ -290,9 +291,9 @@ static void the_check_sees_what_does_not_agree(void **state)
     slab->free_summary ^= 1;
     assert_dies(check, slab, disagree);
     slab->free_summary ^= 1;
-    atomic_store(&slab->remote[0], 2);
+    atomic_store(slab_remote_word(slab, 0), 2);
     assert_dies(check, slab, disagree);
-    atomic_store(&slab->remote[0], 0);
+    atomic_store(slab_remote_word(slab, 0), 0);
     slab->free[slab->words - 1] |= UINT64_C(1) << 63;
     assert_dies(check, slab, disagree);
 }
