@@ -24,7 +24,8 @@ enum {
     SWAPS_PER_GROWTH = 16, /* swaps of short stacks before a refill lengthens them */
     SWAP_BLOCKS = 64,      /* stacks this long are cheap to swap, */
     SWAP_BYTES = 8 * 1024, /* unless their blocks are so big that they cost more memory */
-    SCAVENGE_MISSES = 256, /* misses between two looks for idle classes */
+    SCAVENGE_MISSES = 256, /* misses between two looks for idle classes, */
+    SHARE_MISSES = 16,     /* and between two looks at what the cache holds */
     TRIM_STACKS = 16,      /* stacks of a class freed between two trims of it */
     VERIFY_ALL = 64, /* stacks of a class that a thread verifies before it goes over to samples */
     VERIFY_SAMPLE = 16,
@@ -44,6 +45,9 @@ static void *no_stack[2];
 #define BINS_6_NONE  BIN_NONE, BIN_NONE, BIN_NONE, BIN_NONE, BIN_NONE, BIN_NONE
 #define BINS_30_NONE BINS_6_NONE, BINS_6_NONE, BINS_6_NONE, BINS_6_NONE, BINS_6_NONE
 
+/* What a cache may hold where there are few threads. */
+#define SHARE_MOST ((size_t)8 * 1024 * 1024)
+
 #define CACHE_NONE                                                                                 \
     {                                                                                              \
         .bins = {BINS_30_NONE, BINS_30_NONE, BINS_30_NONE, BINS_30_NONE},                          \
@@ -52,6 +56,7 @@ static void *no_stack[2];
 _Static_assert(1 + CLASS_COUNT == 4 * 30, "CACHE_NONE fills every bin");
 
 static _Atomic uint32_t flushes_asked;
+static _Atomic size_t share_bytes = SHARE_MOST; /* what a cache may hold */
 
 struct cache cache_none = CACHE_NONE;
 struct cache cache_exited;
@@ -497,11 +502,34 @@ void cache_ask_all_to_flush(void)
     atomic_fetch_add_explicit(&flushes_asked, 1, memory_order_relaxed);
 }
 
+void cache_share(size_t total_bytes, uint32_t threads)
+{
+    size_t share = total_bytes != 0 ? total_bytes / size_max(threads, 1) : SHARE_MOST;
+
+    /* Relaxed: a thread that does not see it yet keeps to what it was a moment ago. */
+    atomic_store_explicit(&share_bytes, size_min(share, SHARE_MOST), memory_order_relaxed);
+}
+
+static bool holds_more_than_share(const struct cache *cache)
+{
+    size_t bytes = 0;
+
+    for (unsigned class = next_in_use(cache, 0); class < CLASS_COUNT;
+         class = next_in_use(cache, class + 1)) {
+        const struct cache_bin *bin = &cache->bins[class + 1];
+        const struct cache_class *cold = &cache->classes[class];
+
+        bytes += (alloc_count(bin, cold->alloc) + free_count(bin, cold->free)) * bin->size;
+    }
+    return bytes > atomic_load_explicit(&share_bytes, memory_order_relaxed);
+}
+
 void cache_scavenge(struct cache *cache)
 {
     uint32_t asked = atomic_load_explicit(&flushes_asked, memory_order_relaxed);
 
-    if (unlikely(cache->flushes_seen != asked)) {
+    if (unlikely(cache->flushes_seen != asked) ||
+        (cache->misses % SHARE_MISSES == 0 && unlikely(holds_more_than_share(cache)))) {
         cache->flushes_seen = asked;
         cache_flush_all(cache);
         return;

@@ -24,7 +24,9 @@ enum {
     LIMIT_DIGITS_MAX = 18, /* which 64 bits hold */
 };
 
-struct conf conf = {.decay_ms = DECAY_MS_DEFAULT};
+#define CACHE_LIMIT_DEFAULT ((size_t)64 * 1024 * 1024)
+
+struct conf conf = {.decay_ms = DECAY_MS_DEFAULT, .cache_limit = CACHE_LIMIT_DEFAULT};
 
 struct token {
     char text[TOKEN_BYTES_MAX];
@@ -134,6 +136,8 @@ static void apply(const char *pair, const char *key, const char *value)
         valid = parse_limit(value, &conf.soft_limit);
     } else if (strcmp(key, "hard_limit") == 0) {
         valid = parse_limit(value, &conf.hard_limit);
+    } else if (strcmp(key, "cache_limit") == 0) {
+        valid = parse_limit(value, &conf.cache_limit);
     } else {
         known = false;
     }

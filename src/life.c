@@ -195,6 +195,7 @@ static struct cache *attach_locked(void)
     }
     threads_set(arena, threads_of(arena) + 1);
     stats.threads++;
+    cache_share(conf.cache_limit, stats.threads);
     cache_bind(cache, arena);
     return cache;
 }
@@ -243,6 +244,7 @@ static void thread_ends(void *argument)
     idle_caches = cache;
     stats.idle_caches++;
     stats.threads--;
+    cache_share(conf.cache_limit, stats.threads);
     lock_release(&life_lock);
     gate_leave(NULL);
     errno = saved_errno;
@@ -275,6 +277,7 @@ static void fork_child(void)
         threads_set(cache_self->arena, 1);
     }
     stats.threads = attached;
+    cache_share(conf.cache_limit, stats.threads);
     stats.caches_created = attached;
     stats.idle_caches = 0;
     stats.forks++;

@@ -35,6 +35,9 @@ is_silent arenas:1,checked:true
 is_silent background_thread:true,decay_ms:20
 is_silent decay_ms:0
 is_silent thp:auto,soft_limit:0,hard_limit:0
+is_silent cache_limit:0
+is_silent cache_limit:1
+is_silent cache_limit:1%
 is_silent thp:always
 is_silent thp:never
 is_silent soft_limit:1G,hard_limit:90%
@@ -43,6 +46,7 @@ warns hard_limit:101% "$prefix bad value in 'hard_limit:101%', ignored"
 warns hard_limit:10T "$prefix bad value in 'hard_limit:10T', ignored"
 warns soft_limit:-1 "$prefix bad value in 'soft_limit:-1', ignored"
 warns soft_limit:99999999999G "$prefix bad value in 'soft_limit:99999999999G', ignored"
+warns cache_limit:K "$prefix bad value in 'cache_limit:K', ignored"
 warns nonsense "$prefix no ':' in 'nonsense', ignored"
 warns colour:red "$prefix unknown key in 'colour:red', ignored"
 warns arenas:many "$prefix bad value in 'arenas:many', ignored"

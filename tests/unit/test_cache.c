@@ -33,6 +33,15 @@ static void check(void)
     arena_check(arena);
 }
 
+static size_t cached_bytes(void)
+{
+    size_t blocks;
+    size_t bytes;
+
+    cache_count(cache, &blocks, &bytes);
+    return bytes;
+}
+
 static size_t cached_blocks(void)
 {
     size_t blocks;
@@ -684,6 +693,40 @@ static void classes_not_used_between_two_looks_are_given_back(void **state)
     check();
 }
 
+static void a_cache_that_holds_more_than_its_share_is_emptied(void **state)
+{
+    enum { MISSES = 16 };
+    static void *blocks[BLOCKS_MAX];
+
+    (void)state;
+    set_up(SIZE);
+    take_many(blocks, BLOCKS_MAX);
+    give_many(blocks, BLOCKS_MAX);
+    size_t held = cached_bytes();
+
+    assert_true(held > 0);
+    cache_share(2 * held, 2);
+    cache->misses = MISSES;
+    cache_scavenge(cache);
+    assert_int_equal(cached_bytes(), held);
+    cache_share(2 * held, 3);
+    cache->misses = MISSES - 1;
+    cache_scavenge(cache);
+    assert_int_equal(cached_bytes(), held);
+    cache->misses = MISSES;
+    cache_scavenge(cache);
+    assert_int_equal(cached_bytes(), 0);
+    check();
+    /* Without a limit. */
+    take_many(blocks, BLOCKS_MAX);
+    give_many(blocks, BLOCKS_MAX);
+    held = cached_bytes();
+    cache_share(0, 1000);
+    cache_scavenge(cache);
+    assert_int_equal(cached_bytes(), held);
+    check();
+}
+
 /* Take a block and give it back until a swap makes the class's trim due; then trim it. */
 static void use_until_trimmed(void)
 {
@@ -795,6 +838,7 @@ int main(void)
         ISOLATED(a_few_of_the_smallest_stacks_are_kept_for_the_next_use),
         ISOLATED(flushing_all_gives_every_block_and_stack_back),
         ISOLATED(classes_not_used_between_two_looks_are_given_back),
+        ISOLATED(a_cache_that_holds_more_than_its_share_is_emptied),
         ISOLATED(a_trim_gives_half_of_the_unneeded_blocks_back_and_keeps_one),
         ISOLATED(a_trim_keeps_what_spares_swaps),
         ISOLATED(counting_gives_blocks_and_bytes),
