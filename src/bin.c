@@ -142,7 +142,8 @@ static struct slab *slab_best_locked(const struct bin *bin)
     return NULL;
 }
 
-/* Blocks out of slabs: up to `want`, ascending from the top of `out` down (slab_take_locked). */
+/* Blocks out of slabs: up to `want`, ascending from the top of `out` down; fewer where that spares a
+ * word (slab_take_locked). */
 static size_t take_from_slabs_locked(struct bin *bin, void **out, size_t want)
 {
     size_t taken = 0;
@@ -158,6 +159,9 @@ static size_t take_from_slabs_locked(struct bin *bin, void **out, size_t want)
         taken += count;
         bin->free_blocks -= count;
         slab_relist_locked(bin, slab, NULL);
+        if (slab->free_count > 0) {
+            break;
+        }
     }
     return taken;
 }

@@ -271,24 +271,43 @@ bool cache_trim_is_due(const struct cache *cache, unsigned class)
     return cache->classes[class].stacks % TRIM_STACKS == 0;
 }
 
-/* The blocks that were freed longest ago lie at the bottom. */
-void cache_trim(struct cache *cache, unsigned class)
+/* Give the `older` blocks of a stack back that were put on it first: they lie at its bottom. */
+
+static void alloc_give_older(struct cache *cache, unsigned class, size_t older)
 {
     struct cache_bin *bin = cache_bin_of_class(cache, class);
+    struct magazine *alloc = cache->classes[class].alloc;
+    size_t count = alloc_count(bin, alloc);
+
+    if (older > 0) {
+        arena_free_blocks(cache->arena, class, alloc->slots, older);
+        memmove(alloc->slots, alloc->slots + older, (count - older) * sizeof(void *));
+        bin_set_alloc(bin, alloc, count - older);
+    }
+}
+
+static void free_give_older(struct cache *cache, unsigned class, size_t older)
+{
+    struct cache_bin *bin = cache_bin_of_class(cache, class);
+    struct magazine *freed = cache->classes[class].free;
+    size_t count = free_count(bin, freed);
+
+    if (older > 0) {
+        arena_free_blocks(cache->arena, class, freed->slots, older);
+        memmove(freed->slots, freed->slots + older, (count - older) * sizeof(void *));
+        bin_set_free(bin, freed, count - older);
+    }
+}
+
+void cache_trim(struct cache *cache, unsigned class)
+{
     struct cache_class *cold = &cache->classes[class];
-    size_t count = alloc_count(bin, cold->alloc);
+    size_t count = alloc_count(cache_bin_of_class(cache, class), cold->alloc);
     size_t spare = size_min(cold->low, count);
     size_t keep = swap_blocks(class);
-    size_t unneeded = spare > keep ? size_min(spare / 2, spare - keep) : 0;
 
     cold->low = UINT16_MAX;
-    if (unneeded > 0) {
-        void **slots = cold->alloc->slots;
-
-        arena_free_blocks(cache->arena, class, slots, unneeded);
-        memmove(slots, slots + unneeded, (count - unneeded) * sizeof(void *));
-        bin_set_alloc(bin, cold->alloc, count - unneeded);
-    }
+    alloc_give_older(cache, class, spare > keep ? size_min(spare / 2, spare - keep) : 0);
 }
 
 /* Most stacks of a thread that lives shortly are of the smallest size. It, and the next thread that
@@ -408,19 +427,6 @@ bool cache_grow_free(struct cache *cache, unsigned class)
     return true;
 }
 
-/* Give the older half of the full free stack back. */
-static void flush_half(struct cache *cache, unsigned class)
-{
-    struct cache_bin *bin = cache_bin_of_class(cache, class);
-    struct magazine *full = cache->classes[class].free;
-    size_t count = full->count;
-    size_t older = (count + 1) / 2;
-
-    arena_free_blocks(cache->arena, class, full->slots, older);
-    memmove(full->slots, full->slots + older, (count - older) * sizeof(void *));
-    bin_set_free(bin, full, count - older);
-}
-
 void cache_flush(struct cache *cache, unsigned class)
 {
     struct cache_bin *bin = cache_bin_of_class(cache, class);
@@ -431,7 +437,7 @@ void cache_flush(struct cache *cache, unsigned class)
     full->count = (uint32_t)free_count(bin, full);
     verify_sampled(cold, class, full, full->count);
     if (!bin_keeps_stacks(class)) {
-        flush_half(cache, class);
+        free_give_older(cache, class, (full->count + 1) / 2);
         return;
     }
     cold->free = arena_flush(cache->arena, class, full);
@@ -506,8 +512,12 @@ void cache_share(size_t total_bytes, uint32_t threads)
 {
     size_t share = total_bytes != 0 ? total_bytes / size_max(threads, 1) : SHARE_MOST;
 
-    /* Relaxed: a thread that does not see it yet keeps to what it was a moment ago. */
-    atomic_store_explicit(&share_bytes, size_min(share, SHARE_MOST), memory_order_relaxed);
+    share = size_min(share, SHARE_MOST);
+    /* Relaxed: a thread that does not see it yet keeps to what it was a moment ago. No store where
+     * nothing changes: every miss reads this line. */
+    if (atomic_load_explicit(&share_bytes, memory_order_relaxed) != share) {
+        atomic_store_explicit(&share_bytes, share, memory_order_relaxed);
+    }
 }
 
 static bool holds_more_than_share(const struct cache *cache)
@@ -524,15 +534,31 @@ static bool holds_more_than_share(const struct cache *cache)
     return bytes > atomic_load_explicit(&share_bytes, memory_order_relaxed);
 }
 
+/* The older half of every stack, but not the last block: a cache that is always short of room still
+ * spares its thread the most of its misses. */
+static void give_half_back(struct cache *cache)
+{
+    for (unsigned class = next_in_use(cache, 0); class < CLASS_COUNT;
+         class = next_in_use(cache, class + 1)) {
+        const struct cache_bin *bin = &cache->bins[class + 1];
+        const struct cache_class *cold = &cache->classes[class];
+
+        alloc_give_older(cache, class, alloc_count(bin, cold->alloc) / 2);
+        free_give_older(cache, class, free_count(bin, cold->free) / 2);
+    }
+}
+
 void cache_scavenge(struct cache *cache)
 {
     uint32_t asked = atomic_load_explicit(&flushes_asked, memory_order_relaxed);
 
-    if (unlikely(cache->flushes_seen != asked) ||
-        (cache->misses % SHARE_MISSES == 0 && unlikely(holds_more_than_share(cache)))) {
+    if (unlikely(cache->flushes_seen != asked)) {
         cache->flushes_seen = asked;
         cache_flush_all(cache);
         return;
+    }
+    if (cache->misses % SHARE_MISSES == 0 && unlikely(holds_more_than_share(cache))) {
+        give_half_back(cache);
     }
     if (cache->misses % SCAVENGE_MISSES != 0) {
         return;

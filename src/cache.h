@@ -136,16 +136,16 @@ bool cache_refill(struct cache *cache, unsigned class);
 bool cache_grow_free(struct cache *cache, unsigned class);
 void cache_flush(struct cache *cache, unsigned class);
 
-/* Let each cache hold its share of `total_bytes`, 8 MiB at most; 0: 8 MiB. One that holds more is
- * emptied at one of its next misses. Any thread. */
+/* Let each cache hold its share of `total_bytes`, 8 MiB at most; 0: 8 MiB. One that holds more gives
+ * half of each stack back at every 16th miss. Any thread. */
 void cache_share(size_t total_bytes, uint32_t threads);
 
 /* Keep a block of another arena for publishing; false if there is no room. */
 bool cache_keep_remote(struct cache *cache, void *block, uint32_t size);
 
-/* After every miss: give everything back if that was asked for, or if the cache holds more than its
- * share; now and then, the blocks of classes that have not been used since the last look. Inside the
- * gate. */
+/* After every miss: give everything back if that was asked for; now and then, half of it if the
+ * cache holds more than its share, and the blocks of classes that have not been used since the last
+ * look. Inside the gate. */
 void cache_scavenge(struct cache *cache);
 
 /* Every thread gives its cache back at its next miss. Any thread. */

@@ -325,9 +325,21 @@ static void free_slow(void *block)
     }
 }
 
+/* Where threads hand blocks on, most that get here are those of another arena. */
+static bool is_kept_remote(void *block)
+{
+    struct cache *cache = cache_self;
+    unsigned index;
+    const struct slab *slab = slab_of_block((uintptr_t)block, &index);
+
+    return slab != NULL && cache_is_real(cache) && slab->arena != cache->arena->index &&
+           cache_keep_remote(cache, block, slab_class(slab)->size);
+}
+
 void heap_free_slow(void *block)
 {
-    if (block == NULL) {
+    /* The first needs no kernel: errno stays. */
+    if (block == NULL || is_kept_remote(block)) {
         return;
     }
     int saved_errno = errno;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* os.c - the kernel calls of os.h and the seam that makes them fail.
  *
- * Owns         the counters of the seam.
+ * Owns         the counters of the seam; whether ranges are purged at once.
  * Concurrency  any thread; os_sbrk under the break lock.
  */
 #include "os.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -15,6 +16,11 @@
 /* Linux 5.14; not in every C library that may be older than the kernel. */
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
+#endif
+
+/* Linux 5.10, the same number on all architectures but alpha. */
+#ifndef SYS_process_madvise
+#define SYS_process_madvise 440
 #endif
 
 /* Linux 6.15: the calling process, where a call asks for a descriptor of one. */
@@ -113,34 +119,43 @@ bool os_purge(void *start, size_t bytes)
     return madvise(start, bytes, MADV_DONTNEED) == 0;
 }
 
+/* Whether the kernel gives several ranges back in one call is asked once, before the program can have
+ * set up a filter for system calls that would stop it for a call it does not know. */
+static bool purges_at_once;
+
+static long process_madvise_self(const struct iovec *ranges, size_t count)
+{
+    return syscall(SYS_process_madvise, PIDFD_SELF, ranges, count, MADV_DONTNEED, 0);
+}
+
+__attribute__((constructor(101))) static void os_construct(void)
+{
+    int saved_errno = errno;
+
+    purges_at_once = process_madvise_self(NULL, 0) == 0;
+    errno = saved_errno;
+}
+
 /* How many of the ranges, from the first on, went back in one call. */
 static size_t purge_at_once(const struct iovec *ranges, size_t count)
 {
-    static _Atomic bool is_refused;
+    long bytes = purges_at_once && count > 1 ? process_madvise_self(ranges, count) : 0;
     size_t done = 0;
 
-#ifdef SYS_process_madvise
-    /* Relaxed: a hint that spares calls. */
-    if (count > 1 && !atomic_load_explicit(&is_refused, memory_order_relaxed)) {
-        long bytes = syscall(SYS_process_madvise, PIDFD_SELF, ranges, count, MADV_DONTNEED, 0);
-
-        if (bytes < 0) {
-            atomic_store_explicit(&is_refused, true, memory_order_relaxed);
-        }
-        for (; bytes > 0 && bytes >= (long)ranges[done].iov_len; done++) {
-            bytes -= (long)ranges[done].iov_len;
-        }
+    for (; bytes > 0 && bytes >= (long)ranges[done].iov_len; done++) {
+        bytes -= (long)ranges[done].iov_len;
     }
-#endif
     return done;
 }
 
 void os_purge_ranges(struct iovec *ranges, size_t count)
 {
-    for (size_t i = purge_at_once(ranges, count); i < count; i++) {
-        if (!os_purge(ranges[i].iov_base, ranges[i].iov_len)) {
-            ranges[i].iov_len = 0;
+    for (size_t done = purge_at_once(ranges, count); done < count;
+         done += purge_at_once(ranges + done, count - done)) {
+        if (!os_purge(ranges[done].iov_base, ranges[done].iov_len)) {
+            ranges[done].iov_len = 0;
         }
+        done++;
     }
 }
 

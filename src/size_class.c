@@ -68,7 +68,8 @@ static uint16_t capacity_of(size_t size)
     return (uint16_t)capacity;
 }
 
-/* What was freed may well be needed again; what is only fetched would lie idle in a stack. */
+/* What was freed may well be needed again; what is only fetched would lie idle in a stack: half of
+ * one, counted with its header, which is a power of two, as the bits of a bitmap word are. */
 static uint16_t batch_max_of(size_t size)
 {
     size_t capacity = capacity_of(size);
@@ -88,7 +89,8 @@ static struct size_class describe(size_t size)
         .words = (uint16_t)((blocks + BITS_PER_WORD - 1) / BITS_PER_WORD),
         .capacity = capacity_of(size),
         .batch_max = batch_max_of(size),
-        .batch_initial = (uint16_t)size_min(CAPACITY_MIN - 1, size_max(1, INITIAL_BATCH_BYTES / size)),
+        .batch_initial =
+            (uint16_t)size_min(CAPACITY_MIN - 1, size_max(1, INITIAL_BATCH_BYTES / size)),
         .align_mask = (uint32_t)((size & -size) - 1),
     };
 }

@@ -10,7 +10,6 @@
 #include "slab.h"
 
 #include "meta.h"
-#include "os.h"
 #include "tick.h"
 
 static size_t slab_bytes(unsigned class)
@@ -167,6 +166,9 @@ size_t slab_take_locked(struct slab *slab, void **out, size_t want)
         size_t count = bit_count(taken);
 
         if (count > want - taken_count) {
+            if (taken_count > 0 && taken == ~UINT64_C(0)) {
+                break;
+            }
             count = want - taken_count;
             taken = lowest_bits(taken, count);
         }

@@ -41,7 +41,7 @@ static struct magazine *new_stack(void)
     return magazine;
 }
 
-/* A stack with `want` blocks of the arena. */
+/* A stack with `want` blocks of the arena, or what it gives at once. */
 static struct magazine *stack_of(struct arena *arena, uint32_t want)
 {
     struct magazine *magazine = arena_refill(arena, class_of_blocks, new_stack(), want);
@@ -49,6 +49,17 @@ static struct magazine *stack_of(struct arena *arena, uint32_t want)
     assert_non_null(magazine);
     assert_true(magazine->count >= 1);
     arena_check(arena);
+    return magazine;
+}
+
+/* As full as a thread's frees make it. */
+static struct magazine *full_stack_of(struct arena *arena)
+{
+    struct magazine *magazine = stack_of(arena, 1);
+
+    while (magazine->count < magazine->capacity) {
+        magazine->slots[magazine->count++] = arena_alloc_one(arena, class_of_blocks);
+    }
     return magazine;
 }
 
@@ -194,7 +205,7 @@ static void a_full_stack_is_kept_whole_and_handed_on_unopened(void **state)
 {
     struct arena *arena = first_arena();
     uint32_t capacity = size_classes[class_of_blocks].capacity;
-    struct magazine *full = stack_of(arena, capacity);
+    struct magazine *full = full_stack_of(arena);
     void *block = full->slots[7];
 
     (void)state;
@@ -217,7 +228,7 @@ static void a_depot_that_cannot_give_an_empty_stack_opens_the_full_one(void **st
 {
     struct arena *arena = first_arena();
     uint32_t capacity = size_classes[class_of_blocks].capacity;
-    struct magazine *full = stack_of(arena, capacity);
+    struct magazine *full = full_stack_of(arena);
 
     (void)state;
     /* Leave no free descriptor memory behind: the next magazine needs the kernel. */
@@ -245,8 +256,7 @@ static void a_depot_is_bounded(void **state)
     class_of_blocks = size_class_of(512);
     capacity = size_classes[class_of_blocks].capacity;
     for (size_t i = 0; i < STACKS; i++) {
-        stacks[i] = arena_refill(arena, class_of_blocks, new_stack(), (uint32_t)capacity);
-        assert_non_null(stacks[i]);
+        stacks[i] = full_stack_of(arena);
     }
     for (size_t i = 0; i < STACKS; i++) {
         magazine_destroy(arena_flush(arena, class_of_blocks, stacks[i]));
@@ -265,7 +275,7 @@ static void stacks_that_nobody_asked_for_leave_the_depot_before_growth(void **st
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(stacks); i++) {
-        stacks[i] = stack_of(arena, capacity);
+        stacks[i] = full_stack_of(arena);
     }
     for (size_t i = 0; i < ARRAY_SIZE(stacks); i++) {
         stacks[i] = arena_flush(arena, class_of_blocks, stacks[i]);
@@ -695,9 +705,8 @@ static void every_arena_is_drained_before_the_heap_grows(void **state)
 static void single_blocks_come_from_the_depot_too(void **state)
 {
     struct arena *arena = first_arena();
-    uint32_t capacity = size_classes[class_of_blocks].capacity;
     static void *blocks[8 * UNIT_BYTES / SIZE];
-    struct magazine *full = stack_of(arena, capacity);
+    struct magazine *full = full_stack_of(arena);
 
     (void)state;
     magazine_destroy(arena_flush(arena, class_of_blocks, full));

@@ -3,6 +3,7 @@
 #include "support.h"
 
 #include <string.h>
+#include <sys/mman.h>
 
 #include "bin.h"
 #include "page_heap.h"
@@ -195,6 +196,31 @@ static void rows_with_gaps_and_turns_are_taken_in(void **state)
     assert_int_equal(bin.free_blocks, count);
 }
 
+static void rows_go_over_from_one_slab_to_the_next(void **state)
+{
+    enum { FULL = UNIT_BYTES / 64 };
+    static void *blocks[2 * FULL];
+    static void *downwards[2 * FULL];
+
+    (void)state;
+    new_bin_of(64);
+    (void)add_slab();
+    take_slab(blocks);
+    (void)add_slab();
+    take_slab(&blocks[FULL]);
+    assert_ptr_equal(blocks[FULL], (char *)blocks[FULL - 1] + 64);
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        downwards[i] = blocks[ARRAY_SIZE(blocks) - 1 - i];
+    }
+    put(&blocks[FULL - 100], 200);
+    assert_int_equal(bin.free_blocks, 200);
+    for (size_t i = 0; i < 200; i++) {
+        (void)take();
+    }
+    put(downwards, ARRAY_SIZE(downwards));
+    assert_int_equal(bin.free_blocks, ARRAY_SIZE(downwards));
+}
+
 static void put_in_rows(void *count)
 {
     struct slab *released = NULL;
@@ -281,6 +307,71 @@ static void a_purge_looks_through_slabs_only_as_long_as_there_may_be_something(v
     assert_int_equal(bin_purge_locked(&bin, 0, &slabs), SLAB_PAGE_BYTES);
 }
 
+/* Slabs whose every second page has no block in use: eight ranges each. */
+
+enum { HALF_FREE_SLABS = 10, BLOCKS_PER_PAGE = SLAB_PAGE_BYTES / SIZE };
+
+static void free_every_second_page(void)
+{
+    static void *blocks[HALF_FREE_SLABS][UNIT_BYTES / SIZE];
+
+    for (size_t i = 0; i < HALF_FREE_SLABS; i++) {
+        (void)add_slab();
+        take_slab(blocks[i]);
+    }
+    for (size_t i = 0; i < HALF_FREE_SLABS; i++) {
+        for (size_t at = 0; at < blocks_per_slab(); at += (size_t)2 * BLOCKS_PER_PAGE) {
+            put(&blocks[i][at], BLOCKS_PER_PAGE);
+        }
+    }
+}
+
+static size_t purged_pages(void)
+{
+    size_t pages = 0;
+
+    for (unsigned list = 0; list < SLAB_LIST_COUNT; list++) {
+        for (const struct slab *slab = bin.slabs[list]; slab != NULL; slab = slab->next) {
+            void *memory = (void *)slab->start; /* NOLINT(performance-no-int-to-ptr) */
+
+            assert_int_equal(bit_count(slab->purged) + resident_pages(memory, UNIT_BYTES),
+                             UNIT_BYTES / SLAB_PAGE_BYTES);
+            pages += bit_count(slab->purged);
+        }
+    }
+    return pages;
+}
+
+static void free_pages_of_many_slabs_go_back(void **state)
+{
+    unsigned slabs = HALF_FREE_SLABS;
+    size_t pages = (size_t)HALF_FREE_SLABS * SLAB_RANGES_MAX;
+
+    (void)state;
+    new_bin();
+    free_every_second_page();
+    assert_int_equal(bin_purge_locked(&bin, 0, &slabs), pages * SLAB_PAGE_BYTES);
+    assert_int_equal(slabs, 0);
+    assert_int_equal(purged_pages(), pages);
+    bin_check_locked(&bin);
+}
+
+static void a_page_that_the_kernel_refuses_is_not_taken_for_purged(void **state)
+{
+    unsigned slabs = HALF_FREE_SLABS;
+    size_t pages = (size_t)HALF_FREE_SLABS * SLAB_RANGES_MAX - 1;
+
+    (void)state;
+    new_bin();
+    free_every_second_page();
+    const struct slab *slab = bin.slabs[SLAB_LIST_PARTIAL + 2];
+
+    assert_int_equal(mlock((char *)slab->start + (size_t)4 * SLAB_PAGE_BYTES, SLAB_PAGE_BYTES), 0);
+    assert_int_equal(bin_purge_locked(&bin, 0, &slabs), pages * SLAB_PAGE_BYTES);
+    assert_int_equal(purged_pages(), pages);
+    assert_int_equal(slab->purged >> 4 & 1, 0);
+}
+
 static void check(void *argument)
 {
     bin_check_locked((struct bin *)argument);
@@ -320,10 +411,13 @@ int main(void)
         ISOLATED(blocks_that_come_back_are_handed_out_again),
         ISOLATED(rows_of_blocks_are_taken_in_up_and_down),
         ISOLATED(rows_with_gaps_and_turns_are_taken_in),
+        ISOLATED(rows_go_over_from_one_slab_to_the_next),
         ISOLATED(a_block_twice_in_a_row_dies),
         ISOLATED(what_follows_the_last_block_of_a_slab_dies_in_a_row_too),
         ISOLATED(what_a_bin_gives_up_is_chained_to_what_was_given_up_before),
         ISOLATED(a_purge_looks_through_slabs_only_as_long_as_there_may_be_something),
+        ISOLATED(free_pages_of_many_slabs_go_back),
+        ISOLATED(a_page_that_the_kernel_refuses_is_not_taken_for_purged),
         ISOLATED(the_check_sees_what_does_not_add_up),
     };
 

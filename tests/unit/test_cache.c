@@ -693,7 +693,7 @@ static void classes_not_used_between_two_looks_are_given_back(void **state)
     check();
 }
 
-static void a_cache_that_holds_more_than_its_share_is_emptied(void **state)
+static void a_cache_that_holds_more_than_its_share_gives_half_back(void **state)
 {
     enum { MISSES = 16 };
     static void *blocks[BLOCKS_MAX];
@@ -709,22 +709,44 @@ static void a_cache_that_holds_more_than_its_share_is_emptied(void **state)
     cache->misses = MISSES;
     cache_scavenge(cache);
     assert_int_equal(cached_bytes(), held);
+    cache_share(0, UINT32_MAX);
+    cache_scavenge(cache);
+    assert_int_equal(cached_bytes(), held);
     cache_share(2 * held, 3);
     cache->misses = MISSES - 1;
     cache_scavenge(cache);
     assert_int_equal(cached_bytes(), held);
     cache->misses = MISSES;
     cache_scavenge(cache);
-    assert_int_equal(cached_bytes(), 0);
+    assert_in_range(cached_bytes(), held / 2, held / 2 + 2 * SIZE);
     check();
-    /* Without a limit. */
-    take_many(blocks, BLOCKS_MAX);
-    give_many(blocks, BLOCKS_MAX);
-    held = cached_bytes();
-    cache_share(0, 1000);
+    /* The last block of a stack stays. */
+    cache_share(1, 1);
+    for (size_t i = 0; i < held; i += SIZE) {
+        cache_scavenge(cache);
+    }
+    assert_in_range(cached_bytes(), SIZE, 2 * SIZE);
+    check();
+}
+
+static void the_newer_half_stays(void **state)
+{
+    enum { MISSES = 16, COUNT = 6 };
+    void *blocks[COUNT];
+
+    (void)state;
+    set_up(SIZE);
+    take_many(blocks, COUNT);
+    empty_the_alloc_stack();
+    give_many(blocks, COUNT);
+    cache_share(1, 1);
+    cache->misses = MISSES;
     cache_scavenge(cache);
-    assert_int_equal(cached_bytes(), held);
-    check();
+    assert_int_equal(cached_blocks(), COUNT / 2);
+    assert_true(cache_swap(cache, class_of_blocks));
+    for (size_t i = COUNT; i > COUNT / 2; i--) {
+        assert_ptr_equal(cache_pop(bin), blocks[i - 1]);
+    }
 }
 
 /* Take a block and give it back until a swap makes the class's trim due; then trim it. */
@@ -838,7 +860,8 @@ int main(void)
         ISOLATED(a_few_of_the_smallest_stacks_are_kept_for_the_next_use),
         ISOLATED(flushing_all_gives_every_block_and_stack_back),
         ISOLATED(classes_not_used_between_two_looks_are_given_back),
-        ISOLATED(a_cache_that_holds_more_than_its_share_is_emptied),
+        ISOLATED(a_cache_that_holds_more_than_its_share_gives_half_back),
+        ISOLATED(the_newer_half_stays),
         ISOLATED(a_trim_gives_half_of_the_unneeded_blocks_back_and_keeps_one),
         ISOLATED(a_trim_keeps_what_spares_swaps),
         ISOLATED(counting_gives_blocks_and_bytes),

@@ -242,6 +242,54 @@ static void the_options_are_read_at_the_first_call(void **state)
     assert_int_equal(life_stats().arenas, 3);
 }
 
+/* What the thread's cache holds after a look at its share. */
+static size_t cached_after_a_look(void)
+{
+    enum { MISSES = 16 };
+    size_t blocks;
+    size_t bytes;
+
+    cache_self->misses = MISSES;
+    cache_scavenge(cache_self);
+    cache_count(cache_self, &blocks, &bytes);
+    return bytes;
+}
+
+/* Let the cache hold two blocks of SMALL_MAX_BYTES, and a little more. */
+static void cache_two_blocks(void)
+{
+    void *blocks[] = {bw_malloc(SMALL_MAX_BYTES), bw_malloc(SMALL_MAX_BYTES)};
+
+    bw_free(blocks[0]);
+    bw_free(blocks[1]);
+}
+
+static bool keeps_both_blocks(void *unused)
+{
+    (void)unused;
+    return cached_after_a_look() >= 2 * SMALL_MAX_BYTES;
+}
+
+static void *hold_what_a_half_allows(void *unused)
+{
+    cache_two_blocks();
+    assert_works_in_child(keeps_both_blocks, NULL);
+    assert_in_range(cached_after_a_look(), SMALL_MAX_BYTES, SMALL_MAX_BYTES * 3 / 2);
+    return unused;
+}
+
+static void each_cache_holds_no_more_than_its_share_of_the_limit(void **state)
+{
+    (void)state;
+    assert_int_equal(setenv("BREAKWATER_CONF", "cache_limit:192K", 1), 0);
+    cache_two_blocks();
+    assert_true(keeps_both_blocks(NULL));
+    run_threads(1, hold_what_a_half_allows, NULL);
+    assert_true(keeps_both_blocks(NULL));
+    run_threads(1, hold_what_a_half_allows, NULL);
+    check_all();
+}
+
 static void many_threads_have_twice_as_many_arenas_as_processors(void **state)
 {
     static struct meeting meeting;
@@ -529,6 +577,7 @@ int main(void)
         ISOLATED(with_a_blocked_break_it_starts_on_mapped_regions),
         ISOLATED(the_options_are_read_at_the_first_call),
         ISOLATED(checked_mode_has_no_caches_and_finds_every_double_free),
+        ISOLATED(each_cache_holds_no_more_than_its_share_of_the_limit),
         ISOLATED(threads_that_live_together_spread_over_the_arenas),
         ISOLATED(many_threads_have_twice_as_many_arenas_as_processors),
         ISOLATED(with_one_arena_all_threads_share_it),

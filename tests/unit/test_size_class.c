@@ -149,6 +149,7 @@ static void capacities_and_batches_suit_the_magazines(void **state)
         assert_true(is_magazine_capacity(described->capacity));
         assert_in_range(described->batch_initial, 1, MAGAZINE_SMALLEST);
         assert_in_range(described->batch_max, described->batch_initial, described->capacity);
+        assert_true(described->size >= 1024 || is_power_of_two(described->batch_max));
     }
 }
 

@@ -65,19 +65,24 @@ static void blocks_come_in_ascending_order_from_the_top_of_the_stack(void **stat
     }
 }
 
-static void takes_may_end_anywhere_in_a_word(void **state)
+static void takes_may_end_anywhere_but_split_no_second_word_that_is_all_free(void **state)
 {
-    static const size_t wants[] = {1, 62, 1, 64, 63, 2, 130, 64, 65};
+    static const struct {
+        size_t want, taken;
+    } takes[] = {{1, 1}, {62, 62}, {1, 1},     {64, 64}, {63, 63}, {2, 1},
+                 {2, 2}, {63, 62}, {130, 128}, {64, 64}, {20, 20}, {65, 44}};
     void *stack[130];
     size_t next = 0;
 
     (void)state;
     struct slab *slab = slab_of_size(16);
 
-    for (size_t i = 0; i < ARRAY_SIZE(wants); i++) {
-        assert_int_equal(slab_take_locked(slab, stack, wants[i]), wants[i]);
+    for (size_t i = 0; i < ARRAY_SIZE(takes); i++) {
+        size_t want = takes[i].want;
+
+        assert_int_equal(slab_take_locked(slab, stack, want), takes[i].taken);
         slab_check(slab);
-        for (size_t k = wants[i]; k > 0; k--) {
+        for (size_t k = want; k > want - takes[i].taken; k--) {
             assert_ptr_equal(stack[k - 1], block_address(slab, next));
             next++;
         }
@@ -92,13 +97,17 @@ static void blocks_put_back_fill_the_holes_first(void **state)
     void *again[4];
 
     (void)state;
-    (void)slab_take_locked(slab, blocks, ARRAY_SIZE(blocks));
-    put_back(slab, &blocks[30], 1);
-    put_back(slab, &blocks[90], 1);
+    assert_int_equal(slab_take_locked(slab, blocks, BITS_PER_WORD), BITS_PER_WORD);
+    assert_int_equal(slab_take_locked(slab, &blocks[BITS_PER_WORD], 100 - BITS_PER_WORD),
+                     100 - BITS_PER_WORD);
+    /* The tenth block of each word. */
+    void *holes[] = {blocks[BITS_PER_WORD - 10], blocks[ARRAY_SIZE(blocks) - 10]};
+
+    put_back(slab, holes, ARRAY_SIZE(holes));
     slab_check(slab);
     assert_int_equal(slab_take_locked(slab, again, ARRAY_SIZE(again)), ARRAY_SIZE(again));
-    assert_ptr_equal(again[3], blocks[90]);
-    assert_ptr_equal(again[2], blocks[30]);
+    assert_ptr_equal(again[3], holes[0]);
+    assert_ptr_equal(again[2], holes[1]);
     assert_ptr_equal(again[1], block_address(slab, 100));
     assert_ptr_equal(again[0], block_address(slab, 101));
 }
@@ -303,7 +312,7 @@ int main(void)
     static const struct isolated_test tests[] = {
         ISOLATED(every_block_of_a_new_slab_is_free),
         ISOLATED(blocks_come_in_ascending_order_from_the_top_of_the_stack),
-        ISOLATED(takes_may_end_anywhere_in_a_word),
+        ISOLATED(takes_may_end_anywhere_but_split_no_second_word_that_is_all_free),
         ISOLATED(blocks_put_back_fill_the_holes_first),
         ISOLATED(taking_more_than_there_is_fills_the_end),
         ISOLATED(every_class_gives_and_takes_every_block),
