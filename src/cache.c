@@ -271,43 +271,32 @@ bool cache_trim_is_due(const struct cache *cache, unsigned class)
     return cache->classes[class].stacks % TRIM_STACKS == 0;
 }
 
-/* Give the `older` blocks of a stack back that were put on it first: they lie at its bottom. */
-
-static void alloc_give_older(struct cache *cache, unsigned class, size_t older)
+/* Give back all but `left` of a stack's `count` blocks: those that were put on it first, which lie
+ * at its bottom. Returns how many there are now. */
+static size_t give_older(struct cache *cache, unsigned class, struct magazine *magazine,
+                         size_t count, size_t left)
 {
-    struct cache_bin *bin = cache_bin_of_class(cache, class);
-    struct magazine *alloc = cache->classes[class].alloc;
-    size_t count = alloc_count(bin, alloc);
-
-    if (older > 0) {
-        arena_free_blocks(cache->arena, class, alloc->slots, older);
-        memmove(alloc->slots, alloc->slots + older, (count - older) * sizeof(void *));
-        bin_set_alloc(bin, alloc, count - older);
+    if (magazine == NULL || count <= left) {
+        return count;
     }
-}
+    void **slots = magazine->slots;
 
-static void free_give_older(struct cache *cache, unsigned class, size_t older)
-{
-    struct cache_bin *bin = cache_bin_of_class(cache, class);
-    struct magazine *freed = cache->classes[class].free;
-    size_t count = free_count(bin, freed);
-
-    if (older > 0) {
-        arena_free_blocks(cache->arena, class, freed->slots, older);
-        memmove(freed->slots, freed->slots + older, (count - older) * sizeof(void *));
-        bin_set_free(bin, freed, count - older);
-    }
+    arena_free_blocks(cache->arena, class, slots, count - left);
+    memmove(slots, slots + count - left, left * sizeof(void *));
+    return left;
 }
 
 void cache_trim(struct cache *cache, unsigned class)
 {
+    struct cache_bin *bin = cache_bin_of_class(cache, class);
     struct cache_class *cold = &cache->classes[class];
-    size_t count = alloc_count(cache_bin_of_class(cache, class), cold->alloc);
+    size_t count = alloc_count(bin, cold->alloc);
     size_t spare = size_min(cold->low, count);
     size_t keep = swap_blocks(class);
+    size_t unneeded = spare > keep ? size_min(spare / 2, spare - keep) : 0;
 
     cold->low = UINT16_MAX;
-    alloc_give_older(cache, class, spare > keep ? size_min(spare / 2, spare - keep) : 0);
+    bin_set_alloc(bin, cold->alloc, give_older(cache, class, cold->alloc, count, count - unneeded));
 }
 
 /* Most stacks of a thread that lives shortly are of the smallest size. It, and the next thread that
@@ -437,7 +426,7 @@ void cache_flush(struct cache *cache, unsigned class)
     full->count = (uint32_t)free_count(bin, full);
     verify_sampled(cold, class, full, full->count);
     if (!bin_keeps_stacks(class)) {
-        free_give_older(cache, class, (full->count + 1) / 2);
+        bin_set_free(bin, full, give_older(cache, class, full, full->count, full->count / 2));
         return;
     }
     cold->free = arena_flush(cache->arena, class, full);
@@ -540,11 +529,14 @@ static void give_half_back(struct cache *cache)
 {
     for (unsigned class = next_in_use(cache, 0); class < CLASS_COUNT;
          class = next_in_use(cache, class + 1)) {
-        const struct cache_bin *bin = &cache->bins[class + 1];
+        struct cache_bin *bin = cache_bin_of_class(cache, class);
         const struct cache_class *cold = &cache->classes[class];
+        size_t allocs = alloc_count(bin, cold->alloc);
+        size_t frees = free_count(bin, cold->free);
 
-        alloc_give_older(cache, class, alloc_count(bin, cold->alloc) / 2);
-        free_give_older(cache, class, free_count(bin, cold->free) / 2);
+        bin_set_alloc(bin, cold->alloc,
+                      give_older(cache, class, cold->alloc, allocs, (allocs + 1) / 2));
+        bin_set_free(bin, cold->free, give_older(cache, class, cold->free, frees, (frees + 1) / 2));
     }
 }
 

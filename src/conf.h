@@ -13,11 +13,11 @@ struct conf {
     bool checked;           /* checked:true|false - no thread caches: every double free is found */
     bool background_thread; /* background_thread:true|false - a thread purges idle processes */
     enum thp thp;           /* thp:auto|always|never */
-    size_t soft_limit; /* soft_limit:BYTES or N% - over it, memory goes back at once; 0: none */
-    size_t hard_limit; /* hard_limit:BYTES or N% - over it, there is no memory; 0: none */
+    size_t soft_limit;  /* soft_limit:BYTES or N% - over it, memory goes back at once; 0: none */
+    size_t hard_limit;  /* hard_limit:BYTES or N% - over it, there is no memory; 0: none */
     size_t cache_limit; /* cache_limit:BYTES or N% - what all caches may hold; 0: 8 MiB each */
-    uint32_t decay_ms; /* decay_ms:N - free memory goes back to the kernel after N milliseconds */
-    uint32_t arenas;   /* arenas:N - spread threads over at most N arenas; 0: from the CPUs */
+    uint32_t decay_ms;  /* decay_ms:N - free memory goes back to the kernel after N milliseconds */
+    uint32_t arenas;    /* arenas:N - spread threads over at most N arenas; 0: from the CPUs */
 };
 
 extern struct conf conf;
