@@ -265,6 +265,11 @@ size_t resident_pages(const void *start, size_t bytes)
     return resident;
 }
 
+void lock_pages(void *start, size_t bytes)
+{
+    assert_int_equal(syscall(SYS_mlock, start, bytes), 0);
+}
+
 bool kernel_populates(void)
 {
     /* Of no bytes it does nothing, where it is known. */

@@ -3,7 +3,6 @@
 #include "support.h"
 
 #include <string.h>
-#include <sys/mman.h>
 
 #include "bin.h"
 #include "page_heap.h"
@@ -366,7 +365,7 @@ static void a_page_that_the_kernel_refuses_is_not_taken_for_purged(void **state)
     free_every_second_page();
     const struct slab *slab = bin.slabs[SLAB_LIST_PARTIAL + 2];
 
-    assert_int_equal(mlock((char *)slab->start + (size_t)4 * SLAB_PAGE_BYTES, SLAB_PAGE_BYTES), 0);
+    lock_pages((char *)slab->start + (size_t)4 * SLAB_PAGE_BYTES, SLAB_PAGE_BYTES);
     assert_int_equal(bin_purge_locked(&bin, 0, &slabs), pages * SLAB_PAGE_BYTES);
     assert_int_equal(purged_pages(), pages);
     assert_int_equal(slab->purged >> 4 & 1, 0);

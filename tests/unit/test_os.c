@@ -4,7 +4,6 @@
 #include "support.h"
 
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 
 #include "os.h"
@@ -95,7 +94,7 @@ static void a_range_that_the_kernel_refuses_is_told_and_the_others_go_back(void 
         size_t page = os_page_bytes();
         char *memory = map_and_choose(ranges);
 
-        assert_int_equal(mlock(ranges[locked].iov_base, page), 0);
+        lock_pages(ranges[locked].iov_base, page);
         os_purge_ranges(ranges, RANGES);
         for (size_t i = 0; i < RANGES; i++) {
             assert_int_equal(ranges[i].iov_len, i == locked ? 0 : page);
