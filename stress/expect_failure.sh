@@ -7,7 +7,7 @@ regex=$1
 shift
 status=0
 output=$("$@" 2>&1) || status=$?
-printf '%s\n' "$output" | head -n 20
+head -n 20 <<<"$output"
 if ((status == 0)); then
     echo "expect_failure.sh: did not fail: $*" >&2
     exit 1
