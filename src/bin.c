@@ -353,7 +353,7 @@ struct magazine *bin_refill_locked(struct bin *bin, struct magazine *magazine, u
         size_t count = take_from_slabs_locked(bin, magazine->slots, want);
         size_t room = want - count;
 
-        /* They fill the end of the slots; few are rare, so that moving them down is. */
+        /* They fill the end of the slots. */
         for (size_t i = 0; room > 0 && i < count; i++) {
             magazine->slots[i] = magazine->slots[room + i];
         }

@@ -524,7 +524,8 @@ static bool holds_more_than_share(const struct cache *cache)
 }
 
 /* The older half of every stack, but not the last block: a cache that is always short of room still
- * spares its thread the most of its misses. */
+ * spares its thread the most of its misses. A block that is in both halves would be handed out
+ * twice. */
 static void give_half_back(struct cache *cache)
 {
     for (unsigned class = next_in_use(cache, 0); class < CLASS_COUNT;
@@ -536,6 +537,9 @@ static void give_half_back(struct cache *cache)
 
         bin_set_alloc(bin, cold->alloc,
                       give_older(cache, class, cold->alloc, allocs, (allocs + 1) / 2));
+        if (frees > 1) {
+            verify_stack(class, cold->free->slots, frees);
+        }
         bin_set_free(bin, cold->free, give_older(cache, class, cold->free, frees, (frees + 1) / 2));
     }
 }

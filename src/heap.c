@@ -26,6 +26,14 @@ static void *out_of_memory(void)
 
 /* Allocation */
 
+/* What the caller's own cache holds may be all that is left. */
+static void give_cache_back(struct cache *cache)
+{
+    if (cache_is_real(cache)) {
+        cache_flush_all(cache);
+    }
+}
+
 /* A large block; NULL without memory. Inside the gate. */
 static void *large_alloc(struct cache *cache, size_t alignment, size_t size, bool zero)
 {
@@ -44,6 +52,7 @@ static void *large_alloc(struct cache *cache, size_t alignment, size_t size, boo
         span = page_heap_alloc(&request);
     }
     if (span == NULL) {
+        give_cache_back(cache);
         arena_reclaim_all();
         span = page_heap_alloc(&request);
     }
@@ -70,6 +79,7 @@ static void *small_alloc(struct cache *cache, unsigned class, size_t alignment)
         return block;
     }
     /* No cache; or no memory, but perhaps for a stack only. */
+    give_cache_back(cache);
     block = arena_alloc_one(arena, class);
     if (unlikely(limit_presses())) {
         upkeep_poll(cache);
@@ -338,7 +348,7 @@ static bool is_kept_remote(void *block)
 
 void heap_free_slow(void *block)
 {
-    /* The first needs no kernel: errno stays. */
+    /* Neither needs the kernel: errno stays. */
     if (block == NULL || is_kept_remote(block)) {
         return;
     }

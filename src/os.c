@@ -119,9 +119,9 @@ bool os_purge(void *start, size_t bytes)
     return madvise(start, bytes, MADV_DONTNEED) == 0;
 }
 
-/* Whether the kernel gives several ranges back in one call is asked once, before the program can have
- * set up a filter for system calls that would stop it for a call it does not know. */
-static bool purges_at_once;
+/* Whether the kernel gives several ranges back in one call is asked once, early: one that cannot is
+ * not asked again when the program may have a filter that stops it for calls it does not know. */
+static _Atomic bool purges_at_once;
 
 static long process_madvise_self(const struct iovec *ranges, size_t count)
 {
@@ -132,16 +132,26 @@ __attribute__((constructor(101))) static void os_construct(void)
 {
     int saved_errno = errno;
 
-    purges_at_once = process_madvise_self(NULL, 0) == 0;
+    /* Relaxed, here and below: a hint. */
+    atomic_store_explicit(&purges_at_once, process_madvise_self(NULL, 0) == 0,
+                          memory_order_relaxed);
     errno = saved_errno;
 }
 
 /* How many of the ranges, from the first on, went back in one call. */
 static size_t purge_at_once(const struct iovec *ranges, size_t count)
 {
-    long bytes = purges_at_once && count > 1 ? process_madvise_self(ranges, count) : 0;
     size_t done = 0;
 
+    if (count < 2 || !atomic_load_explicit(&purges_at_once, memory_order_relaxed)) {
+        return 0;
+    }
+    long bytes = process_madvise_self(ranges, count);
+
+    /* It is the call that is refused, and not the first range. */
+    if (bytes < 0 && errno != EINVAL && errno != ENOMEM) {
+        atomic_store_explicit(&purges_at_once, false, memory_order_relaxed);
+    }
     for (; bytes > 0 && bytes >= (long)ranges[done].iov_len; done++) {
         bytes -= (long)ranges[done].iov_len;
     }

@@ -40,13 +40,13 @@ commands() {
 }
 
 has_saved() {
-    redis info persistence | grep -q '^rdb_bgsave_in_progress:0'
+    redis info persistence | grep '^rdb_bgsave_in_progress:0' >/dev/null
 }
 
 save() {
-    redis bgsave | grep -q 'Background saving started' || fail "no background save"
+    redis bgsave | grep 'Background saving started' >/dev/null || fail "no background save"
     wait_until "$SAVE_SECONDS" has_saved || fail "the background save does not end"
-    redis info persistence | grep -q '^rdb_last_bgsave_status:ok' || fail "the save failed"
+    redis info persistence | grep '^rdb_last_bgsave_status:ok' >/dev/null || fail "the save failed"
 }
 
 contents() {

@@ -9,5 +9,5 @@ require gcc
 [[ -f $BREAKWATER_ARCHIVE ]] || fail "no archive at $BREAKWATER_ARCHIVE"
 gcc -std=c17 -O1 -Wall -Wextra -Werror -D_GNU_SOURCE -I"$here/../../include" -pthread -static \
     "$here/static_program.c" "$BREAKWATER_ARCHIVE" -o "$work/static_program"
-! readelf -l "$work/static_program" | grep -q INTERP || fail "the program is not static"
+! readelf -l "$work/static_program" | grep INTERP >/dev/null || fail "the program is not static"
 "$work/static_program"

@@ -58,7 +58,10 @@ static struct magazine *full_stack_of(struct arena *arena)
     struct magazine *magazine = stack_of(arena, 1);
 
     while (magazine->count < magazine->capacity) {
-        magazine->slots[magazine->count++] = arena_alloc_one(arena, class_of_blocks);
+        void *block = arena_alloc_one(arena, class_of_blocks);
+
+        assert_non_null(block);
+        magazine->slots[magazine->count++] = block;
     }
     return magazine;
 }

@@ -729,6 +729,30 @@ static void a_cache_that_holds_more_than_its_share_gives_half_back(void **state)
     check();
 }
 
+static void look_at_share(void *unused)
+{
+    (void)unused;
+    cache_scavenge(cache);
+}
+
+static void a_block_in_both_halves_dies(void **state)
+{
+    enum { MISSES = 16, COUNT = 6 };
+    void *blocks[COUNT];
+
+    (void)state;
+    set_up(SIZE);
+    take_many(blocks, COUNT);
+    empty_the_alloc_stack();
+    for (size_t i = 0; i < COUNT; i++) {
+        give(blocks[i]);
+    }
+    give(blocks[0]);
+    cache_share(1, 1);
+    cache->misses = MISSES;
+    assert_dies_at(look_at_share, NULL, "double free of", (uintptr_t)blocks[0]);
+}
+
 static void the_newer_half_stays(void **state)
 {
     enum { MISSES = 16, COUNT = 6 };
@@ -861,6 +885,7 @@ int main(void)
         ISOLATED(flushing_all_gives_every_block_and_stack_back),
         ISOLATED(classes_not_used_between_two_looks_are_given_back),
         ISOLATED(a_cache_that_holds_more_than_its_share_gives_half_back),
+        ISOLATED(a_block_in_both_halves_dies),
         ISOLATED(the_newer_half_stays),
         ISOLATED(a_trim_gives_half_of_the_unneeded_blocks_back_and_keeps_one),
         ISOLATED(a_trim_keeps_what_spares_swaps),

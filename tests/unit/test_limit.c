@@ -119,6 +119,35 @@ static void free_memory_makes_way_before_the_hard_limit_refuses(void **state)
     page_heap_check();
 }
 
+/* Let the cache hold 1.8 MiB: a stack of the longest blocks. */
+static void cache_much(void)
+{
+    enum { COUNT = 29 };
+    void *blocks[COUNT];
+
+    assert_int_equal(take_all(blocks, COUNT, SMALL_MAX_BYTES), COUNT);
+    free_all(blocks, COUNT);
+}
+
+static void what_the_own_cache_holds_makes_way_too(void **state)
+{
+    static void *small[4 * MIB / 1000];
+
+    (void)state;
+    assert_true(bw_set_limits(0, 4 * MIB));
+    cache_much();
+    void *large = filled(3 * MIB);
+
+    assert_non_null(large);
+    bw_free(large);
+    cache_much();
+    size_t count = take_all(small, ARRAY_SIZE(small), 1000);
+
+    assert_true(count * 1000 > 3 * MIB);
+    free_all(small, count);
+    page_heap_check();
+}
+
 static void over_the_soft_limit_free_memory_goes_back_at_once(void **state)
 {
     void *blocks[BLOCKS];
@@ -322,6 +351,7 @@ int main(void)
         ISOLATED(over_the_hard_limit_there_is_no_memory),
         ISOLATED(small_blocks_are_limited_too),
         ISOLATED(free_memory_makes_way_before_the_hard_limit_refuses),
+        ISOLATED(what_the_own_cache_holds_makes_way_too),
         ISOLATED(over_the_soft_limit_free_memory_goes_back_at_once),
         ISOLATED(without_a_limit_free_memory_stays),
         ISOLATED(the_program_is_told_of_both_limits),
