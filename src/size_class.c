@@ -19,7 +19,7 @@ enum {
     BIG_BLOCK_BYTES = 1024,      /* from here on, more in a stack than such a cache holds, */
     BIG_BATCH_BYTES = 32 * 1024, /* but not many blocks, */
     BIG_CAPACITY_MAX = 29,
-    FEW_BLOCKS = 12, /* but more where a slab holds so few that it is soon used up */
+    FEW_BLOCKS = 8, /* but more where a slab holds so few that it is soon used up */
     FEW_BLOCKS_CAPACITY = 29,
     INITIAL_BATCH_BYTES = 512,
 };
