@@ -729,6 +729,20 @@ static void a_cache_that_holds_more_than_its_share_gives_half_back(void **state)
     check();
 }
 
+/* The free stack holds the blocks, the alloc stack none; that is more than the share, which the next
+ * cache_scavenge() looks at. */
+static void free_over_the_share(void **blocks, size_t count)
+{
+    enum { MISSES = 16 };
+
+    set_up(SIZE);
+    take_many(blocks, count);
+    empty_the_alloc_stack();
+    give_many(blocks, count);
+    cache_share(1, 1);
+    cache->misses = MISSES;
+}
+
 static void look_at_share(void *unused)
 {
     (void)unused;
@@ -737,34 +751,21 @@ static void look_at_share(void *unused)
 
 static void a_block_in_both_halves_dies(void **state)
 {
-    enum { MISSES = 16, COUNT = 6 };
-    void *blocks[COUNT];
+    void *blocks[6];
 
     (void)state;
-    set_up(SIZE);
-    take_many(blocks, COUNT);
-    empty_the_alloc_stack();
-    for (size_t i = 0; i < COUNT; i++) {
-        give(blocks[i]);
-    }
+    free_over_the_share(blocks, ARRAY_SIZE(blocks));
     give(blocks[0]);
-    cache_share(1, 1);
-    cache->misses = MISSES;
     assert_dies_at(look_at_share, NULL, "double free of", (uintptr_t)blocks[0]);
 }
 
 static void the_newer_half_stays(void **state)
 {
-    enum { MISSES = 16, COUNT = 6 };
+    enum { COUNT = 6 };
     void *blocks[COUNT];
 
     (void)state;
-    set_up(SIZE);
-    take_many(blocks, COUNT);
-    empty_the_alloc_stack();
-    give_many(blocks, COUNT);
-    cache_share(1, 1);
-    cache->misses = MISSES;
+    free_over_the_share(blocks, COUNT);
     cache_scavenge(cache);
     assert_int_equal(cached_blocks(), COUNT / 2);
     assert_true(cache_swap(cache, class_of_blocks));
