@@ -49,9 +49,6 @@ struct arena *arena_create(unsigned index)
     lock_init(&arena->drain_lock, LOCK_RANK_DRAIN);
     arena->index = (uint8_t)index;
     arena->tags = page_heap_tags_create();
-    for (unsigned class = 0; class < CLASS_COUNT; class ++) {
-        bin_init(&arena->bins[class]);
-    }
     atomic_store_explicit(&arenas[index], arena, memory_order_release);
     return arena;
 }
@@ -93,8 +90,14 @@ static void note_demand_locked(struct bin *bin)
 }
 
 /* From slabs that exist: the bin's own stock. */
-static struct magazine *refill_from_stock(struct bin *bin, struct magazine *magazine, uint32_t want)
+static struct magazine *refill_from_stock(struct arena *arena, unsigned class,
+                                          struct magazine *magazine, uint32_t want)
 {
+    struct bin *bin = arena_bin(arena, class);
+
+    if (bin == NULL) {
+        return NULL;
+    }
     lock_acquire(&bin->lock);
     note_demand_locked(bin);
     struct magazine *full = bin_refill_locked(bin, magazine, want);
@@ -104,6 +107,25 @@ static struct magazine *refill_from_stock(struct bin *bin, struct magazine *maga
 }
 
 /* Growth */
+
+/* The bin, made if need be; NULL without memory for it. */
+static struct bin *bin_get(struct arena *arena, unsigned class)
+{
+    struct bin *bin = arena_bin(arena, class);
+    struct bin *made = bin == NULL ? (struct bin *)meta_alloc(sizeof(*made)) : NULL;
+
+    if (made == NULL) {
+        return bin;
+    }
+    bin_init(made);
+    /* Release: pairs with arena_bin(). Acquire: `bin` is another thread's then. */
+    if (atomic_compare_exchange_strong_explicit(&arena->bins[class], &bin, made,
+                                                memory_order_release, memory_order_acquire)) {
+        return made;
+    }
+    meta_free(made, sizeof(*made));
+    return bin;
+}
 
 /* How much of a fresh slab is to have memory before it is used. Blocks longer than a page have pages
  * that their owner may never write; of shorter ones every page has some that begin there. */
@@ -116,16 +138,22 @@ static size_t bytes_ahead(const struct bin *bin, const struct size_class *descri
                : 0;
 }
 
-/* A unit that is a slab now, which no bin has; NULL if the page heap has none, or if there is no
- * memory for the slab's descriptor. */
+/* A unit that is a slab now, which its bin does not have yet; NULL if the page heap has none, or if
+ * there is no memory for descriptors. */
 static struct slab *slab_get(struct arena *arena, unsigned class, bool grow, bool *lacks_descriptor)
 {
-    struct span *span = page_heap_alloc(&(struct run_request){
-        .units = 1,
-        .align_units = 1,
-        .state = SPAN_SLAB,
-        .grow = grow,
-        .populate_bytes = bytes_ahead(&arena->bins[class], &size_classes[class])});
+    const struct bin *bin = bin_get(arena, class);
+
+    if (bin == NULL) {
+        *lacks_descriptor = true;
+        return NULL;
+    }
+    struct span *span = page_heap_alloc(
+        &(struct run_request){.units = 1,
+                              .align_units = 1,
+                              .state = SPAN_SLAB,
+                              .grow = grow,
+                              .populate_bytes = bytes_ahead(bin, &size_classes[class])});
     struct slab *slab = span != NULL ? slab_create(span, class, arena->index, &arena->queue) : NULL;
 
     *lacks_descriptor = span != NULL && slab == NULL;
@@ -150,7 +178,6 @@ static bool feed_meta(void)
 
 static bool slab_add(struct arena *arena, unsigned class, bool grow)
 {
-    struct bin *bin = &arena->bins[class];
     bool lacks_descriptor;
     struct slab *slab = slab_get(arena, class, grow, &lacks_descriptor);
 
@@ -160,6 +187,8 @@ static bool slab_add(struct arena *arena, unsigned class, bool grow)
     if (slab == NULL) {
         return false;
     }
+    struct bin *bin = arena_bin(arena, class);
+
     tag_unit(arena, span_of(slab->start), SIZE_CLASS_CODE(class));
     lock_acquire(&bin->lock);
     bin_add_locked(bin, slab);
@@ -176,22 +205,21 @@ static bool slab_add(struct arena *arena, unsigned class, bool grow)
 static struct magazine *refill_by_growing(struct arena *arena, unsigned class,
                                           struct magazine *magazine, uint32_t want, bool *added)
 {
-    struct bin *bin = &arena->bins[class];
     struct magazine *full = NULL;
 
     *added = slab_add(arena, class, false);
     if (*added) {
-        return refill_from_stock(bin, magazine, want);
+        return refill_from_stock(arena, class, magazine, want);
     }
     arena_prepare_growth();
-    full = refill_from_stock(bin, magazine, want);
+    full = refill_from_stock(arena, class, magazine, want);
     if (full == NULL && (*added = slab_add(arena, class, true))) {
-        full = refill_from_stock(bin, magazine, want);
+        full = refill_from_stock(arena, class, magazine, want);
     }
     if (full == NULL) {
         arena_reclaim_all();
         *added = slab_add(arena, class, true);
-        full = refill_from_stock(bin, magazine, want);
+        full = refill_from_stock(arena, class, magazine, want);
     }
     return full;
 }
@@ -201,13 +229,13 @@ static struct magazine *refill_by_growing(struct arena *arena, unsigned class,
 struct magazine *arena_refill(struct arena *arena, unsigned class, struct magazine *magazine,
                               uint32_t want)
 {
-    struct magazine *full = refill_from_stock(&arena->bins[class], magazine, want);
+    struct magazine *full = refill_from_stock(arena, class, magazine, want);
     bool added = true;
 
     /* Only now: the longer the queue is left alone, the more blocks come in with each word. */
     if (full == NULL && remote_queue_has_slabs(&arena->queue)) {
         (void)arena_drain(arena);
-        full = refill_from_stock(&arena->bins[class], magazine, want);
+        full = refill_from_stock(arena, class, magazine, want);
     }
 
     /* A slab added may be emptied by other threads before we look again; then there is memory. */
@@ -219,7 +247,7 @@ struct magazine *arena_refill(struct arena *arena, unsigned class, struct magazi
 
 struct magazine *arena_flush(struct arena *arena, unsigned class, struct magazine *magazine)
 {
-    struct bin *bin = &arena->bins[class];
+    struct bin *bin = arena_bin(arena, class);
     struct slab *released = NULL;
 
     lock_acquire(&bin->lock);
@@ -239,8 +267,13 @@ struct magazine *arena_flush(struct arena *arena, unsigned class, struct magazin
 
 /* Single blocks */
 
-static void *take_one(struct bin *bin)
+static void *take_one(struct arena *arena, unsigned class)
 {
+    struct bin *bin = arena_bin(arena, class);
+
+    if (bin == NULL) {
+        return NULL;
+    }
     lock_acquire(&bin->lock);
     note_demand_locked(bin);
     void *block = bin_take_one_locked(bin);
@@ -251,20 +284,19 @@ static void *take_one(struct bin *bin)
 
 void *arena_alloc_one(struct arena *arena, unsigned class)
 {
-    struct bin *bin = &arena->bins[class];
-    void *block = take_one(bin);
+    void *block = take_one(arena, class);
 
     if (block == NULL) {
         arena_drain_all();
-        block = take_one(bin);
+        block = take_one(arena, class);
     }
     while (block == NULL && slab_add(arena, class, true)) {
-        block = take_one(bin);
+        block = take_one(arena, class);
     }
     if (block == NULL) {
         arena_reclaim_all();
         (void)slab_add(arena, class, true);
-        block = take_one(bin);
+        block = take_one(arena, class);
     }
     return block;
 }
@@ -276,7 +308,7 @@ void *arena_borrow(struct arena *arena, unsigned class, size_t alignment)
     for (unsigned larger = class + 1; block == NULL && larger < CLASS_COUNT; larger++) {
         /* A larger block may be aligned less. */
         if (size_classes[larger].align_mask + 1 >= alignment) {
-            block = take_one(&arena->bins[larger]);
+            block = take_one(arena, larger);
         }
     }
     return block;
@@ -284,7 +316,7 @@ void *arena_borrow(struct arena *arena, unsigned class, size_t alignment)
 
 void arena_free_blocks(struct arena *arena, unsigned class, void **blocks, size_t count)
 {
-    struct bin *bin = &arena->bins[class];
+    struct bin *bin = arena_bin(arena, class);
     struct slab *released = NULL;
 
     lock_acquire(&bin->lock);
@@ -343,7 +375,7 @@ void arena_free_remote(void **blocks, size_t count)
 
 static size_t take_in_slab(struct arena *arena, struct slab *slab, struct slab **released)
 {
-    struct bin *bin = &arena->bins[slab->class];
+    struct bin *bin = arena_bin(arena, slab->class);
 
     lock_acquire(&bin->lock);
     size_t count = bin_take_in_locked(bin, slab, released);
@@ -389,9 +421,8 @@ void arena_drain_all(void)
 
 /* Giving memory up */
 
-static void reclaim_bin(struct arena *arena, unsigned class)
+static void reclaim_bin(struct arena *arena, struct bin *bin)
 {
-    struct bin *bin = &arena->bins[class];
     struct slab *released = NULL;
 
     lock_acquire(&bin->lock);
@@ -400,9 +431,8 @@ static void reclaim_bin(struct arena *arena, unsigned class)
     slabs_release(arena, released);
 }
 
-static void age_bin(struct arena *arena, unsigned class, uint32_t most_stacks)
+static void age_bin(struct arena *arena, struct bin *bin, uint32_t most_stacks)
 {
-    struct bin *bin = &arena->bins[class];
     struct slab *released = NULL;
 
     lock_acquire(&bin->lock);
@@ -416,17 +446,16 @@ struct bin_place {
     unsigned index; /* of the arena, */
     struct arena *arena;
     unsigned class;
+    struct bin *bin;
 };
 
-/* The first bin in use from `place` on; false if there is none. One that has had no slab yet has
- * nothing to look after, and stays without memory behind it. */
-static bool find_used_bin(struct bin_place *place)
+/* The first bin from `place` on; false if there is none. */
+static bool find_bin(struct bin_place *place)
 {
     for (; (place->arena = arena_by_index(place->index)) != NULL; place->index++) {
         for (; place->class < CLASS_COUNT; place->class ++) {
-            /* Relaxed: what is not seen yet might as well have been looked for a little earlier. */
-            if (atomic_load_explicit(&place->arena->bins[place->class].is_used,
-                                     memory_order_relaxed)) {
+            place->bin = arena_bin(place->arena, place->class);
+            if (place->bin != NULL) {
                 return true;
             }
         }
@@ -438,8 +467,8 @@ static bool find_used_bin(struct bin_place *place)
 static void age_all(uint32_t most_stacks)
 {
     arena_drain_all();
-    for (struct bin_place at = {0}; find_used_bin(&at); at.class ++) {
-        age_bin(at.arena, at.class, most_stacks);
+    for (struct bin_place at = {0}; find_bin(&at); at.class ++) {
+        age_bin(at.arena, at.bin, most_stacks);
     }
 }
 
@@ -451,8 +480,8 @@ void arena_age(void)
 void arena_reclaim_all(void)
 {
     arena_drain_all();
-    for (struct bin_place at = {0}; find_used_bin(&at); at.class ++) {
-        reclaim_bin(at.arena, at.class);
+    for (struct bin_place at = {0}; find_bin(&at); at.class ++) {
+        reclaim_bin(at.arena, at.bin);
     }
 }
 
@@ -478,8 +507,8 @@ size_t arena_decay(unsigned ticks, size_t most_bytes)
 {
     size_t bytes = 0;
 
-    for (struct bin_place at = {0}; bytes < most_bytes && find_used_bin(&at); at.class ++) {
-        bytes += purge_bin(&at.arena->bins[at.class], ticks, most_bytes - bytes);
+    for (struct bin_place at = {0}; bytes < most_bytes && find_bin(&at); at.class ++) {
+        bytes += purge_bin(at.bin, ticks, most_bytes - bytes);
     }
     return bytes;
 }
@@ -507,11 +536,9 @@ static void make_up_for_growth(void)
     /* Relaxed: see note_demand_locked(). */
     uint64_t growth = atomic_fetch_add_explicit(&growths, 1, memory_order_relaxed);
 
-    for (struct bin_place at = {0}; left > 0 && find_used_bin(&at); at.class ++) {
-        struct bin *bin = &at.arena->bins[at.class];
-
-        if (is_idle(bin, at.class, growth, heap_bytes / IDLE_SHARE)) {
-            left -= size_min(left, purge_bin(bin, 0, left));
+    for (struct bin_place at = {0}; left > 0 && find_bin(&at); at.class ++) {
+        if (is_idle(at.bin, at.class, growth, heap_bytes / IDLE_SHARE)) {
+            left -= size_min(left, purge_bin(at.bin, 0, left));
         }
     }
 }
@@ -528,6 +555,7 @@ static void totals_add(struct arena_totals *totals, struct bin *bin, unsigned cl
 {
     size_t size = size_classes[class].size;
 
+    totals->bins++;
     lock_acquire(&bin->lock);
     totals->tail_bytes += bin_slabs(bin) * (UNIT_BYTES - size_classes[class].blocks * size);
     totals->free_bytes += (bin->free_blocks + bin->depot_blocks) * size;
@@ -536,10 +564,10 @@ static void totals_add(struct arena_totals *totals, struct bin *bin, unsigned cl
 
 struct arena_totals arena_totals(void)
 {
-    struct arena_totals totals = {0, 0};
+    struct arena_totals totals = {.bins = 0};
 
-    for (struct bin_place at = {0}; find_used_bin(&at); at.class ++) {
-        totals_add(&totals, &at.arena->bins[at.class], at.class);
+    for (struct bin_place at = {0}; find_bin(&at); at.class ++) {
+        totals_add(&totals, at.bin, at.class);
     }
     return totals;
 }
@@ -547,8 +575,12 @@ struct arena_totals arena_totals(void)
 void arena_check(struct arena *arena)
 {
     for (unsigned class = 0; class < CLASS_COUNT; class ++) {
-        lock_acquire(&arena->bins[class].lock);
-        bin_check_locked(&arena->bins[class]);
-        lock_release(&arena->bins[class].lock);
+        struct bin *bin = arena_bin(arena, class);
+
+        if (bin != NULL) {
+            lock_acquire(&bin->lock);
+            bin_check_locked(bin);
+            lock_release(&bin->lock);
+        }
     }
 }

@@ -21,8 +21,15 @@ struct arena {
     _Atomic uint16_t *tags;   /* codes by unit of the primary region; NULL: no memory for a table */
     _Atomic uint32_t threads; /* bound to it; written under the life lock */
     uint8_t index;
-    struct bin bins[CLASS_COUNT];
+    _Atomic(struct bin *) bins[CLASS_COUNT]; /* NULL until the class has a slab */
 };
+
+/* The bin of a class; NULL if the arena has had no slab of it. No lock. */
+static inline struct bin *arena_bin(struct arena *arena, unsigned class)
+{
+    /* Acquire: pairs with the release in bin_get(); the bin is seen initialised. */
+    return atomic_load_explicit(&arena->bins[class], memory_order_acquire);
+}
 
 /* Arena `index`, or NULL if it does not exist (yet). No lock. */
 struct arena *arena_by_index(unsigned index);
@@ -77,6 +84,7 @@ size_t arena_decay(unsigned ticks, size_t most_bytes);
 void arena_reclaim_all(void);
 
 struct arena_totals {
+    uint32_t bins;
     uint64_t free_bytes; /* in slabs and depots */
     uint64_t tail_bytes; /* behind the last blocks of slabs */
 };

@@ -129,7 +129,6 @@ void bin_add_locked(struct bin *bin, struct slab *slab)
     bin->may_purge = true;
     bin->stats.slabs_created++;
     slab_count_set_locked(bin, bin_slabs(bin) + 1);
-    atomic_store_explicit(&bin->is_used, true, memory_order_relaxed);
 }
 
 static struct slab *slab_best_locked(const struct bin *bin)

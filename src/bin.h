@@ -42,7 +42,6 @@ struct bin {
     uint32_t depot_low; /* the fewest it held since it was last aged */
     uint32_t spare_count;
     uint32_t empty_slabs;        /* on the list of those */
-    _Atomic bool is_used;        /* has had a slab; written under the lock */
     _Atomic uint32_t slab_count; /* written under the lock */
     uint64_t free_blocks;        /* in the slabs */
     uint64_t depot_blocks;       /* in the depot */

@@ -59,7 +59,6 @@ static _Atomic uint32_t flushes_asked;
 static _Atomic size_t share_bytes = SHARE_MOST; /* what a cache may hold */
 
 struct cache cache_none = CACHE_NONE;
-struct cache cache_exited;
 
 _Thread_local struct cache *cache_self __attribute__((tls_model("initial-exec"))) = &cache_none;
 
@@ -96,14 +95,6 @@ static void lay_out(struct cache *cache)
         bin->size = size_classes[class].size;
     }
     cache->is_laid_out = true;
-}
-
-void cache_exited_prepare(void)
-{
-    if (!cache_exited.is_laid_out) {
-        memcpy(cache_exited.bins, cache_none.bins, sizeof cache_none.bins);
-        cache_exited.is_laid_out = true;
-    }
 }
 
 void cache_bind(struct cache *cache, struct arena *arena)

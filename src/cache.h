@@ -34,7 +34,7 @@ struct cache {
     uintptr_t base;               /* of the primary region, */
     size_t units;                 /* and the rows of its tag tables; 0: none to look codes up in */
     const _Atomic uint16_t *tags; /* of the arena: codes by unit */
-    struct arena *arena;          /* NULL in the two caches of threads that have none */
+    struct arena *arena;          /* NULL in cache_none */
     struct cache_bin bins[1 + CLASS_COUNT]; /* bins[0], for code 0, is always empty and full */
     uint64_t in_use[(CLASS_COUNT + BITS_PER_WORD - 1) / BITS_PER_WORD]; /* classes with a stack */
     struct magazine *spares; /* a few empty magazines of the smallest size */
@@ -47,22 +47,18 @@ struct cache {
     uint32_t flushes_seen;   /* of those asked for by cache_ask_all_to_flush() */
     bool is_laid_out;        /* the bins are, by an earlier thread, and empty */
     struct gate_slot gate;
-    struct cache_class classes[CLASS_COUNT];
+    struct cache_class classes[]; /* CLASS_COUNT; none in cache_none */
 };
+
+#define CACHE_BYTES (sizeof(struct cache) + CLASS_COUNT * sizeof(struct cache_class))
 
 _Static_assert(sizeof(struct cache_bin) == (size_t)8 * CODE_STEP,
                "a code is a bin's offset in eighths of a bin");
 
-/* The calling thread's cache. A thread that has none yet points to cache_none, one that has ended
- * its own to cache_exited: in both every stack is empty and full at once, so that the fast path
- * needs no test for them. */
+/* The calling thread's cache. A thread that has none, yet or any more, points to cache_none, where
+ * every stack is empty and full at once: the fast path needs no test for it. */
 extern _Thread_local struct cache *cache_self __attribute__((tls_model("initial-exec")));
 extern struct cache cache_none;
-extern struct cache cache_exited;
-
-/* Before a thread may point to cache_exited: makes it what cache_none is. Callers hold the life
- * lock. */
-void cache_exited_prepare(void);
 
 static inline bool cache_is_real(const struct cache *cache)
 {

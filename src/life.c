@@ -7,7 +7,7 @@
  * library's constructor.
  *
  * A thread's cache is taken back by a key destructor. Whatever the thread frees or allocates later,
- * in other destructors, goes past the cache (cache_exited): slower, and nothing is left behind.
+ * in other destructors, goes past the cache (has_ended): slower, and nothing is left behind.
  *
  * fork(): prepare closes the gate (gate.h), parent and child open it. No lock is held across, so
  * the stdio locks that fork() takes after our handler cannot be waited for by somebody who waits
@@ -46,6 +46,9 @@ static struct cache *idle_caches;
 static struct life_stats stats;
 static uint32_t arenas_limit;
 static void (*release_deferred)(void *block);
+
+/* The thread's cache has been taken back, and it gets no other. */
+static _Thread_local bool has_ended __attribute__((tls_model("initial-exec")));
 
 bool life_started(void)
 {
@@ -173,7 +176,7 @@ static struct cache *cache_get_locked(void)
         stats.idle_caches--;
         return cache;
     }
-    cache = (struct cache *)meta_alloc(sizeof(*cache));
+    cache = (struct cache *)meta_alloc(CACHE_BYTES);
     if (cache != NULL) {
         stats.caches_created++;
         gate_register(&cache->gate);
@@ -202,7 +205,7 @@ static struct cache *attach_locked(void)
 
 struct cache *life_attach_thread(void)
 {
-    if (cache_self != &cache_none || !gate_enter(NULL)) {
+    if (cache_is_real(cache_self) || has_ended || !gate_enter(NULL)) {
         return cache_self;
     }
     lock_acquire(&life_lock);
@@ -236,8 +239,8 @@ static void thread_ends(void *argument)
     gate_enter_waiting(NULL);
     cache_flush_all(cache);
     lock_acquire(&life_lock);
-    cache_exited_prepare();
-    cache_self = &cache_exited;
+    has_ended = true;
+    cache_self = &cache_none;
     threads_set(cache->arena, threads_of(cache->arena) - 1);
     cache->arena = NULL;
     cache->next_idle = idle_caches;

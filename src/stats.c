@@ -68,6 +68,9 @@ static struct snapshot take_snapshot(void)
 
 static struct bin_snapshot bin_snapshot(struct bin *bin)
 {
+    if (bin == NULL) {
+        return (struct bin_snapshot){.free_blocks = 0};
+    }
     gate_enter_waiting(cache_gate(cache_self));
     lock_acquire(&bin->lock);
     struct bin_snapshot result = {
@@ -175,7 +178,7 @@ static void print_arena(FILE *stream, struct arena *arena)
                   "   block   refills    blocks   flushes    blocks     depot   batches    remote"
                   "   slabs released     locks    free   depot\n");
     for (unsigned class = 0; class < CLASS_COUNT; class ++) {
-        struct bin_snapshot bin = bin_snapshot(&arena->bins[class]);
+        struct bin_snapshot bin = bin_snapshot(arena_bin(arena, class));
 
         print_bin(stream, class, &bin);
     }
@@ -221,7 +224,7 @@ static void print_arena_xml(FILE *stream, struct arena *arena)
 {
     (void)fprintf(stream, "  <arena nr=\"%u\">\n", arena->index);
     for (unsigned class = 0; class < CLASS_COUNT; class ++) {
-        struct bin_snapshot bin = bin_snapshot(&arena->bins[class]);
+        struct bin_snapshot bin = bin_snapshot(arena_bin(arena, class));
 
         print_bin_xml(stream, class, &bin);
     }

@@ -181,7 +181,8 @@ static size_t metadata_expected(void)
 {
     struct life_stats life = life_stats();
     size_t bytes = life.arenas * meta_footprint(sizeof(struct arena)) +
-                   life.caches_created * meta_footprint(sizeof(struct cache)) +
+                   arena_totals().bins * meta_footprint(sizeof(struct bin)) +
+                   life.caches_created * meta_footprint(CACHE_BYTES) +
                    (life.idle_stacks + cache_self->spare_count) *
                        meta_footprint(sizeof(struct magazine) + MAGAZINE_SMALLEST * sizeof(void *));
 

@@ -67,6 +67,14 @@ static void hand_out_live(struct stress_thread *self)
     }
 }
 
+static struct bin *bin_of_block(const void *block)
+{
+    unsigned index;
+    const struct slab *slab = slab_of_block((uintptr_t)block, &index);
+
+    return arena_bin(arena_by_index(slab->arena), slab->class);
+}
+
 static void make_fault(struct stress_thread *self)
 {
     char *block = (char *)self->held[0];
@@ -91,7 +99,7 @@ static void make_fault(struct stress_thread *self)
         (void)block_alloc(&self->accounts, SIZE);
         break;
     case ACCOUNTS:
-        arena_by_index(0)->bins[0].free_blocks++;
+        bin_of_block(block)->free_blocks++;
         break;
     case NOMEMORY:
         (void)block_alloc(&self->accounts, PTRDIFF_MAX);

@@ -24,7 +24,7 @@ static struct arena *first_arena(void)
 
 static struct bin *bin_of(struct arena *arena)
 {
-    return &arena->bins[class_of_blocks];
+    return arena_bin(arena, class_of_blocks);
 }
 
 static unsigned blocks_per_slab(void)
@@ -456,10 +456,29 @@ static void an_empty_stack_can_be_taken_back(void **state)
     (void)state;
     struct arena *arena = first_arena();
     struct magazine *stack = new_stack();
+    void *block = arena_alloc_one(arena, class_of_blocks);
 
     assert_ptr_equal(arena_flush(arena, class_of_blocks, stack), stack);
     assert_int_equal(stack->count, 0);
+    arena_free_blocks(arena, class_of_blocks, &block, 1);
     assert_nothing_is_held(arena);
+}
+
+static void a_class_has_a_bin_from_its_first_slab_on(void **state)
+{
+    (void)state;
+    struct arena *arena = first_arena();
+
+    assert_null(arena_bin(arena, class_of_blocks));
+    assert_int_equal(arena_totals().bins, 0);
+    void *block = arena_alloc_one(arena, class_of_blocks);
+
+    assert_non_null(arena_bin(arena, class_of_blocks));
+    assert_int_equal(arena_totals().bins, 1);
+    arena_free_blocks(arena, class_of_blocks, &block, 1);
+    arena_reclaim_all();
+    assert_int_equal(arena_totals().bins, 1);
+    arena_check(arena);
 }
 
 static void all_the_arenas_that_there_may_be_are_drained(void **state)
@@ -848,6 +867,7 @@ int main(void)
         ISOLATED(a_bin_keeps_few_empty_slabs),
         ISOLATED(more_empty_stacks_than_a_bin_keeps_are_destroyed),
         ISOLATED(an_empty_stack_can_be_taken_back),
+        ISOLATED(a_class_has_a_bin_from_its_first_slab_on),
         ISOLATED(all_the_arenas_that_there_may_be_are_drained),
         ISOLATED(the_heap_feeds_the_descriptors_when_nothing_can_be_mapped),
         ISOLATED(a_tag_tells_the_class_while_the_slab_lives),
