@@ -57,9 +57,22 @@ static unsigned list_of(const struct slab *slab)
            (unsigned)(scaled >= 3 * blocks);
 }
 
+/* The highest free_count with which a slab is on `list`. */
+static unsigned list_most_of(const struct slab *slab, unsigned list)
+{
+    unsigned blocks = slab_class(slab)->blocks;
+
+    if (list == SLAB_LIST_NONE) {
+        return 0;
+    }
+    return list == SLAB_LIST_EMPTY ? blocks
+                                   : ((list - SLAB_LIST_PARTIAL + 1) * blocks - 1) / QUARTERS;
+}
+
 static void slab_link_locked(struct bin *bin, struct slab *slab, unsigned list)
 {
     slab->list = (uint16_t)list;
+    slab->list_most = (uint16_t)list_most_of(slab, list);
     bin->empty_slabs += list == SLAB_LIST_EMPTY;
     if (list == SLAB_LIST_NONE) {
         return;
@@ -198,8 +211,7 @@ static uint64_t row_bits(const struct size_class *class, unsigned index, void *c
 }
 
 /* Take in the first of `blocks`, the slab's at `index`, and those after it as far as they are the
- * slab's too; how many. The way for blocks in rows, and the one for others, which is as simple as
- * can be. */
+ * slab's too; how many. */
 static __attribute__((noinline)) size_t put_rows_locked(struct slab *slab, unsigned index,
                                                         void *const *blocks, size_t count)
 {
@@ -219,41 +231,28 @@ static __attribute__((noinline)) size_t put_rows_locked(struct slab *slab, unsig
     return done;
 }
 
-static inline size_t put_singly_locked(struct slab *slab, unsigned index, void *const *blocks,
-                                       size_t count)
-{
-    const struct size_class *class = slab_class(slab);
-    uintptr_t offset;
-    size_t done = 0;
-
-    do {
-        slab_put_word_locked(slab, index / BITS_PER_WORD, UINT64_C(1) << (index % BITS_PER_WORD));
-        done++;
-        if (done == count || (offset = (uintptr_t)blocks[done] - slab->start) >= UNIT_BYTES) {
-            break;
-        }
-        index = size_class_index(class, offset);
-    } while (likely(index < class->blocks));
-    return done;
-}
-
-/* Blocks into slabs. Blocks that follow each other are often of one slab: what concerns the slab as
- * a whole is done once for all of them. */
 void bin_put_locked(struct bin *bin, void **blocks, size_t count, bool idle, struct slab **released)
 {
     bool rows = begin_in_a_row(blocks, count);
 
     bin->may_purge = true;
+    bin->free_blocks += count;
     for (size_t i = 0; i < count;) {
         unsigned index;
         struct slab *slab = slab_of_own_block((uintptr_t)blocks[i], &index);
-        size_t taken_in = rows ? put_rows_locked(slab, index, blocks + i, count - i)
-                               : put_singly_locked(slab, index, blocks + i, count - i);
+        size_t taken_in = 1;
 
+        if (rows) {
+            taken_in = put_rows_locked(slab, index, blocks + i, count - i);
+        } else {
+            slab_put_word_locked(slab, index / BITS_PER_WORD,
+                                 UINT64_C(1) << (index % BITS_PER_WORD));
+        }
         i += taken_in;
         slab_settle_locked(slab, (unsigned)taken_in, idle);
-        bin->free_blocks += taken_in;
-        slab_relist_locked(bin, slab, released);
+        if (unlikely(slab->free_count > slab->list_most)) {
+            slab_relist_locked(bin, slab, released);
+        }
     }
 }
 
@@ -561,7 +560,8 @@ void bin_check_locked(struct bin *bin)
 
     for (unsigned list = 0; list < SLAB_LIST_COUNT; list++) {
         for (struct slab *slab = bin->slabs[list]; slab != NULL; slab = slab->next) {
-            if (slab->list != list || list_of(slab) != list) {
+            if (slab->list != list || list_of(slab) != list ||
+                slab->list_most != list_most_of(slab, list)) {
                 fatal("bin: a slab is on the wrong list");
             }
             slab_check(slab);

@@ -10,7 +10,6 @@
 #include "slab.h"
 
 #include "meta.h"
-#include "tick.h"
 
 static size_t slab_bytes(unsigned class)
 {
@@ -189,15 +188,6 @@ size_t slab_take_locked(struct slab *slab, void **out, size_t want)
 _Noreturn void slab_fatal_double_free(const struct slab *slab, unsigned index)
 {
     fatal_at("double free of", slab->start + (size_t)index * slab_class(slab)->size);
-}
-
-void slab_settle_locked(struct slab *slab, unsigned count, bool idle)
-{
-    slab->free_count += count;
-    if (!idle || slab->settled) {
-        slab->freed_tick = tick_now();
-        slab->settled = false;
-    }
 }
 
 void slab_check(struct slab *slab)

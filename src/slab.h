@@ -9,6 +9,7 @@
 #include "lfstack.h"
 #include "region.h"
 #include "size_class.h"
+#include "tick.h"
 
 struct remote_queue; /* remote.h */
 
@@ -24,7 +25,8 @@ struct slab {
     struct slab *prev;
     uint64_t free_summary; /* bit set: that word of the free bitmap is not 0 */
     uint32_t free_count;   /* bits set in the free bitmap */
-    uint16_t list;         /* bin.c: which list of the bin the slab is on */
+    uint16_t list;         /* bin.c: which list of the bin the slab is on, */
+    uint16_t list_most;    /* and the highest free_count that belongs there */
     uint16_t purged;       /* bit set: the page is free and has no memory behind it */
     uint8_t freed_tick;    /* when blocks were last taken in, the first all at once */
     bool settled;          /* nothing was taken in since its free pages were last purged */
@@ -113,7 +115,14 @@ static inline void slab_put_word_locked(struct slab *slab, unsigned word, uint64
 
 /* What is to be noted once for the `count` blocks that were just taken in. Blocks that were `idle`
  * for a while do not make the slab's free pages wait anew before they are purged. */
-void slab_settle_locked(struct slab *slab, unsigned count, bool idle);
+static inline void slab_settle_locked(struct slab *slab, unsigned count, bool idle)
+{
+    slab->free_count += count;
+    if (!idle || slab->settled) {
+        slab->freed_tick = tick_now();
+        slab->settled = false;
+    }
+}
 
 /* The pages that hold no live block and have memory behind them, as at most SLAB_RANGES_MAX ranges:
  * what a purge would give back. Returns how many ranges. slab_note_purged_locked() for each that has
