@@ -231,6 +231,36 @@ static __attribute__((noinline)) size_t put_rows_locked(struct slab *slab, unsig
     return done;
 }
 
+/* Take in the first of `blocks`, the slab's at `index`, and those after it as far as they are the
+ * slab's too; how many. What concerns a bitmap word is done once for blocks of one word that follow
+ * each other. */
+static inline size_t put_words_locked(struct slab *slab, unsigned index, void *const *blocks,
+                                      size_t count)
+{
+    const struct size_class *class = slab_class(slab);
+    size_t done = 0;
+
+    do {
+        unsigned word = index / BITS_PER_WORD;
+        uint64_t bits = 0;
+
+        do {
+            uint64_t bit = UINT64_C(1) << (index % BITS_PER_WORD);
+
+            if (unlikely((bits & bit) != 0)) {
+                slab_fatal_double_free(slab, index);
+            }
+            bits |= bit;
+            done++;
+            uintptr_t offset = done < count ? (uintptr_t)blocks[done] - slab->start : UNIT_BYTES;
+
+            index = offset < UNIT_BYTES ? size_class_index(class, offset) : class->blocks;
+        } while (index / BITS_PER_WORD == word && index < class->blocks);
+        slab_put_word_locked(slab, word, bits);
+    } while (index < class->blocks);
+    return done;
+}
+
 void bin_put_locked(struct bin *bin, void **blocks, size_t count, bool idle, struct slab **released)
 {
     bool rows = begin_in_a_row(blocks, count);
@@ -240,14 +270,9 @@ void bin_put_locked(struct bin *bin, void **blocks, size_t count, bool idle, str
     for (size_t i = 0; i < count;) {
         unsigned index;
         struct slab *slab = slab_of_own_block((uintptr_t)blocks[i], &index);
-        size_t taken_in = 1;
+        size_t taken_in = rows ? put_rows_locked(slab, index, blocks + i, count - i)
+                               : put_words_locked(slab, index, blocks + i, count - i);
 
-        if (rows) {
-            taken_in = put_rows_locked(slab, index, blocks + i, count - i);
-        } else {
-            slab_put_word_locked(slab, index / BITS_PER_WORD,
-                                 UINT64_C(1) << (index % BITS_PER_WORD));
-        }
         i += taken_in;
         slab_settle_locked(slab, (unsigned)taken_in, idle);
         if (unlikely(slab->free_count > slab->list_most)) {
