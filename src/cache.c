@@ -16,6 +16,8 @@
 
 #include <string.h>
 
+#include "conf.h"
+
 enum {
     SPARES_MAX = 24, /* empty stacks of the smallest size that a cache keeps */
     REMOTE_SLOTS = 253,
@@ -45,8 +47,10 @@ static void *no_stack[2];
 #define BINS_6_NONE  BIN_NONE, BIN_NONE, BIN_NONE, BIN_NONE, BIN_NONE, BIN_NONE
 #define BINS_30_NONE BINS_6_NONE, BINS_6_NONE, BINS_6_NONE, BINS_6_NONE, BINS_6_NONE
 
-/* What a cache may hold where there are few threads. */
-#define SHARE_MOST ((size_t)8 * 1024 * 1024)
+/* What a cache may hold where there are few threads, and all caches where the heap is small. */
+#define SHARE_MOST      ((size_t)8 * 1024 * 1024)
+#define AUTO_BYTES      ((size_t)64 * 1024 * 1024)
+#define AUTO_HEAP_SHARE 8
 
 #define CACHE_NONE                                                                                 \
     {                                                                                              \
@@ -56,7 +60,8 @@ static void *no_stack[2];
 _Static_assert(1 + CLASS_COUNT == 4 * 30, "CACHE_NONE fills every bin");
 
 static _Atomic uint32_t flushes_asked;
-static _Atomic size_t share_bytes = SHARE_MOST; /* what a cache may hold */
+static _Atomic size_t share_bytes = SHARE_MOST; /* what a cache may hold; or, if it is more, */
+static _Atomic size_t heap_share;               /* this part of the heap; 0: nothing of it */
 
 struct cache cache_none = CACHE_NONE;
 
@@ -120,6 +125,11 @@ static void mark_in_use(struct cache *cache, unsigned class)
 static void unmark_in_use(struct cache *cache, unsigned class)
 {
     cache->in_use[class / BITS_PER_WORD] &= ~(UINT64_C(1) << (class % BITS_PER_WORD));
+}
+
+static bool is_in_use(const struct cache *cache, unsigned class)
+{
+    return (cache->in_use[class / BITS_PER_WORD] >> (class % BITS_PER_WORD) & 1) != 0;
 }
 
 /* The first at or after `class`, or CLASS_COUNT. */
@@ -488,50 +498,79 @@ void cache_ask_all_to_flush(void)
     atomic_fetch_add_explicit(&flushes_asked, 1, memory_order_relaxed);
 }
 
-void cache_share(size_t total_bytes, uint32_t threads)
+/* No store where nothing changes: every miss reads the line. Relaxed: a thread that does not see it
+ * yet keeps to what it was a moment ago. */
+static void set_hint(_Atomic size_t *hint, size_t value)
 {
-    size_t share = total_bytes != 0 ? total_bytes / size_max(threads, 1) : SHARE_MOST;
-
-    share = size_min(share, SHARE_MOST);
-    /* Relaxed: a thread that does not see it yet keeps to what it was a moment ago. No store where
-     * nothing changes: every miss reads this line. */
-    if (atomic_load_explicit(&share_bytes, memory_order_relaxed) != share) {
-        atomic_store_explicit(&share_bytes, share, memory_order_relaxed);
+    if (atomic_load_explicit(hint, memory_order_relaxed) != value) {
+        atomic_store_explicit(hint, value, memory_order_relaxed);
     }
 }
 
-static bool holds_more_than_share(const struct cache *cache)
+void cache_share(size_t limit, uint32_t threads)
 {
+    size_t sharers = size_max(threads, 1);
+    size_t total = limit == CACHE_LIMIT_AUTO ? AUTO_BYTES : limit;
+
+    set_hint(&share_bytes, limit != 0 ? total / sharers : SHARE_MOST);
+    set_hint(&heap_share, limit == CACHE_LIMIT_AUTO ? AUTO_HEAP_SHARE * sharers : 0);
+}
+
+/* What the cache may hold now. */
+static size_t share_now(void)
+{
+    size_t bytes = atomic_load_explicit(&share_bytes, memory_order_relaxed);
+    size_t part = atomic_load_explicit(&heap_share, memory_order_relaxed);
+
+    if (part != 0) {
+        bytes = size_max(bytes, region_units(&region_primary) * UNIT_BYTES / part);
+    }
+    return size_min(bytes, SHARE_MOST);
+}
+
+static size_t blocks_held(const struct cache *cache, unsigned class)
+{
+    const struct cache_bin *bin = &cache->bins[class + 1];
+    const struct cache_class *cold = &cache->classes[class];
+
+    return alloc_count(bin, cold->alloc) + free_count(bin, cold->free);
+}
+
+/* Of both stacks of a class the older half, but not the last block: a cache that is always short of
+ * room still spares its thread the most of its misses. A block that is in both halves would be
+ * handed out twice. Returns the bytes that went. */
+static size_t give_half_back(struct cache *cache, unsigned class)
+{
+    struct cache_bin *bin = cache_bin_of_class(cache, class);
+    const struct cache_class *cold = &cache->classes[class];
+    size_t held = blocks_held(cache, class);
+    size_t allocs = alloc_count(bin, cold->alloc);
+    size_t frees = free_count(bin, cold->free);
+
+    bin_set_alloc(bin, cold->alloc,
+                  give_older(cache, class, cold->alloc, allocs, (allocs + 1) / 2));
+    if (frees > 1) {
+        verify_stack(class, cold->free->slots, frees);
+    }
+    bin_set_free(bin, cold->free, give_older(cache, class, cold->free, frees, (frees + 1) / 2));
+    return (held - blocks_held(cache, class)) * bin->size;
+}
+
+/* What is more than the cache's share goes back, from the largest blocks on: of them the fewest have
+ * to go, and their owners have the most to do between two misses. */
+static void keep_to_share(struct cache *cache)
+{
+    size_t share = share_now();
     size_t bytes = 0;
 
     for (unsigned class = next_in_use(cache, 0); class < CLASS_COUNT;
          class = next_in_use(cache, class + 1)) {
-        const struct cache_bin *bin = &cache->bins[class + 1];
-        const struct cache_class *cold = &cache->classes[class];
-
-        bytes += (alloc_count(bin, cold->alloc) + free_count(bin, cold->free)) * bin->size;
+        bytes += blocks_held(cache, class) * size_classes[class].size;
     }
-    return bytes > atomic_load_explicit(&share_bytes, memory_order_relaxed);
-}
-
-/* The older half of every stack, but not the last block: a cache that is always short of room still
- * spares its thread the most of its misses. A block that is in both halves would be handed out
- * twice. */
-static void give_half_back(struct cache *cache)
-{
-    for (unsigned class = next_in_use(cache, 0); class < CLASS_COUNT;
-         class = next_in_use(cache, class + 1)) {
-        struct cache_bin *bin = cache_bin_of_class(cache, class);
-        const struct cache_class *cold = &cache->classes[class];
-        size_t allocs = alloc_count(bin, cold->alloc);
-        size_t frees = free_count(bin, cold->free);
-
-        bin_set_alloc(bin, cold->alloc,
-                      give_older(cache, class, cold->alloc, allocs, (allocs + 1) / 2));
-        if (frees > 1) {
-            verify_stack(class, cold->free->slots, frees);
+    for (unsigned class = CLASS_COUNT; unlikely(bytes > share) && class > 0; class --) {
+        if (is_in_use(cache, class - 1)) {
+            bytes -= give_half_back(cache, class - 1);
         }
-        bin_set_free(bin, cold->free, give_older(cache, class, cold->free, frees, (frees + 1) / 2));
     }
 }
 
@@ -544,8 +583,8 @@ void cache_scavenge(struct cache *cache)
         cache_flush_all(cache);
         return;
     }
-    if (cache->misses % SHARE_MISSES == 0 && unlikely(holds_more_than_share(cache))) {
-        give_half_back(cache);
+    if (cache->misses % SHARE_MISSES == 0) {
+        keep_to_share(cache);
     }
     if (cache->misses % SCAVENGE_MISSES != 0) {
         return;
@@ -588,9 +627,7 @@ void cache_count(const struct cache *cache, size_t *blocks, size_t *bytes)
         return;
     }
     for (unsigned class = 0; class < CLASS_COUNT; class ++) {
-        const struct cache_bin *bin = &cache->bins[class + 1];
-        const struct cache_class *cold = &cache->classes[class];
-        size_t count = alloc_count(bin, cold->alloc) + free_count(bin, cold->free);
+        size_t count = blocks_held(cache, class);
 
         *blocks += count;
         *bytes += count * size_classes[class].size;

@@ -132,9 +132,10 @@ bool cache_refill(struct cache *cache, unsigned class);
 bool cache_grow_free(struct cache *cache, unsigned class);
 void cache_flush(struct cache *cache, unsigned class);
 
-/* Let each cache hold its share of `total_bytes`, 8 MiB at most; 0: 8 MiB. One that holds more gives
- * half of each stack back at every 16th miss. Any thread. */
-void cache_share(size_t total_bytes, uint32_t threads);
+/* Let each cache hold its share of a limit in the sense of conf.h, 8 MiB at most. One that holds more
+ * gives half of a stack back, and of the next, from the largest blocks on, at every 16th miss. Any
+ * thread. */
+void cache_share(size_t limit, uint32_t threads);
 
 /* Keep a block of another arena for publishing; false if there is no room. */
 bool cache_keep_remote(struct cache *cache, void *block, uint32_t size);

@@ -24,9 +24,7 @@ enum {
     LIMIT_DIGITS_MAX = 18, /* which 64 bits hold */
 };
 
-#define CACHE_LIMIT_DEFAULT ((size_t)64 * 1024 * 1024)
-
-struct conf conf = {.decay_ms = DECAY_MS_DEFAULT, .cache_limit = CACHE_LIMIT_DEFAULT};
+struct conf conf = {.decay_ms = DECAY_MS_DEFAULT, .cache_limit = CACHE_LIMIT_AUTO};
 
 struct token {
     char text[TOKEN_BYTES_MAX];
@@ -115,6 +113,15 @@ static bool parse_limit(const char *value, size_t *out)
     return true;
 }
 
+static bool parse_cache_limit(const char *value, size_t *out)
+{
+    if (strcmp(value, "auto") == 0) {
+        *out = CACHE_LIMIT_AUTO;
+        return true;
+    }
+    return parse_limit(value, out);
+}
+
 static void apply(const char *pair, const char *key, const char *value)
 {
     bool known = true;
@@ -137,7 +144,7 @@ static void apply(const char *pair, const char *key, const char *value)
     } else if (strcmp(key, "hard_limit") == 0) {
         valid = parse_limit(value, &conf.hard_limit);
     } else if (strcmp(key, "cache_limit") == 0) {
-        valid = parse_limit(value, &conf.cache_limit);
+        valid = parse_cache_limit(value, &conf.cache_limit);
     } else {
         known = false;
     }

@@ -36,6 +36,7 @@ is_silent background_thread:true,decay_ms:20
 is_silent decay_ms:0
 is_silent thp:auto,soft_limit:0,hard_limit:0
 is_silent cache_limit:0
+is_silent cache_limit:auto
 is_silent cache_limit:1
 is_silent cache_limit:1%
 is_silent thp:always

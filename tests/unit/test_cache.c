@@ -3,6 +3,7 @@
 #include "support.h"
 
 #include "cache.h"
+#include "conf.h"
 #include "meta.h"
 #include "os.h"
 #include "page_heap.h"
@@ -773,6 +774,65 @@ static void the_newer_half_stays(void **state)
     }
 }
 
+/* `count` blocks of a class of 64 KiB on its free stack. */
+static void cache_large(size_t count)
+{
+    unsigned class = size_class_of(SMALL_MAX_BYTES);
+
+    assert_true(cache_grow_free(cache, class));
+    for (size_t i = 0; i < count; i++) {
+        assert_true(cache_push(cache_bin_of_class(cache, class), arena_alloc_one(arena, class)));
+    }
+}
+
+static void look_at_share_of(size_t limit, uint32_t threads)
+{
+    cache_share(limit, threads);
+    cache->misses = 16;
+    cache_scavenge(cache);
+    check();
+}
+
+static void the_largest_blocks_go_back_first(void **state)
+{
+    enum { COUNT = 4 };
+    void *blocks[COUNT];
+
+    (void)state;
+    set_up(SIZE);
+    take_many(blocks, COUNT);
+    give_many(blocks, COUNT);
+    size_t small_bytes = cached_bytes();
+
+    cache_large(COUNT);
+    look_at_share_of(small_bytes + (size_t)COUNT / 2 * SMALL_MAX_BYTES, 1);
+    assert_int_equal(cached_bytes(), small_bytes + (size_t)COUNT / 2 * SMALL_MAX_BYTES);
+    /* Half of them was not enough: then of smaller ones too. */
+    look_at_share_of(small_bytes, 1);
+    assert_in_range(cached_bytes(), SMALL_MAX_BYTES + SIZE, SMALL_MAX_BYTES + small_bytes - SIZE);
+}
+
+static void of_a_large_heap_caches_share_an_eighth(void **state)
+{
+    enum { COUNT = 4, SHARERS = 512 };
+    const size_t heap_bytes = (size_t)8 * SHARERS * COUNT * SMALL_MAX_BYTES;
+
+    (void)state;
+    set_up(SIZE);
+    struct span *span = page_heap_alloc(&(struct run_request){
+        .units = heap_bytes / UNIT_BYTES, .align_units = 1, .state = SPAN_LARGE, .grow = true});
+
+    assert_non_null(span);
+    cache_large(COUNT);
+    look_at_share_of(CACHE_LIMIT_AUTO, SHARERS);
+    assert_int_equal(cached_bytes(), COUNT * SMALL_MAX_BYTES);
+    look_at_share_of(CACHE_LIMIT_AUTO, 2 * SHARERS);
+    assert_int_equal(cached_bytes(), COUNT / 2 * SMALL_MAX_BYTES);
+    look_at_share_of(0, UINT32_MAX);
+    assert_int_equal(cached_bytes(), COUNT / 2 * SMALL_MAX_BYTES);
+    page_heap_free(span);
+}
+
 /* Take a block and give it back until a swap makes the class's trim due; then trim it. */
 static void use_until_trimmed(void)
 {
@@ -887,6 +947,8 @@ int main(void)
         ISOLATED(a_cache_that_holds_more_than_its_share_gives_half_back),
         ISOLATED(a_block_in_both_halves_dies),
         ISOLATED(the_newer_half_stays),
+        ISOLATED(the_largest_blocks_go_back_first),
+        ISOLATED(of_a_large_heap_caches_share_an_eighth),
         ISOLATED(a_trim_gives_half_of_the_unneeded_blocks_back_and_keeps_one),
         ISOLATED(a_trim_keeps_what_spares_swaps),
         ISOLATED(counting_gives_blocks_and_bytes),

@@ -59,9 +59,11 @@ static void limits_are_bytes_with_a_unit_or_a_percentage(void **state)
     assert_parse_warns("soft_limit:50%,hard_limit:100%", "");
     assert_in_range(conf.hard_limit, 1, os_memory_bytes());
     assert_in_range(conf.soft_limit, conf.hard_limit / 2 - 100, conf.hard_limit / 2 + 100);
-    assert_int_equal(conf.cache_limit, 64 * 1024 * 1024);
+    assert_int_equal(conf.cache_limit, CACHE_LIMIT_AUTO);
     assert_parse_warns("cache_limit:30K", "");
     assert_int_equal(conf.cache_limit, 30 * 1024);
+    assert_parse_warns("cache_limit:auto", "");
+    assert_int_equal(conf.cache_limit, CACHE_LIMIT_AUTO);
     assert_parse_warns("soft_limit:0,hard_limit:0", "");
     assert_int_equal(conf.soft_limit, 0);
     assert_int_equal(conf.hard_limit, 0);
