@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "conf.h"
+#include "verify.h"
 
 enum {
     SPARES_MAX = 24, /* empty stacks of the smallest size that a cache keeps */
@@ -31,9 +32,6 @@ enum {
     TRIM_STACKS = 16,      /* stacks of a class freed between two trims of it */
     VERIFY_ALL = 64, /* stacks of a class that a thread verifies before it goes over to samples */
     VERIFY_SAMPLE = 16,
-    SHORT_STACK = 8, /* blocks: comparing each with each costs less than clearing the filter */
-    FILTER_SHIFT = 6,
-    FILTER_WORDS = 1 << FILTER_SHIFT,
 };
 
 /* The stack of a bin that has none: empty and full. It is never written. */
@@ -139,70 +137,6 @@ static unsigned next_in_use(const struct cache *cache, unsigned class)
 }
 
 /* Verification */
-
-static void verify_block(unsigned class, void *block)
-{
-    unsigned index;
-    const struct slab *slab = slab_of_block((uintptr_t)block, &index);
-
-    if (slab == NULL || slab->class != class) {
-        fatal_at("invalid free of", (uintptr_t)block);
-    }
-}
-
-static void verify_not_among(void *const *blocks, size_t count, void *block)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (blocks[i] == block) {
-            fatal_at("double free of", (uintptr_t)block);
-        }
-    }
-}
-
-/* Stop the process unless a block of the class may start at `address`. Needs no slab: a slab is one
- * unit. */
-static void verify_start(const struct size_class *described, uintptr_t address)
-{
-    if (unlikely(size_class_index(described, address % UNIT_BYTES) == described->blocks)) {
-        fatal_at("invalid free of", address);
-    }
-}
-
-/* A filter of hash bits makes it linear: only blocks whose bit was set by another are compared one
- * by one. */
-static void verify_long_stack(const struct size_class *described, void *const *blocks, size_t count)
-{
-    uint64_t filter[FILTER_WORDS] = {0};
-
-    for (size_t i = 0; i < count; i++) {
-        uintptr_t address = (uintptr_t)blocks[i];
-        uint64_t hash = (address >> 4) * UINT64_C(0x9e3779b97f4a7c15);
-        uint64_t *word = &filter[hash >> (64 - FILTER_SHIFT)];
-        uint64_t bit = UINT64_C(1) << ((hash >> 32) % BITS_PER_WORD);
-
-        if (unlikely((*word & bit) != 0)) {
-            verify_not_among(blocks, i, blocks[i]);
-        }
-        *word |= bit;
-        verify_start(described, address);
-    }
-}
-
-/* Stop the process if a block is twice among the `count`, or does not start where a block of the
- * class may. */
-static void verify_stack(unsigned class, void *const *blocks, size_t count)
-{
-    const struct size_class *described = &size_classes[class];
-
-    if (count > SHORT_STACK) {
-        verify_long_stack(described, blocks, count);
-        return;
-    }
-    for (size_t i = 0; i < count; i++) {
-        verify_not_among(blocks, i, blocks[i]);
-        verify_start(described, (uintptr_t)blocks[i]);
-    }
-}
 
 /* Verification costs about as much as a malloc and a free: the first stacks of a class are all
  * verified, which is every one in a short run, then one in VERIFY_SAMPLE. */
