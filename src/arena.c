@@ -15,6 +15,7 @@
  */
 #include "arena.h"
 
+#include "conf.h"
 #include "meta.h"
 #include "os.h"
 #include "page_heap.h"
@@ -546,7 +547,10 @@ static void make_up_for_growth(void)
 void arena_prepare_growth(void)
 {
     age_all(UINT32_MAX);
-    make_up_for_growth();
+    /* Page by page, which takes huge pages apart. */
+    if (conf.thp != THP_ALWAYS) {
+        make_up_for_growth();
+    }
 }
 
 /* Accounts */

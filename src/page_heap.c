@@ -26,7 +26,6 @@ enum {
     GROW_SHARE = 32, /* the heap grows by this part of itself */
     REGION_UNITS_LEAST = 16,
     REGION_UNITS_MOST = 16384,
-    HUGE_PAGE_UNITS = 32,
     PRESS_SHARE = 16, /* the soft limit presses again when the heap has grown by this part of it */
     PURGE_UNITS_AT_ONCE = 16, /* the kernel takes a tenth of a millisecond for them */
 };
@@ -85,14 +84,17 @@ static void note_relief_locked(void)
     press_again_above_locked(limit_soft() / UNIT_BYTES, units_held_locked(), stats.free_used_units);
 }
 
+static size_t account_purged_locked(size_t units)
+{
+    stats.free_used_units -= units;
+    stats.purged_bytes += units * UNIT_BYTES;
+    return units;
+}
+
 /* Of free units; how many went back. */
 static size_t purge_locked(unsigned ticks, size_t most, const struct span *spared)
 {
-    size_t purged = runs_purge_locked(ticks, most, spared);
-
-    stats.free_used_units -= purged;
-    stats.purged_bytes += purged * UNIT_BYTES;
-    return purged;
+    return account_purged_locked(runs_purge_locked(ticks, most, spared));
 }
 
 /* May `units` more be handed out? If free memory that has not gone back is in the way, it goes. */
@@ -407,7 +409,7 @@ bool page_heap_resize(struct span *span, size_t units)
 
 /* Purging */
 
-size_t page_heap_decay(unsigned ticks, size_t most_bytes)
+size_t page_heap_decay(unsigned ticks, size_t most_bytes, bool huge_pages)
 {
     size_t most = most_bytes / UNIT_BYTES;
     size_t purged = 0;
@@ -415,11 +417,14 @@ size_t page_heap_decay(unsigned ticks, size_t most_bytes)
 
     /* In turns with those who wait for the lock. */
     do {
+        size_t at_once = size_min(most - purged, PURGE_UNITS_AT_ONCE);
+
         lock_acquire(&page_heap_lock);
-        now = purge_locked(ticks, size_min(most - purged, PURGE_UNITS_AT_ONCE), NULL);
+        now = huge_pages ? account_purged_locked(runs_purge_huge_locked(ticks, at_once))
+                         : purge_locked(ticks, at_once, NULL);
         lock_release(&page_heap_lock);
         purged += now;
-    } while (now == PURGE_UNITS_AT_ONCE && purged < most);
+    } while (now >= PURGE_UNITS_AT_ONCE && purged < most);
     return purged * UNIT_BYTES;
 }
 

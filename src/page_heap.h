@@ -29,9 +29,10 @@ bool page_heap_resize(struct span *span, size_t units);
  * break. Returns the bytes that went back. */
 size_t page_heap_purge(size_t pad_bytes);
 
-/* Give the memory behind units back that have been free for `ticks`, up to `most_bytes`. Returns
- * the bytes that went back. */
-size_t page_heap_decay(unsigned ticks, size_t most_bytes);
+/* Give the memory behind units back that have been free for `ticks`, up to `most_bytes`;
+ * `huge_pages`: whole huge pages only, the last of which may go past that. Returns the bytes that
+ * went back. */
+size_t page_heap_decay(unsigned ticks, size_t most_bytes, bool huge_pages);
 
 /* What the heap has grown by since the last call; *heap_bytes is what it has grown to. */
 size_t page_heap_take_growth(size_t *heap_bytes);

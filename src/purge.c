@@ -4,7 +4,9 @@
  * Time goes by in ticks, a quarter of the decay time each. What is freed is stamped with the tick
  * (units by runs.c, slabs by slab.c); what has been free for DECAY_TICKS goes back, free pages
  * of slabs in use after SLAB_DECAY_TICKS. A step purges at most STEP_BYTES and never holds a lock
- * for more than some 16 units' worth of it; what is left is for the next step, soon after.
+ * for more than some 16 units' worth of it; what is left is for the next step, soon after. Where
+ * huge pages are asked for (thp:always), whole ones go first: to give a part of one back, the kernel
+ * takes it apart, so parts wait PARTS_WAIT times as long.
  *
  * Threads that allocate or free poll the clock on slow paths. A process that does neither keeps
  * what it has until malloc_trim(), unless it has a thread for it (background.c).
@@ -26,7 +28,8 @@ enum {
     TICKS_PER_DECAY = 4,
     DECAY_TICKS = TICKS_PER_DECAY,
     SLAB_DECAY_TICKS = TICKS_PER_DECAY + 1,
-    REST_MS = 5, /* between two steps of one tick */
+    PARTS_WAIT = 4, /* times as long, where huge pages are asked for, waits what is less than one */
+    REST_MS = 5,    /* between two steps of one tick */
     MS_PER_SECOND = 1000,
     NS_PER_MS = 1000000,
 };
@@ -47,10 +50,15 @@ static uint64_t now_ms(void)
 /* True if there is more to do. */
 static bool step(uint64_t now, uint64_t tick_ms)
 {
-    size_t bytes = page_heap_decay(DECAY_TICKS, STEP_BYTES);
+    bool huge_pages = conf.thp == THP_ALWAYS;
+    unsigned wait = huge_pages ? PARTS_WAIT : 1;
+    size_t bytes = huge_pages ? page_heap_decay(DECAY_TICKS, STEP_BYTES, true) : 0;
 
     if (bytes < STEP_BYTES) {
-        bytes += arena_decay(SLAB_DECAY_TICKS, STEP_BYTES - bytes);
+        bytes += page_heap_decay(wait * DECAY_TICKS, STEP_BYTES - bytes, false);
+    }
+    if (bytes < STEP_BYTES) {
+        bytes += arena_decay(wait * SLAB_DECAY_TICKS, STEP_BYTES - bytes);
     }
     /* Relaxed: a hint; two threads that take a step at once do no harm. */
     if (bytes >= STEP_BYTES) {

@@ -254,6 +254,49 @@ size_t runs_purge_locked(unsigned ticks, size_t most, const struct span *spared)
     return purged;
 }
 
+/* Units that were never used may have memory all the same: that of a huge page that others of them
+ * brought. */
+static bool huge_page_is_due(const uint8_t *history, unsigned ticks)
+{
+    for (size_t unit = 0; unit < HUGE_PAGE_UNITS; unit++) {
+        if (history[unit] != UNIT_CLEAN && !is_due(history[unit], ticks)) {
+            return false;
+        }
+    }
+    return run_count_used(history, HUGE_PAGE_UNITS) > 0;
+}
+
+static size_t run_purge_huge_locked(const struct span *run, unsigned ticks, size_t most)
+{
+    uint8_t *history = span_history(run);
+    char *memory = (char *)span_address(run);
+    size_t start = span_address(run) / UNIT_BYTES;
+    size_t purged = 0;
+
+    for (size_t first = align_up(start, HUGE_PAGE_UNITS) - start;
+         first + HUGE_PAGE_UNITS <= run->units && purged < most; first += HUGE_PAGE_UNITS) {
+        if (huge_page_is_due(history + first, ticks) &&
+            os_purge(memory + first * UNIT_BYTES, HUGE_PAGE_UNITS * UNIT_BYTES)) {
+            purged += run_count_used(history + first, HUGE_PAGE_UNITS);
+            memset(history + first, UNIT_CLEAN, HUGE_PAGE_UNITS);
+        }
+    }
+    return purged;
+}
+
+size_t runs_purge_huge_locked(unsigned ticks, size_t most)
+{
+    size_t purged = 0;
+
+    for (unsigned shelf = shelf_next_filled(shelf_of(HUGE_PAGE_UNITS));
+         shelf < SHELF_COUNT && purged < most; shelf = shelf_next_filled(shelf + 1)) {
+        for (struct span *run = shelves[shelf]; run != NULL && purged < most; run = run->next) {
+            purged += run_purge_huge_locked(run, ticks, most - purged);
+        }
+    }
+    return purged;
+}
+
 /* Accounts */
 
 size_t run_check_locked(const struct region *region, size_t unit, size_t *free_units,

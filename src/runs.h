@@ -11,6 +11,8 @@
 #include "lock.h"
 #include "region.h"
 
+#define HUGE_PAGE_UNITS 32
+
 /* Guards every free run and the accounts of the page heap. */
 extern struct lock page_heap_lock;
 
@@ -51,6 +53,10 @@ void run_stamp(uint8_t *history, size_t units);
 /* Give the memory behind up to `most` units back that have been free for `ticks`, but for the run
  * `spared` (NULL: for none). Returns how many units were in use and went back. */
 size_t runs_purge_locked(unsigned ticks, size_t most, const struct span *spared);
+
+/* The same for whole huge pages, none of whose units was freed later; the last one may go past
+ * `most`. */
+size_t runs_purge_huge_locked(unsigned ticks, size_t most);
 
 /* The length of the run or gap that starts at `unit`; its free units are added to *free_units, and
  * those of them whose memory has not gone back to *used_units. Panics if no run starts there. */
