@@ -3,8 +3,8 @@
  *
  * What one bin does under its lock is bin.c's. Here a refill goes from the bin's stock over the
  * queue of remote frees to new slabs. Before the break grows, idle stacks and empty slabs of all
- * bins are given up, so that neither adds to the heap's peak, and idle bins give as many free pages
- * back as the heap grew by before.
+ * bins are given up, so that neither adds to the heap's peak, and (but with thp:always) idle bins
+ * give as many free pages back as the heap grew by before.
  *
  * Owns         the arenas, and the tag of every slab's unit.
  * Invariants   a tag is set exactly while its unit is a slab of the arena.
@@ -113,19 +113,23 @@ static struct magazine *refill_from_stock(struct arena *arena, unsigned class,
 static struct bin *bin_get(struct arena *arena, unsigned class)
 {
     struct bin *bin = arena_bin(arena, class);
-    struct bin *made = bin == NULL ? (struct bin *)meta_alloc(sizeof(*made)) : NULL;
+
+    if (bin != NULL) {
+        return bin;
+    }
+    struct bin *made = (struct bin *)meta_alloc(sizeof(*made));
 
     if (made == NULL) {
-        return bin;
+        return arena_bin(arena, class);
     }
     bin_init(made);
     /* Release: pairs with arena_bin(). Acquire: `bin` is another thread's then. */
-    if (atomic_compare_exchange_strong_explicit(&arena->bins[class], &bin, made,
-                                                memory_order_release, memory_order_acquire)) {
-        return made;
+    if (!atomic_compare_exchange_strong_explicit(&arena->bins[class], &bin, made,
+                                                 memory_order_release, memory_order_acquire)) {
+        meta_free(made, sizeof(*made));
+        return bin;
     }
-    meta_free(made, sizeof(*made));
-    return bin;
+    return made;
 }
 
 /* How much of a fresh slab is to have memory before it is used. Blocks longer than a page have pages

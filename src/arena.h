@@ -21,7 +21,8 @@ struct arena {
     _Atomic uint16_t *tags;   /* codes by unit of the primary region; NULL: no memory for a table */
     _Atomic uint32_t threads; /* bound to it; written under the life lock */
     uint8_t index;
-    _Atomic(struct bin *) bins[CLASS_COUNT]; /* NULL until the class has a slab */
+    /* NULL until the class gets a slab. Read at every refill: not beside what drains write. */
+    _Alignas(CACHE_LINE_BYTES) _Atomic(struct bin *) bins[CLASS_COUNT];
 };
 
 /* The bin of a class; NULL if the arena has had no slab of it. No lock. */
@@ -69,7 +70,7 @@ void arena_drain_all(void);
 
 /* Before the break grows: take in every queue, and give up what depots have held idly since the
  * last call, and empty slabs. What the heap grew by before is made up for by free pages in slabs of
- * bins that nobody asked since. */
+ * bins that nobody asked since, but with thp:always. */
 void arena_prepare_growth(void);
 
 /* As time goes by: take in every queue, and give up idle stacks, some of each depot at a time, and

@@ -231,9 +231,8 @@ static __attribute__((noinline)) size_t put_rows_locked(struct slab *slab, unsig
     return done;
 }
 
-/* Take in the first of `blocks`, the slab's at `index`, and those after it as far as they are the
- * slab's too; how many. What concerns a bitmap word is done once for blocks of one word that follow
- * each other. */
+/* The same for blocks in any order: what concerns a bitmap word is done once for blocks of one word
+ * that follow each other. */
 static inline size_t put_words_locked(struct slab *slab, unsigned index, void *const *blocks,
                                       size_t count)
 {

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "conf.h"
+#include "page_heap.h"
 #include "verify.h"
 
 enum {
@@ -457,7 +458,7 @@ static size_t share_now(void)
     size_t part = atomic_load_explicit(&heap_share, memory_order_relaxed);
 
     if (part != 0) {
-        bytes = size_max(bytes, region_units(&region_primary) * UNIT_BYTES / part);
+        bytes = size_max(bytes, page_heap_bytes() / part);
     }
     return size_min(bytes, SHARE_MOST);
 }

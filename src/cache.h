@@ -140,8 +140,8 @@ void cache_share(size_t limit, uint32_t threads);
 /* Keep a block of another arena for publishing; false if there is no room. */
 bool cache_keep_remote(struct cache *cache, void *block, uint32_t size);
 
-/* After every miss: give everything back if that was asked for; now and then, half of it if the
- * cache holds more than its share, and the blocks of classes that have not been used since the last
+/* After every miss: give everything back if that was asked for; now and then, what is more than the
+ * cache's share (cache_share()), and the blocks of classes that have not been used since the last
  * look. Inside the gate. */
 void cache_scavenge(struct cache *cache);
 

@@ -18,7 +18,7 @@ struct conf {
     enum thp thp;           /* thp:auto|always|never */
     size_t soft_limit;  /* soft_limit:BYTES or N% - over it, memory goes back at once; 0: none */
     size_t hard_limit;  /* hard_limit:BYTES or N% - over it, there is no memory; 0: none */
-    size_t cache_limit; /* cache_limit:auto, BYTES or N% - what all caches may hold; 0: no bound */
+    size_t cache_limit; /* cache_limit:auto, BYTES or N% - what all caches may hold; 0: 8M each */
     uint32_t decay_ms;  /* decay_ms:N - free memory goes back to the kernel after N milliseconds */
     uint32_t arenas;    /* arenas:N - spread threads over at most N arenas; 0: from the CPUs */
 };

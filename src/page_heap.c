@@ -12,6 +12,7 @@
  */
 #include "page_heap.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "break.h"
@@ -32,6 +33,7 @@ enum {
 
 static struct page_heap_stats stats; /* but for what page_heap_stats() fills in */
 static size_t growth_seen_units;     /* total_units at the last page_heap_take_growth() */
+static _Atomic size_t heap_bytes;    /* total_units, for who holds no lock */
 
 /* When the soft limit presses, beyond being passed. Guarded by page_heap_lock. */
 static struct {
@@ -39,6 +41,18 @@ static struct {
     size_t above_units;      /* the heap holds more than this, */
     size_t free_above_units; /* or more than this is free and has not gone back */
 } press;
+
+static void total_set_locked(size_t units)
+{
+    stats.total_units = units;
+    /* Relaxed: nothing is read on the strength of it. */
+    atomic_store_explicit(&heap_bytes, units * UNIT_BYTES, memory_order_relaxed);
+}
+
+size_t page_heap_bytes(void)
+{
+    return atomic_load_explicit(&heap_bytes, memory_order_relaxed);
+}
 
 /* Limits */
 
@@ -167,7 +181,7 @@ static bool grow_break_locked(size_t units)
         return false;
     }
     advise_huge_pages(extent.start, extent.bytes);
-    stats.total_units += extent.bytes / UNIT_BYTES;
+    total_set_locked(stats.total_units + extent.bytes / UNIT_BYTES);
     run_release_locked(&region_primary.spans[region_unit_of(&region_primary, extent.start)],
                        extent.bytes / UNIT_BYTES, region_primary.index);
     return true;
@@ -188,7 +202,7 @@ static bool grow_region_locked(size_t units)
         return false;
     }
     advise_huge_pages(region->base, region->units_max * UNIT_BYTES);
-    stats.total_units += region->units_max;
+    total_set_locked(stats.total_units + region->units_max);
     run_release_locked(region->spans, region->units_max, region->index);
     return true;
 }
@@ -224,7 +238,7 @@ static size_t run_cut_off_locked(struct span *run, size_t first)
     for (size_t unit = start + kept; unit < end; unit++) {
         region_primary.spans[unit].state = SPAN_GAP;
     }
-    stats.total_units -= end - start - kept;
+    total_set_locked(stats.total_units - (end - start - kept));
     return start + kept;
 }
 
@@ -409,23 +423,34 @@ bool page_heap_resize(struct span *span, size_t units)
 
 /* Purging */
 
-size_t page_heap_decay(unsigned ticks, size_t most_bytes, bool huge_pages)
+/* Both give the lock up to those who wait for it, again and again. */
+size_t page_heap_decay(unsigned ticks, size_t most_bytes)
 {
     size_t most = most_bytes / UNIT_BYTES;
     size_t purged = 0;
     size_t now;
 
-    /* In turns with those who wait for the lock. */
     do {
-        size_t at_once = size_min(most - purged, PURGE_UNITS_AT_ONCE);
-
         lock_acquire(&page_heap_lock);
-        now = huge_pages ? account_purged_locked(runs_purge_huge_locked(ticks, at_once))
-                         : purge_locked(ticks, at_once, NULL);
+        now = purge_locked(ticks, size_min(most - purged, PURGE_UNITS_AT_ONCE), NULL);
         lock_release(&page_heap_lock);
         purged += now;
-    } while (now >= PURGE_UNITS_AT_ONCE && purged < most);
+    } while (now == PURGE_UNITS_AT_ONCE && purged < most);
     return purged * UNIT_BYTES;
+}
+
+size_t page_heap_decay_huge(unsigned ticks, size_t most_bytes)
+{
+    size_t bytes = 0;
+    bool found = true;
+
+    while (found && bytes < most_bytes) {
+        lock_acquire(&page_heap_lock);
+        found = account_purged_locked(runs_purge_huge_locked(ticks)) > 0;
+        lock_release(&page_heap_lock);
+        bytes += found ? HUGE_PAGE_UNITS * UNIT_BYTES : 0;
+    }
+    return bytes;
 }
 
 /* Lower the break by what the run at its top can spare; the bytes in use that went back with it. */
@@ -450,7 +475,7 @@ static size_t lower_break_locked(size_t pad_units)
         run[unit].state = SPAN_GAP;
     }
     memset(span_history(run) + pad_units, UNIT_CLEAN, run_units - pad_units);
-    stats.total_units -= run_units - pad_units;
+    total_set_locked(stats.total_units - (run_units - pad_units));
     stats.free_used_units -= used;
     return used * UNIT_BYTES;
 }
@@ -468,14 +493,14 @@ size_t page_heap_purge(size_t pad_bytes)
     return lowered + units * UNIT_BYTES;
 }
 
-size_t page_heap_take_growth(size_t *heap_bytes)
+size_t page_heap_take_growth(size_t *bytes)
 {
     lock_acquire(&page_heap_lock);
     size_t units =
         stats.total_units > growth_seen_units ? stats.total_units - growth_seen_units : 0;
 
     growth_seen_units = stats.total_units;
-    *heap_bytes = stats.total_units * UNIT_BYTES;
+    *bytes = stats.total_units * UNIT_BYTES;
     lock_release(&page_heap_lock);
     return units * UNIT_BYTES;
 }

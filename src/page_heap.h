@@ -29,13 +29,18 @@ bool page_heap_resize(struct span *span, size_t units);
  * break. Returns the bytes that went back. */
 size_t page_heap_purge(size_t pad_bytes);
 
-/* Give the memory behind units back that have been free for `ticks`, up to `most_bytes`;
- * `huge_pages`: whole huge pages only, the last of which may go past that. Returns the bytes that
- * went back. */
-size_t page_heap_decay(unsigned ticks, size_t most_bytes, bool huge_pages);
+/* Give the memory behind units back that have been free for `ticks`, up to `most_bytes`. Returns
+ * the bytes that went back. */
+size_t page_heap_decay(unsigned ticks, size_t most_bytes);
 
-/* What the heap has grown by since the last call; *heap_bytes is what it has grown to. */
-size_t page_heap_take_growth(size_t *heap_bytes);
+/* The same for whole huge pages, which count as such, however little of one was used. */
+size_t page_heap_decay_huge(unsigned ticks, size_t most_bytes);
+
+/* The bytes got from the break and mapped regions, as of a moment ago. No lock. */
+size_t page_heap_bytes(void);
+
+/* What the heap has grown by since the last call; *bytes is what it has grown to. */
+size_t page_heap_take_growth(size_t *bytes);
 
 /* A tag table for a new arena, or NULL (region.h). Makes sure that the break exists. */
 _Atomic uint16_t *page_heap_tags_create(void);

@@ -52,10 +52,10 @@ static bool step(uint64_t now, uint64_t tick_ms)
 {
     bool huge_pages = conf.thp == THP_ALWAYS;
     unsigned wait = huge_pages ? PARTS_WAIT : 1;
-    size_t bytes = huge_pages ? page_heap_decay(DECAY_TICKS, STEP_BYTES, true) : 0;
+    size_t bytes = huge_pages ? page_heap_decay_huge(DECAY_TICKS, STEP_BYTES) : 0;
 
     if (bytes < STEP_BYTES) {
-        bytes += page_heap_decay(wait * DECAY_TICKS, STEP_BYTES - bytes, false);
+        bytes += page_heap_decay(wait * DECAY_TICKS, STEP_BYTES - bytes);
     }
     if (bytes < STEP_BYTES) {
         bytes += arena_decay(wait * SLAB_DECAY_TICKS, STEP_BYTES - bytes);

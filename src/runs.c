@@ -263,35 +263,37 @@ static bool huge_page_is_due(const uint8_t *history, unsigned ticks)
             return false;
         }
     }
-    return run_count_used(history, HUGE_PAGE_UNITS) > 0;
+    return true;
 }
 
-static size_t run_purge_huge_locked(const struct span *run, unsigned ticks, size_t most)
+/* The first of the run's huge pages that is due; how many of its units were in use. */
+static size_t run_purge_huge_locked(const struct span *run, unsigned ticks)
 {
     uint8_t *history = span_history(run);
-    char *memory = (char *)span_address(run);
     size_t start = span_address(run) / UNIT_BYTES;
-    size_t purged = 0;
 
     for (size_t first = align_up(start, HUGE_PAGE_UNITS) - start;
-         first + HUGE_PAGE_UNITS <= run->units && purged < most; first += HUGE_PAGE_UNITS) {
-        if (huge_page_is_due(history + first, ticks) &&
-            os_purge(memory + first * UNIT_BYTES, HUGE_PAGE_UNITS * UNIT_BYTES)) {
-            purged += run_count_used(history + first, HUGE_PAGE_UNITS);
+         first + HUGE_PAGE_UNITS <= run->units; first += HUGE_PAGE_UNITS) {
+        size_t used = run_count_used(history + first, HUGE_PAGE_UNITS);
+
+        if (used > 0 && huge_page_is_due(history + first, ticks) &&
+            os_purge((char *)span_address(run) + first * UNIT_BYTES,
+                     HUGE_PAGE_UNITS * UNIT_BYTES)) {
             memset(history + first, UNIT_CLEAN, HUGE_PAGE_UNITS);
+            return used;
         }
     }
-    return purged;
+    return 0;
 }
 
-size_t runs_purge_huge_locked(unsigned ticks, size_t most)
+size_t runs_purge_huge_locked(unsigned ticks)
 {
     size_t purged = 0;
 
     for (unsigned shelf = shelf_next_filled(shelf_of(HUGE_PAGE_UNITS));
-         shelf < SHELF_COUNT && purged < most; shelf = shelf_next_filled(shelf + 1)) {
-        for (struct span *run = shelves[shelf]; run != NULL && purged < most; run = run->next) {
-            purged += run_purge_huge_locked(run, ticks, most - purged);
+         shelf < SHELF_COUNT && purged == 0; shelf = shelf_next_filled(shelf + 1)) {
+        for (struct span *run = shelves[shelf]; run != NULL && purged == 0; run = run->next) {
+            purged = run_purge_huge_locked(run, ticks);
         }
     }
     return purged;

@@ -2,8 +2,8 @@
 /* runs.h - free runs of units: found, split, joined, purged.
  *
  * The caller of a function named *_locked holds page_heap_lock. Which units are in use is known
- * from their histories (region.h), which are the caller's to keep, but for what runs_purge_locked()
- * gives back.
+ * from their histories (region.h), which are the caller's to keep, but for what the purges give
+ * back.
  */
 #ifndef BREAKWATER_RUNS_H
 #define BREAKWATER_RUNS_H
@@ -54,9 +54,8 @@ void run_stamp(uint8_t *history, size_t units);
  * `spared` (NULL: for none). Returns how many units were in use and went back. */
 size_t runs_purge_locked(unsigned ticks, size_t most, const struct span *spared);
 
-/* The same for whole huge pages, none of whose units was freed later; the last one may go past
- * `most`. */
-size_t runs_purge_huge_locked(unsigned ticks, size_t most);
+/* The same for one whole huge page, none of whose units was freed later. */
+size_t runs_purge_huge_locked(unsigned ticks);
 
 /* The length of the run or gap that starts at `unit`; its free units are added to *free_units, and
  * those of them whose memory has not gone back to *used_units. Panics if no run starts there. */

@@ -497,13 +497,10 @@ static void all_the_arenas_that_there_may_be_are_drained(void **state)
     assert_nothing_is_held(arena_by_index(ARENAS_MAX - 1));
 }
 
-static void the_heap_feeds_the_descriptors_when_nothing_can_be_mapped(void **state)
+static void the_heap_feeds_the_descriptors(struct arena *arena)
 {
     enum { KEPT_UNITS = 4 };
     void *blocks[8];
-
-    (void)state;
-    struct arena *arena = first_arena();
     struct magazine *stack = new_stack();
     struct span *kept = page_heap_alloc(&(struct run_request){
         .units = KEPT_UNITS, .align_units = 1, .state = SPAN_LARGE, .grow = true});
@@ -527,6 +524,23 @@ static void the_heap_feeds_the_descriptors_when_nothing_can_be_mapped(void **sta
     arena_free_blocks(arena, class_of_blocks, blocks, ARRAY_SIZE(blocks));
     arena_check(arena);
     page_heap_check();
+}
+
+static void the_heap_feeds_the_descriptors_when_nothing_can_be_mapped(void **state)
+{
+    (void)state;
+    the_heap_feeds_the_descriptors(first_arena());
+}
+
+static void the_heap_feeds_the_descriptors_of_a_bin_that_exists(void **state)
+{
+    struct arena *arena = first_arena();
+    void *block = arena_alloc_one(arena, class_of_blocks);
+
+    (void)state;
+    arena_free_blocks(arena, class_of_blocks, &block, 1);
+    arena_reclaim_all();
+    the_heap_feeds_the_descriptors(arena);
 }
 
 static void a_tag_tells_the_class_while_the_slab_lives(void **state)
@@ -870,6 +884,7 @@ int main(void)
         ISOLATED(a_class_has_a_bin_from_its_first_slab_on),
         ISOLATED(all_the_arenas_that_there_may_be_are_drained),
         ISOLATED(the_heap_feeds_the_descriptors_when_nothing_can_be_mapped),
+        ISOLATED(the_heap_feeds_the_descriptors_of_a_bin_that_exists),
         ISOLATED(a_tag_tells_the_class_while_the_slab_lives),
         ISOLATED(blocks_of_several_slabs_find_their_own),
         ISOLATED(a_block_freed_twice_dies_however_it_is_freed),

@@ -111,6 +111,30 @@ static void without_memory_the_first_call_fails_and_the_next_may_work(void **sta
     bw_free(block);
 }
 
+static void *use_the_first_arena(void *unused)
+{
+    void *block = bw_malloc(1);
+
+    assert_non_null(block);
+    assert_false(cache_is_real(cache_self));
+    bw_free(block);
+    return unused;
+}
+
+static void without_memory_for_descriptors_a_thread_uses_the_first_arena(void **state)
+{
+    (void)state;
+    bw_free(bw_malloc(1));
+    os_fail_calls(1, UINT64_MAX);
+    while (meta_alloc(CACHE_LINE_BYTES) != NULL) {
+    }
+    run_threads(1, use_the_first_arena, NULL);
+    os_fail_calls(0, 0);
+    assert_int_equal(life_stats().arenas, 1);
+    assert_int_equal(life_stats().caches_created, 1);
+    check_all();
+}
+
 static bool first_call_with_failures(void *argument)
 {
     const uint64_t *first_and_count = (const uint64_t *)argument;
@@ -573,6 +597,7 @@ int main(void)
         ISOLATED(the_first_call_starts_the_allocator),
         ISOLATED(the_first_call_may_be_a_free_of_null),
         ISOLATED(without_memory_the_first_call_fails_and_the_next_may_work),
+        ISOLATED(without_memory_for_descriptors_a_thread_uses_the_first_arena),
         ISOLATED(whichever_of_the_first_calls_fails_the_allocator_starts),
         ISOLATED(with_a_blocked_break_it_starts_on_mapped_regions),
         ISOLATED(the_options_are_read_at_the_first_call),

@@ -39,12 +39,12 @@ static void a_free_run_goes_back_when_its_time_has_come(void **state)
 
     (void)state;
     let_ticks_pass(TICKS - 2);
-    assert_int_equal(page_heap_decay(TICKS - 1, SIZE_MAX, false), 0);
+    assert_int_equal(page_heap_decay(TICKS - 1, SIZE_MAX), 0);
     assert_int_equal(resident_pages(run, MIB), MIB / PAGE);
     let_ticks_pass(1);
-    assert_true(page_heap_decay(TICKS - 1, SIZE_MAX, false) >= MIB);
+    assert_true(page_heap_decay(TICKS - 1, SIZE_MAX) >= MIB);
     assert_int_equal(resident_pages(run, MIB), 0);
-    assert_int_equal(page_heap_decay(TICKS - 1, SIZE_MAX, false), 0);
+    assert_int_equal(page_heap_decay(TICKS - 1, SIZE_MAX), 0);
     page_heap_check();
 }
 
@@ -57,11 +57,11 @@ static void what_is_in_use_again_stays(void **state)
     char *again = filled(MIB);
 
     assert_ptr_equal(again, run);
-    (void)page_heap_decay(0, SIZE_MAX, false);
+    (void)page_heap_decay(0, SIZE_MAX);
     assert_true(is_all(again, MIB, PATTERN));
     /* Freed now: its time begins anew. */
     heap_free(again);
-    assert_int_equal(page_heap_decay(1, SIZE_MAX, false), 0);
+    assert_int_equal(page_heap_decay(1, SIZE_MAX), 0);
 }
 
 static void no_more_goes_back_at_once_than_was_asked_for(void **state)
@@ -70,9 +70,9 @@ static void no_more_goes_back_at_once_than_was_asked_for(void **state)
 
     (void)state;
     let_ticks_pass(TICKS);
-    assert_int_equal(page_heap_decay(TICKS, MIB, false), MIB);
+    assert_int_equal(page_heap_decay(TICKS, MIB), MIB);
     assert_in_range(resident_pages(run, 4 * MIB), 1, 3 * MIB / PAGE);
-    assert_int_equal(page_heap_decay(TICKS, SIZE_MAX, false), 3 * MIB);
+    assert_int_equal(page_heap_decay(TICKS, SIZE_MAX), 3 * MIB);
     assert_int_equal(resident_pages(run, 4 * MIB), 0);
 }
 
@@ -91,13 +91,13 @@ static void of_many_free_runs_no_more_goes_back_than_was_asked_for(void **state)
         heap_free(runs[i]);
     }
     let_ticks_pass(TICKS);
-    assert_int_equal(page_heap_decay(TICKS, MIB / 2, false), MIB / 2);
-    assert_int_equal(page_heap_decay(TICKS, MIB, false), MIB);
+    assert_int_equal(page_heap_decay(TICKS, MIB / 2), MIB / 2);
+    assert_int_equal(page_heap_decay(TICKS, MIB), MIB);
     for (size_t i = 0; i < ARRAY_SIZE(runs); i++) {
         pages += resident_pages(runs[i], (1 + i % 2) * MIB);
     }
     assert_int_equal(pages, (6 * MIB - MIB / 2 - MIB) / PAGE);
-    assert_int_equal(page_heap_decay(TICKS, SIZE_MAX, false), 6 * MIB - MIB / 2 - MIB);
+    assert_int_equal(page_heap_decay(TICKS, SIZE_MAX), 6 * MIB - MIB / 2 - MIB);
     page_heap_check();
 }
 
@@ -107,7 +107,7 @@ static void memory_that_went_back_reads_as_zero_and_can_be_used(void **state)
 
     (void)state;
     let_ticks_pass(TICKS);
-    (void)page_heap_decay(TICKS, SIZE_MAX, false);
+    (void)page_heap_decay(TICKS, SIZE_MAX);
     char *again = (char *)heap_alloc_zeroed(MIB);
 
     assert_ptr_equal(again, run);
@@ -158,7 +158,7 @@ static void free_pages_of_slabs_in_use_go_back_too(void **state)
     assert_int_equal(arena_decay(SLAB_TICKS, SIZE_MAX), 0);
     let_ticks_pass(SLAB_TICKS);
     assert_true(arena_decay(SLAB_TICKS, SIZE_MAX) > BLOCKS * SIZE / 2);
-    (void)page_heap_decay(SLAB_TICKS, SIZE_MAX, false);
+    (void)page_heap_decay(SLAB_TICKS, SIZE_MAX);
     /* Of 8 blocks a page: a survivor in each 64, and so in each 8th page. */
     assert_in_range(resident_pages_of(blocks), BLOCKS / 64, BLOCKS / 64 * 10);
     check_survivors(blocks);

@@ -10,14 +10,19 @@
 enum { UNITS = 64, PATTERN = 0x5a };
 
 /* A region all of which is one free run; the page heap's lock is held from now on. */
-static struct region *free_region(void)
+static struct region *free_region_of(size_t units)
 {
     lock_acquire(&page_heap_lock);
-    struct region *region = region_map(UNITS);
+    struct region *region = region_map(units);
 
     assert_non_null(region);
-    run_release_locked(region->spans, UNITS, region->index);
+    run_release_locked(region->spans, units, region->index);
     return region;
+}
+
+static struct region *free_region(void)
+{
+    return free_region_of(UNITS);
 }
 
 static struct span *carve(size_t units)
@@ -158,6 +163,68 @@ static void a_purge_waits_for_the_time_that_was_stamped(void **state)
     assert_int_equal(runs_purge_locked(1, SIZE_MAX, NULL), 3);
 }
 
+/* The first unit of the run where a huge page begins. */
+static size_t first_huge(const struct span *run)
+{
+    size_t unit = span_address(run) / UNIT_BYTES;
+
+    return align_up(unit, HUGE_PAGE_UNITS) - unit;
+}
+
+/* `units` of the run from `first` on, as freed just now. */
+static void use_units(const struct span *run, size_t first, size_t units)
+{
+    memset((char *)span_address(run) + first * UNIT_BYTES, PATTERN, units * UNIT_BYTES);
+    memset(span_history(run) + first, UNIT_FREED, units);
+    run_stamp(span_history(run) + first, units);
+}
+
+static void huge_pages_are_purged_whole_one_at_a_time(void **state)
+{
+    enum { HUGE_PAGES = 4, FEW = 5 };
+
+    (void)state;
+    (void)free_region_of((HUGE_PAGES + 1) * (size_t)HUGE_PAGE_UNITS);
+    struct span *run = carve((HUGE_PAGES + 1) * (size_t)HUGE_PAGE_UNITS);
+    size_t first = first_huge(run);
+    size_t last = first + (size_t)(HUGE_PAGES - 1) * HUGE_PAGE_UNITS;
+
+    use_units(run, first, HUGE_PAGE_UNITS);
+    use_units(run, last, FEW);
+    tick_advance();
+    use_units(run, first + HUGE_PAGE_UNITS, 1);
+    give_back(run);
+    assert_int_equal(runs_purge_huge_locked(1), HUGE_PAGE_UNITS);
+    assert_int_equal(runs_purge_huge_locked(1), FEW);
+    assert_int_equal(resident(run + first, HUGE_PAGE_UNITS) + resident(run + last, FEW), 0);
+    /* Of the other two one was freed later, the other never used. */
+    assert_int_equal(runs_purge_huge_locked(1), 0);
+    tick_advance();
+    assert_int_equal(runs_purge_huge_locked(1), 1);
+    assert_int_equal(run_count_used(span_history(run), run->units), 0);
+}
+
+static void huge_pages_are_found_in_each_run(void **state)
+{
+    struct span *runs[2];
+
+    (void)state;
+    (void)free_region_of((size_t)5 * HUGE_PAGE_UNITS);
+    for (size_t i = 0; i < ARRAY_SIZE(runs); i++) {
+        runs[i] = carve((size_t)2 * HUGE_PAGE_UNITS);
+        (void)carve(1);
+    }
+    (void)carve(HUGE_PAGE_UNITS - 2);
+    use_units(runs[0], first_huge(runs[0]), HUGE_PAGE_UNITS);
+    give_back(runs[0]);
+    give_back(runs[1]);
+    /* runs[1] was given back last, and is looked at first. */
+    lock_pages((char *)span_address(runs[0]) + first_huge(runs[0]) * UNIT_BYTES, 1);
+    assert_int_equal(runs_purge_huge_locked(0), 0);
+    use_units(runs[1], first_huge(runs[1]), 1);
+    assert_int_equal(runs_purge_huge_locked(0), 1);
+}
+
 static void check_first_run(void *argument)
 {
     size_t free_units = 0;
@@ -206,6 +273,8 @@ int main(void)
         ISOLATED(neighbours_are_joined),
         ISOLATED(a_purge_spares_one_run_and_stops_at_the_most),
         ISOLATED(a_purge_waits_for_the_time_that_was_stamped),
+        ISOLATED(huge_pages_are_purged_whole_one_at_a_time),
+        ISOLATED(huge_pages_are_found_in_each_run),
         ISOLATED(the_check_tells_a_run_from_its_middle),
         ISOLATED(without_the_lock_nothing_is_taken),
     };
