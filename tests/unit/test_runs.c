@@ -206,23 +206,25 @@ static void huge_pages_are_purged_whole_one_at_a_time(void **state)
 
 static void huge_pages_are_found_in_each_run(void **state)
 {
-    struct span *runs[2];
+    struct span *shorter;
+    struct span *longer;
 
     (void)state;
-    (void)free_region_of((size_t)5 * HUGE_PAGE_UNITS);
-    for (size_t i = 0; i < ARRAY_SIZE(runs); i++) {
-        runs[i] = carve((size_t)2 * HUGE_PAGE_UNITS);
-        (void)carve(1);
-    }
-    (void)carve(HUGE_PAGE_UNITS - 2);
-    use_units(runs[0], first_huge(runs[0]), HUGE_PAGE_UNITS);
-    give_back(runs[0]);
-    give_back(runs[1]);
-    /* runs[1] was given back last, and is looked at first. */
-    lock_pages((char *)span_address(runs[0]) + first_huge(runs[0]) * UNIT_BYTES, 1);
+    (void)free_region_of((size_t)6 * HUGE_PAGE_UNITS);
+    shorter = carve((size_t)2 * HUGE_PAGE_UNITS);
+    (void)carve(1);
+    longer = carve((size_t)3 * HUGE_PAGE_UNITS);
+    (void)carve(1);
+    give_back(shorter);
+    give_back(longer);
+    use_units(shorter, first_huge(shorter), 2);
+    use_units(longer, first_huge(longer), 3);
+    assert_int_equal(runs_purge_huge_locked(0), 2);
+    /* What the kernel refuses is passed over. */
+    use_units(shorter, first_huge(shorter), 2);
+    lock_pages((char *)span_address(shorter) + first_huge(shorter) * UNIT_BYTES, 1);
+    assert_int_equal(runs_purge_huge_locked(0), 3);
     assert_int_equal(runs_purge_huge_locked(0), 0);
-    use_units(runs[1], first_huge(runs[1]), 1);
-    assert_int_equal(runs_purge_huge_locked(0), 1);
 }
 
 static void check_first_run(void *argument)
