@@ -207,14 +207,18 @@ static void huge_pages_are_purged_whole_one_at_a_time(void **state)
 static void huge_pages_are_found_in_each_run(void **state)
 {
     struct span *shorter;
+    struct span *as_short;
     struct span *longer;
 
     (void)state;
-    (void)free_region_of((size_t)6 * HUGE_PAGE_UNITS);
+    (void)free_region_of((size_t)8 * HUGE_PAGE_UNITS);
+    as_short = carve((size_t)2 * HUGE_PAGE_UNITS);
+    (void)carve(1);
     shorter = carve((size_t)2 * HUGE_PAGE_UNITS);
     (void)carve(1);
     longer = carve((size_t)3 * HUGE_PAGE_UNITS);
     (void)carve(1);
+    give_back(as_short);
     give_back(shorter);
     give_back(longer);
     use_units(shorter, first_huge(shorter), 2);
