@@ -825,6 +825,62 @@ static void the_check_sees_blocks_that_got_lost(void **state)
 
 /* Threads */
 
+enum { RACERS = 2 };
+
+static struct race {
+    struct arena *arenas[ARENAS_MAX];
+    _Atomic unsigned arrived;
+    void *blocks[RACERS][ARENAS_MAX][CLASS_COUNT];
+} race;
+
+/* The first block of each class of each arena, at the same moment as the other racers. */
+static void *take_first_blocks(void *blocks_of_arenas)
+{
+    void *(*blocks)[CLASS_COUNT] = (void *(*)[CLASS_COUNT])blocks_of_arenas;
+    unsigned rounds = 0;
+
+    for (unsigned index = 0; index < ARENAS_MAX; index++) {
+        for (unsigned class = 0; class < CLASS_COUNT; class ++) {
+            rounds++;
+            atomic_fetch_add(&race.arrived, 1);
+            while (atomic_load(&race.arrived) < rounds * RACERS) {
+                sched_yield();
+            }
+            blocks[index][class] = arena_alloc_one(race.arenas[index], class);
+        }
+    }
+    return NULL;
+}
+
+static void threads_that_need_a_class_at_once_make_one_bin(void **state)
+{
+    pthread_t racers[RACERS];
+
+    (void)state;
+    for (unsigned index = 0; index < ARENAS_MAX; index++) {
+        race.arenas[index] = index == 0 ? first_arena() : arena_create(index);
+        assert_non_null(race.arenas[index]);
+    }
+    for (size_t i = 0; i < RACERS; i++) {
+        assert_int_equal(pthread_create(&racers[i], NULL, take_first_blocks, race.blocks[i]), 0);
+    }
+    for (size_t i = 0; i < RACERS; i++) {
+        assert_int_equal(pthread_join(racers[i], NULL), 0);
+    }
+    assert_int_equal(arena_totals().bins, ARENAS_MAX * CLASS_COUNT);
+    for (unsigned index = 0; index < ARENAS_MAX; index++) {
+        for (unsigned class = 0; class < CLASS_COUNT; class ++) {
+            for (size_t i = 0; i < RACERS; i++) {
+                arena_free_blocks(race.arenas[index], class, &race.blocks[i][index][class], 1);
+            }
+        }
+        arena_check(race.arenas[index]);
+    }
+    arena_reclaim_all();
+    assert_int_equal(page_heap_stats().free_units, page_heap_stats().total_units);
+    meta_check();
+}
+
 /* Refills and flushes; half of what it gets it frees as a thread of another arena would. */
 static void *churn(void *argument)
 {
@@ -901,6 +957,7 @@ int main(void)
         ISOLATED(totals_count_what_is_free_and_what_slabs_cannot_use),
         ISOLATED(the_check_sees_blocks_that_got_lost),
         ISOLATED(threads_lose_nothing),
+        ISOLATED(threads_that_need_a_class_at_once_make_one_bin),
     };
 
     return run_isolated(tests, ARRAY_SIZE(tests));

@@ -318,6 +318,20 @@ static void huge_pages_go_back_whole_and_their_parts_later(void **state)
     page_heap_check();
 }
 
+static void no_more_huge_pages_go_back_at_once_than_were_asked_for(void **state)
+{
+    enum { HUGE = 2 * MIB };
+
+    (void)state;
+    (void)free_run(7 * MIB);
+    assert_int_equal(page_heap_decay_huge(1, SIZE_MAX), 0);
+    let_ticks_pass(1);
+    assert_int_equal(page_heap_decay_huge(1, 1), HUGE);
+    assert_in_range(page_heap_decay_huge(1, SIZE_MAX), HUGE, 2 * HUGE);
+    assert_int_equal(page_heap_decay_huge(1, SIZE_MAX), 0);
+    page_heap_check();
+}
+
 static void pages_of_slabs_wait_longer_where_huge_pages_are_asked_for(void **state)
 {
     static char *blocks[BLOCKS];
@@ -403,6 +417,7 @@ int main(void)
         ISOLATED(pages_used_again_go_back_again),
         ISOLATED(polling_purges_after_the_decay_time),
         ISOLATED(huge_pages_go_back_whole_and_their_parts_later),
+        ISOLATED(no_more_huge_pages_go_back_at_once_than_were_asked_for),
         ISOLATED(pages_of_slabs_wait_longer_where_huge_pages_are_asked_for),
         ISOLATED(with_a_long_decay_time_polling_does_nothing),
         ISOLATED(a_purge_reaches_other_threads_at_their_next_miss),
