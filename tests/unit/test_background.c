@@ -75,9 +75,12 @@ static void a_child_has_one_too(void **state)
     (void)state;
     conf.decay_ms = DECAY_MS;
     assert_true(bw_background_thread(true));
+    /* AddressSanitizer's locks do not survive a fork while a thread starts: wait for its work. */
+    free_memory_goes_back_while_we_sleep();
     pid_t child = fork();
 
     if (child == 0) {
+        free_memory_goes_back_while_we_sleep();
         pid_t grandchild = fork();
 
         free_memory_goes_back_while_we_sleep();
