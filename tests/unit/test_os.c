@@ -3,8 +3,15 @@
  */
 #include "support.h"
 
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "os.h"
 
@@ -84,6 +91,62 @@ static void several_ranges_go_back_and_what_lies_between_stays(void **state)
     }
     os_purge_ranges(ranges, 0);
     os_unmap(memory, 2 * RANGES * page);
+}
+
+/* From now on the kernel refuses the call. */
+static void refuse(uint32_t call)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {.len = ARRAY_SIZE(filter), .filter = filter};
+
+    assert_int_equal(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    assert_int_equal(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
+/* Does the kernel give several ranges of the calling process back in one call? */
+static bool purges_at_once(struct iovec *ranges)
+{
+    enum { PIDFD_OF_ITSELF = -10000 };
+
+    return syscall(SYS_process_madvise, PIDFD_OF_ITSELF, ranges, RANGES, MADV_DONTNEED, 0) ==
+           RANGES * (long)os_page_bytes();
+}
+
+static void where_the_kernel_can_several_ranges_go_back_in_one_call(void **state)
+{
+    struct iovec ranges[RANGES];
+    size_t page = os_page_bytes();
+    char *memory = map_and_choose(ranges);
+    bool at_once = purges_at_once(ranges);
+
+    (void)state;
+    memset(memory, 0x5a, 2 * RANGES * page);
+    refuse(SYS_madvise);
+    os_purge_ranges(ranges, RANGES);
+    for (size_t i = 0; i < RANGES; i++) {
+        assert_int_equal(ranges[i].iov_len, at_once ? page : 0);
+        assert_int_equal(resident_pages(memory + 2 * i * page, page), !at_once);
+    }
+}
+
+static void where_that_call_is_refused_they_go_back_one_by_one(void **state)
+{
+    struct iovec ranges[RANGES];
+    size_t page = os_page_bytes();
+    char *memory = map_and_choose(ranges);
+
+    (void)state;
+    refuse(SYS_process_madvise);
+    os_purge_ranges(ranges, RANGES);
+    for (size_t i = 0; i < RANGES; i++) {
+        assert_int_equal(ranges[i].iov_len, page);
+        assert_int_equal(resident_pages(memory + 2 * i * page, page), 0);
+    }
 }
 
 static void a_range_that_the_kernel_refuses_is_told_and_the_others_go_back(void **state)
@@ -245,6 +308,8 @@ int main(void)
         ISOLATED(reserved_memory_is_unusable_until_committed),
         ISOLATED(purged_memory_has_no_pages_and_reads_as_zero),
         ISOLATED(several_ranges_go_back_and_what_lies_between_stays),
+        ISOLATED(where_the_kernel_can_several_ranges_go_back_in_one_call),
+        ISOLATED(where_that_call_is_refused_they_go_back_one_by_one),
         ISOLATED(a_range_that_the_kernel_refuses_is_told_and_the_others_go_back),
         ISOLATED(populated_memory_has_all_its_pages_and_keeps_what_it_holds),
         ISOLATED(the_break_moves_up_and_down_by_what_is_asked),
