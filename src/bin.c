@@ -187,79 +187,6 @@ static bool begin_in_a_row(void *const *blocks, size_t count)
     return count > ROW && (uintptr_t)blocks[ROW] - first == ROW * ((uintptr_t)blocks[1] - first);
 }
 
-/* The bits of the first of `blocks`, the one of that index in its slab, and of those after it that
- * are its neighbours upwards or downwards, in the same bitmap word. *count: how many there are at
- * most, then how many those are. */
-static uint64_t row_bits(const struct size_class *class, unsigned index, void *const *blocks,
-                         size_t *count)
-{
-    unsigned bit = index % BITS_PER_WORD;
-    uintptr_t next = (uintptr_t)blocks[0];
-    uintptr_t step = *count > 1 ? (uintptr_t)blocks[1] - next : 0;
-    bool up = step == class->size;
-    bool down = step == -(uintptr_t) class->size;
-    size_t most = up ? size_min(BITS_PER_WORD - bit, class->blocks - index) : down ? bit + 1 : 1;
-    size_t length = 0;
-
-    most = size_min(most, *count);
-    do {
-        length++;
-        next += step;
-    } while (length < most && (uintptr_t)blocks[length] == next);
-    *count = length;
-    return ~UINT64_C(0) >> (BITS_PER_WORD - length) << (down ? bit + 1 - length : bit);
-}
-
-/* Take in the first of `blocks`, the slab's at `index`, and those after it as far as they are the
- * slab's too; how many. */
-static __attribute__((noinline)) size_t put_rows_locked(struct slab *slab, unsigned index,
-                                                        void *const *blocks, size_t count)
-{
-    const struct size_class *class = slab_class(slab);
-    uintptr_t offset;
-    size_t done = 0;
-
-    do {
-        size_t length = count - done;
-
-        slab_put_word_locked(slab, index / BITS_PER_WORD,
-                             row_bits(class, index, blocks + done, &length));
-        done += length;
-        offset = done < count ? (uintptr_t)blocks[done] - slab->start : UNIT_BYTES;
-        index = offset < UNIT_BYTES ? size_class_index(class, offset) : class->blocks;
-    } while (index < class->blocks);
-    return done;
-}
-
-/* The same for blocks in any order: what concerns a bitmap word is done once for blocks of one word
- * that follow each other. */
-static inline size_t put_words_locked(struct slab *slab, unsigned index, void *const *blocks,
-                                      size_t count)
-{
-    const struct size_class *class = slab_class(slab);
-    size_t done = 0;
-
-    do {
-        unsigned word = index / BITS_PER_WORD;
-        uint64_t bits = 0;
-
-        do {
-            uint64_t bit = UINT64_C(1) << (index % BITS_PER_WORD);
-
-            if (unlikely((bits & bit) != 0)) {
-                slab_fatal_double_free(slab, index);
-            }
-            bits |= bit;
-            done++;
-            uintptr_t offset = done < count ? (uintptr_t)blocks[done] - slab->start : UNIT_BYTES;
-
-            index = offset < UNIT_BYTES ? size_class_index(class, offset) : class->blocks;
-        } while (index / BITS_PER_WORD == word && index < class->blocks);
-        slab_put_word_locked(slab, word, bits);
-    } while (index < class->blocks);
-    return done;
-}
-
 void bin_put_locked(struct bin *bin, void **blocks, size_t count, bool idle, struct slab **released)
 {
     bool rows = begin_in_a_row(blocks, count);
@@ -269,8 +196,8 @@ void bin_put_locked(struct bin *bin, void **blocks, size_t count, bool idle, str
     for (size_t i = 0; i < count;) {
         unsigned index;
         struct slab *slab = slab_of_own_block((uintptr_t)blocks[i], &index);
-        size_t taken_in = rows ? put_rows_locked(slab, index, blocks + i, count - i)
-                               : put_words_locked(slab, index, blocks + i, count - i);
+        size_t taken_in = rows ? slab_put_rows_locked(slab, index, blocks + i, count - i)
+                               : slab_put_words_locked(slab, index, blocks + i, count - i);
 
         i += taken_in;
         slab_settle_locked(slab, (unsigned)taken_in, idle);

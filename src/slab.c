@@ -185,6 +185,47 @@ size_t slab_take_locked(struct slab *slab, void **out, size_t want)
     return taken_count;
 }
 
+/* The bits of the first of `blocks`, the one of that index in its slab, and of those after it that
+ * are its neighbours upwards or downwards, in the same bitmap word. *count: how many there are at
+ * most, then how many those are. */
+static uint64_t row_bits(const struct size_class *class, unsigned index, void *const *blocks,
+                         size_t *count)
+{
+    unsigned bit = index % BITS_PER_WORD;
+    uintptr_t next = (uintptr_t)blocks[0];
+    uintptr_t step = *count > 1 ? (uintptr_t)blocks[1] - next : 0;
+    bool up = step == class->size;
+    bool down = step == -(uintptr_t) class->size;
+    size_t most = up ? size_min(BITS_PER_WORD - bit, class->blocks - index) : down ? bit + 1 : 1;
+    size_t length = 0;
+
+    most = size_min(most, *count);
+    do {
+        length++;
+        next += step;
+    } while (length < most && (uintptr_t)blocks[length] == next);
+    *count = length;
+    size_t lowest = down ? bit + 1 - length : bit;
+
+    return ~UINT64_C(0) >> (BITS_PER_WORD - length) << (lowest % BITS_PER_WORD);
+}
+
+size_t slab_put_rows_locked(struct slab *slab, unsigned index, void *const *blocks, size_t count)
+{
+    const struct size_class *class = slab_class(slab);
+    size_t done = 0;
+
+    do {
+        size_t length = count - done;
+
+        slab_put_word_locked(slab, index / BITS_PER_WORD,
+                             row_bits(class, index, blocks + done, &length));
+        done += length;
+        index = slab_index_among(slab, class, blocks, done, count);
+    } while (index < class->blocks);
+    return done;
+}
+
 _Noreturn void slab_fatal_double_free(const struct slab *slab, unsigned index)
 {
     fatal_at("double free of", slab->start + (size_t)index * slab_class(slab)->size);

@@ -113,6 +113,47 @@ static inline void slab_put_word_locked(struct slab *slab, unsigned word, uint64
     slab->free_summary |= UINT64_C(1) << word;
 }
 
+/* The index of blocks[at] of `count` in the slab; class->blocks if it is another's, or there is none.
+ */
+static inline unsigned slab_index_among(const struct slab *slab, const struct size_class *class,
+                                        void *const *blocks, size_t at, size_t count)
+{
+    uintptr_t offset = at < count ? (uintptr_t)blocks[at] - slab->start : UNIT_BYTES;
+
+    return offset < UNIT_BYTES ? size_class_index(class, offset) : class->blocks;
+}
+
+/* Take in the first of `blocks`, the slab's at `index`, and those after it as far as they are the
+ * slab's too; how many. slab_settle_locked() afterwards. What concerns a bitmap word is done once
+ * for blocks of one word that follow each other. */
+static inline size_t slab_put_words_locked(struct slab *slab, unsigned index, void *const *blocks,
+                                           size_t count)
+{
+    const struct size_class *class = slab_class(slab);
+    size_t done = 0;
+
+    do {
+        unsigned word = index / BITS_PER_WORD;
+        uint64_t bits = 0;
+
+        do {
+            uint64_t bit = UINT64_C(1) << (index % BITS_PER_WORD);
+
+            if (unlikely((bits & bit) != 0)) {
+                slab_fatal_double_free(slab, index);
+            }
+            bits |= bit;
+            done++;
+            index = slab_index_among(slab, class, blocks, done, count);
+        } while (index / BITS_PER_WORD == word && index < class->blocks);
+        slab_put_word_locked(slab, word, bits);
+    } while (index < class->blocks);
+    return done;
+}
+
+/* The same, quicker for blocks that are neighbours in memory one after the other. */
+size_t slab_put_rows_locked(struct slab *slab, unsigned index, void *const *blocks, size_t count);
+
 /* What is to be noted once for the `count` blocks that were just taken in. Blocks that were `idle`
  * for a while do not make the slab's free pages wait anew before they are purged. */
 static inline void slab_settle_locked(struct slab *slab, unsigned count, bool idle)

@@ -8,7 +8,7 @@
 #include "os.h"
 #include "page_heap.h"
 
-enum { SIZE = 64, BLOCKS_MAX = 300 };
+enum { SIZE = 64, BLOCKS_MAX = 300, MISSES = 16 /* between two looks at the share */ };
 
 static struct arena *arena;
 static struct cache *cache;
@@ -695,7 +695,6 @@ static void classes_not_used_between_two_looks_are_given_back(void **state)
 
 static void a_cache_that_holds_more_than_its_share_gives_half_back(void **state)
 {
-    enum { MISSES = 16 };
     static void *blocks[BLOCKS_MAX];
 
     (void)state;
@@ -733,8 +732,6 @@ static void a_cache_that_holds_more_than_its_share_gives_half_back(void **state)
  * cache_scavenge() looks at. */
 static void free_over_the_share(void **blocks, size_t count)
 {
-    enum { MISSES = 16 };
-
     set_up(SIZE);
     take_many(blocks, count);
     empty_the_alloc_stack();
@@ -788,7 +785,7 @@ static void cache_large(size_t count)
 static void look_at_share_of(size_t limit, uint32_t threads)
 {
     cache_share(limit, threads);
-    cache->misses = 16;
+    cache->misses = MISSES;
     cache_scavenge(cache);
     check();
 }

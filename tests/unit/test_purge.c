@@ -14,7 +14,7 @@
 #include "purge.h"
 #include "tick.h"
 
-enum { TICKS = 5, SLAB_TICKS = 7, SIZE = 512, BLOCKS = 4000, PAGE = 4096 };
+enum { TICKS = 5, SLAB_TICKS = 7, SIZE = 512, BLOCKS = 4000, PAGE = 4096, HUGE = 2 * MIB };
 
 static void let_ticks_pass(unsigned ticks)
 {
@@ -301,7 +301,7 @@ static void purge_after(unsigned ticks)
 
 static void huge_pages_go_back_whole_and_their_parts_later(void **state)
 {
-    enum { HUGE = 2 * MIB, RUN = 5 * MIB };
+    enum { RUN = 5 * MIB };
 
     (void)state;
     conf.thp = THP_ALWAYS;
@@ -320,8 +320,6 @@ static void huge_pages_go_back_whole_and_their_parts_later(void **state)
 
 static void no_more_huge_pages_go_back_at_once_than_were_asked_for(void **state)
 {
-    enum { HUGE = 2 * MIB };
-
     (void)state;
     (void)free_run(7 * MIB);
     assert_int_equal(page_heap_decay_huge(1, SIZE_MAX), 0);
