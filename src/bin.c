@@ -178,32 +178,82 @@ static size_t take_from_slabs_locked(struct bin *bin, void **out, size_t want)
     return taken;
 }
 
-/* Programs often free blocks in the order of their allocation, or in the opposite one: neighbours in
- * memory one after the other. Do the blocks begin like that? */
-static bool begin_in_a_row(void *const *blocks, size_t count)
+/* How blocks lie in memory, one after the other. Programs mostly go on as they begin: the first few
+ * tell. */
+enum order {
+    ORDER_ROWS,      /* neighbours: freed as they were allocated, or the other way round */
+    ORDER_TOGETHER,  /* many of one slab in succession */
+    ORDER_SCATTERED, /* each of another slab than the one before it */
+};
+
+static enum order order_of(void *const *blocks, size_t count)
 {
     uintptr_t first = (uintptr_t)blocks[0];
+    unsigned together = 0;
 
-    return count > ROW && (uintptr_t)blocks[ROW] - first == ROW * ((uintptr_t)blocks[1] - first);
+    if (count <= ROW) {
+        return ORDER_TOGETHER;
+    }
+    if ((uintptr_t)blocks[ROW] - first == ROW * ((uintptr_t)blocks[1] - first)) {
+        return ORDER_ROWS;
+    }
+    for (unsigned i = 0; i < ROW; i++) {
+        together += ((uintptr_t)blocks[i] ^ (uintptr_t)blocks[i + 1]) < UNIT_BYTES;
+    }
+    return together < ROW / 2 ? ORDER_SCATTERED : ORDER_TOGETHER;
+}
+
+/* Note that `count` blocks were taken in. */
+static void slab_took_in_locked(struct bin *bin, struct slab *slab, size_t count, bool idle,
+                                struct slab **released)
+{
+    slab_settle_locked(slab, (unsigned)count, idle);
+    if (unlikely(slab->free_count > slab->list_most)) {
+        slab_relist_locked(bin, slab, released);
+    }
+}
+
+/* Block by block: there is nothing that two in succession have in common but the class. */
+static void put_scattered_locked(struct bin *bin, void *const *blocks, size_t count, bool idle,
+                                 struct slab **released)
+{
+    unsigned index;
+    unsigned class = slab_of_own_block((uintptr_t)blocks[0], &index)->class;
+    /* A copy, of which the compiler knows that no store changes it. */
+    const struct size_class described = size_classes[class];
+
+    for (size_t i = 0; i < count; i++) {
+        uintptr_t block = (uintptr_t)blocks[i];
+        struct slab *slab = slab_at(block);
+
+        index = size_class_index(&described, block % UNIT_BYTES);
+        if (unlikely(slab == NULL || slab->class != class || index == described.blocks)) {
+            fatal_at("invalid free of", block);
+        }
+        slab_put_word_locked(slab, index / BITS_PER_WORD, UINT64_C(1) << (index % BITS_PER_WORD));
+        slab_took_in_locked(bin, slab, 1, idle, released);
+    }
 }
 
 void bin_put_locked(struct bin *bin, void **blocks, size_t count, bool idle, struct slab **released)
 {
-    bool rows = begin_in_a_row(blocks, count);
+    enum order order = order_of(blocks, count);
 
     bin->may_purge = true;
     bin->free_blocks += count;
+    if (order == ORDER_SCATTERED) {
+        put_scattered_locked(bin, blocks, count, idle, released);
+        return;
+    }
     for (size_t i = 0; i < count;) {
         unsigned index;
         struct slab *slab = slab_of_own_block((uintptr_t)blocks[i], &index);
-        size_t taken_in = rows ? slab_put_rows_locked(slab, index, blocks + i, count - i)
-                               : slab_put_words_locked(slab, index, blocks + i, count - i);
+        size_t taken_in = order == ORDER_ROWS
+                              ? slab_put_rows_locked(slab, index, blocks + i, count - i)
+                              : slab_put_words_locked(slab, index, blocks + i, count - i);
 
         i += taken_in;
-        slab_settle_locked(slab, (unsigned)taken_in, idle);
-        if (unlikely(slab->free_count > slab->list_most)) {
-            slab_relist_locked(bin, slab, released);
-        }
+        slab_took_in_locked(bin, slab, taken_in, idle, released);
     }
 }
 

@@ -65,20 +65,28 @@ static inline const struct size_class *slab_class(const struct slab *slab)
     return &size_classes[slab->class];
 }
 
+/* The slab whose unit `address` lies in, or NULL. */
+static inline struct slab *slab_at(uintptr_t address)
+{
+    const struct span *span = span_of(address);
+
+    /* Between the page heap and slab_create() there is no descriptor yet. */
+    return likely(span != NULL && span->state == SPAN_SLAB) ? span->slab : NULL;
+}
+
 /* The slab that `block` is a block of, with its index; NULL if no block of a slab starts there. */
 static inline struct slab *slab_of_block(uintptr_t block, unsigned *index)
 {
-    const struct span *span = span_of(block);
+    struct slab *slab = slab_at(block);
 
-    /* Between the page heap and slab_create() there is no descriptor yet. */
-    if (unlikely(span == NULL || span->state != SPAN_SLAB || span->slab == NULL)) {
+    if (unlikely(slab == NULL)) {
         return NULL;
     }
-    const struct size_class *class = slab_class(span->slab);
+    const struct size_class *class = slab_class(slab);
 
     /* A slab is one unit, and units are aligned. */
     *index = size_class_index(class, block % UNIT_BYTES);
-    return likely(*index < class->blocks) ? span->slab : NULL;
+    return likely(*index < class->blocks) ? slab : NULL;
 }
 
 /* As slab_of_block(), for an address that must be a block: else the process stops. */

@@ -249,6 +249,78 @@ static void what_follows_the_last_block_of_a_slab_dies_in_a_row_too(void **state
     assert_dies_at(put_in_rows, &count, "invalid free of", (uintptr_t)in_rows[LAST]);
 }
 
+/* Stacks whose blocks lie in one slab after the other */
+
+enum { SCATTER_SLABS = 5, SCATTERED = SCATTER_SLABS * (UNIT_BYTES / SIZE) };
+
+static void *scattered[SCATTERED];
+
+/* Slabs all of whose blocks are with the program: block i of each, then block i + 1. */
+static void take_scattered(void)
+{
+    static void *blocks[UNIT_BYTES / SIZE];
+
+    new_bin();
+    for (size_t slab = 0; slab < SCATTER_SLABS; slab++) {
+        (void)add_slab();
+        take_slab(blocks);
+        for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+            scattered[i * SCATTER_SLABS + slab] = blocks[i];
+        }
+    }
+}
+
+static void put_scattered(void *count)
+{
+    struct slab *released = NULL;
+
+    bin_put_locked(&bin, scattered, *(size_t *)count, false, &released);
+}
+
+static void scattered_blocks_come_back_to_their_slabs(void **state)
+{
+    (void)state;
+    take_scattered();
+    put(&scattered[100], 300);
+    put(scattered, 100);
+    put(&scattered[400], SCATTERED - 400);
+    assert_int_equal(bin.free_blocks, SCATTERED);
+    assert_int_equal(bin.empty_slabs, SCATTER_SLABS);
+}
+
+static void a_scattered_block_twice_dies(void **state)
+{
+    size_t count = 100;
+
+    (void)state;
+    take_scattered();
+    scattered[50] = scattered[9];
+    assert_dies_at(put_scattered, &count, "double free of", (uintptr_t)scattered[9]);
+}
+
+static void what_is_no_block_dies_among_scattered_ones(void **state)
+{
+    size_t count = 100;
+
+    (void)state;
+    take_scattered();
+    scattered[50] = (char *)scattered[50] + BLOCK_ALIGN;
+    assert_dies_at(put_scattered, &count, "invalid free of", (uintptr_t)scattered[50]);
+}
+
+static void a_block_of_another_class_dies_among_scattered_ones(void **state)
+{
+    size_t count = 100;
+
+    (void)state;
+    take_scattered();
+    lock_release(&bin.lock);
+    new_bin_of(2 * SIZE);
+    (void)add_slab();
+    scattered[50] = take();
+    assert_dies_at(put_scattered, &count, "invalid free of", (uintptr_t)scattered[50]);
+}
+
 static void what_a_bin_gives_up_is_chained_to_what_was_given_up_before(void **state)
 {
     struct slab *slabs[3];
@@ -411,6 +483,10 @@ int main(void)
         ISOLATED(rows_go_over_from_one_slab_to_the_next),
         ISOLATED(a_block_twice_in_a_row_dies),
         ISOLATED(what_follows_the_last_block_of_a_slab_dies_in_a_row_too),
+        ISOLATED(scattered_blocks_come_back_to_their_slabs),
+        ISOLATED(a_scattered_block_twice_dies),
+        ISOLATED(what_is_no_block_dies_among_scattered_ones),
+        ISOLATED(a_block_of_another_class_dies_among_scattered_ones),
         ISOLATED(what_a_bin_gives_up_is_chained_to_what_was_given_up_before),
         ISOLATED(a_purge_looks_through_slabs_only_as_long_as_there_may_be_something),
         ISOLATED(free_pages_of_many_slabs_go_back),
