@@ -75,7 +75,9 @@ static void slabs_release(struct arena *arena, struct slab *slabs)
         tag_unit(arena, span, 0);
         span->slab = NULL;
         slab_destroy(slab);
-        page_heap_free(span);
+        if (!run_cache_put(&arena->runs, span)) {
+            page_heap_free(span);
+        }
     }
 }
 
@@ -153,12 +155,16 @@ static struct slab *slab_get(struct arena *arena, unsigned class, bool grow, boo
         *lacks_descriptor = true;
         return NULL;
     }
-    struct span *span = page_heap_alloc(
-        &(struct run_request){.units = 1,
-                              .align_units = 1,
-                              .state = SPAN_SLAB,
-                              .grow = grow,
-                              .populate_bytes = bytes_ahead(bin, &size_classes[class])});
+    struct span *span = run_cache_take(&arena->runs, 1);
+
+    if (span == NULL) {
+        span = page_heap_alloc(
+            &(struct run_request){.units = 1,
+                                  .align_units = 1,
+                                  .state = SPAN_SLAB,
+                                  .grow = grow,
+                                  .populate_bytes = bytes_ahead(bin, &size_classes[class])});
+    }
     struct slab *slab = span != NULL ? slab_create(span, class, arena->index, &arena->queue) : NULL;
 
     *lacks_descriptor = span != NULL && slab == NULL;
@@ -477,9 +483,20 @@ static void age_all(uint32_t most_stacks)
     }
 }
 
+/* After the bins, whose empty slabs' runs may have come in. */
+static void for_all_runs(void (*give_back)(struct run_cache *runs))
+{
+    struct arena *arena;
+
+    for (unsigned index = 0; (arena = arena_by_index(index)) != NULL; index++) {
+        give_back(&arena->runs);
+    }
+}
+
 void arena_age(void)
 {
     age_all(STACKS_AT_ONCE);
+    for_all_runs(run_cache_age);
 }
 
 void arena_reclaim_all(void)
@@ -488,6 +505,7 @@ void arena_reclaim_all(void)
     for (struct bin_place at = {0}; find_bin(&at); at.class ++) {
         reclaim_bin(at.arena, at.bin);
     }
+    for_all_runs(run_cache_empty);
 }
 
 /* The lock is given up every few slabs. */
@@ -551,6 +569,7 @@ static void make_up_for_growth(void)
 void arena_prepare_growth(void)
 {
     age_all(UINT32_MAX);
+    for_all_runs(run_cache_empty);
     /* Page by page, which takes huge pages apart. */
     if (conf.thp != THP_ALWAYS) {
         make_up_for_growth();
@@ -573,9 +592,13 @@ static void totals_add(struct arena_totals *totals, struct bin *bin, unsigned cl
 struct arena_totals arena_totals(void)
 {
     struct arena_totals totals = {.bins = 0};
+    struct arena *arena;
 
     for (struct bin_place at = {0}; find_bin(&at); at.class ++) {
         totals_add(&totals, at.bin, at.class);
+    }
+    for (unsigned index = 0; (arena = arena_by_index(index)) != NULL; index++) {
+        totals.run_bytes += run_cache_bytes(&arena->runs);
     }
     return totals;
 }

@@ -10,6 +10,7 @@
 
 #include "bin.h"
 #include "remote.h"
+#include "run_cache.h"
 
 #define ARENAS_MAX 64
 
@@ -21,6 +22,7 @@ struct arena {
     _Atomic uint16_t *tags;   /* codes by unit of the primary region; NULL: no memory for a table */
     _Atomic uint32_t threads; /* bound to it; written under the life lock */
     uint8_t index;
+    struct run_cache runs;
     /* NULL until the class gets a slab. Read at every refill: not beside what drains write. */
     _Alignas(CACHE_LINE_BYTES) _Atomic(struct bin *) bins[CLASS_COUNT];
 };
@@ -88,6 +90,7 @@ struct arena_totals {
     uint32_t bins;
     uint64_t free_bytes; /* in slabs and depots */
     uint64_t tail_bytes; /* behind the last blocks of slabs */
+    uint64_t run_bytes;  /* in run caches */
 };
 
 struct arena_totals arena_totals(void);

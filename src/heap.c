@@ -24,7 +24,25 @@ static void *out_of_memory(void)
     return NULL;
 }
 
+enum { RUNS_PER_POLL = 16 };
+
 /* Allocation */
+
+/* A large block where one as long was freed a moment ago, or NULL. Its memory is as it was. */
+static void *large_reuse(struct cache *cache, size_t size)
+{
+    if (size > RUN_CACHE_UNITS * UNIT_BYTES || !cache_is_real(cache)) {
+        return NULL;
+    }
+    struct span *span = run_cache_take(&cache->arena->runs, units_for(size));
+
+    if (span == NULL) {
+        return NULL;
+    }
+    span->used_units = span->units;
+    span->arena = cache->arena->index;
+    return (void *)span_address(span); /* NOLINT(performance-no-int-to-ptr) */
+}
 
 /* What the caller's own cache holds may be all that is left. */
 static void give_cache_back(struct cache *cache)
@@ -60,6 +78,7 @@ static void *large_alloc(struct cache *cache, size_t alignment, size_t size, boo
         return NULL;
     }
     span->used_units = request.units;
+    span->arena = cache_is_real(cache) ? cache->arena->index : 0;
     upkeep_poll(cache);
     return (void *)span_address(span); /* NOLINT(performance-no-int-to-ptr) */
 }
@@ -185,8 +204,15 @@ void *heap_alloc_slow(size_t size)
 {
     struct cache *cache = cache_self;
 
-    /* Most misses end with a swap, which needs nothing of what follows. */
-    if (size <= SMALL_MAX_BYTES && cache_is_real(cache)) {
+    /* Most large blocks come from a run that is kept, most misses end with a swap: neither needs
+     * anything of what follows. */
+    if (size > SMALL_MAX_BYTES) {
+        void *block = large_reuse(cache, size);
+
+        if (block != NULL) {
+            return block;
+        }
+    } else if (cache_is_real(cache)) {
         unsigned class = size_class_of(size);
 
         if (cache_swap(cache, class)) {
@@ -207,12 +233,12 @@ void *heap_alloc_aligned(size_t alignment, size_t size)
 
 void *heap_alloc_zeroed(size_t size)
 {
-    if (size > SMALL_MAX_BYTES) {
-        return alloc_keeping_errno(BLOCK_ALIGN, size, true);
-    }
-    void *block = heap_alloc(size);
+    void *block = size <= SMALL_MAX_BYTES ? heap_alloc(size) : large_reuse(cache_self, size);
 
-    return block != NULL ? memset(block, 0, size) : NULL;
+    if (block == NULL) {
+        return size > SMALL_MAX_BYTES ? alloc_keeping_errno(BLOCK_ALIGN, size, true) : NULL;
+    }
+    return memset(block, 0, size);
 }
 
 /* Freeing */
@@ -229,8 +255,7 @@ static void free_later(void *block)
 /* Was the block at this address, in a unit that is free now, freed before? */
 static bool was_freed(const struct span *span)
 {
-    return (span->state == SPAN_NONE || span->state == SPAN_FREE) &&
-           (*span_history(span) & UNIT_HISTORY_MASK) == UNIT_FREED;
+    return (*span_history(span) & UNIT_HISTORY_MASK) == UNIT_FREED;
 }
 
 _Noreturn static void fatal_free(const struct span *span, uintptr_t address)
@@ -298,13 +323,23 @@ static void free_local(struct cache *cache, unsigned class, void *block)
     gate_leave(&cache->gate);
 }
 
-static void free_large(struct cache *cache, struct span *span, void *block)
+/* The run stays with the arena that it was handed out by, where whoever allocates next looks. */
+static bool keep_run(struct span *span)
+{
+    struct arena *arena = arena_by_index(span->arena);
+
+    return arena != NULL && run_cache_put(&arena->runs, span);
+}
+
+static void free_large(struct cache *cache, struct span *span, void *block, bool keep)
 {
     if (!gate_enter(cache_gate(cache))) {
         free_later(block);
         return;
     }
-    page_heap_free(span);
+    if (!keep || !keep_run(span)) {
+        page_heap_free(span);
+    }
     upkeep_poll(cache);
     gate_leave(cache_gate(cache));
 }
@@ -328,8 +363,8 @@ static void free_slow(void *block)
         free_local(cache, slab->class, block);
     } else if (slab != NULL) {
         free_remote(cache, block, slab_class(slab)->size);
-    } else if (span != NULL && span->state == SPAN_LARGE && span_address(span) == address) {
-        free_large(cache, span, block);
+    } else if (span != NULL && span_is_large_block(span, address)) {
+        free_large(cache, span, block, true);
     } else {
         fatal_free(span, address);
     }
@@ -346,16 +381,38 @@ static bool is_kept_remote(void *block)
            cache_keep_remote(cache, block, slab_class(slab)->size);
 }
 
+/* A large block's run is mostly kept for the next. Now and then the whole way is gone, which polls the
+ * clock. */
+static bool is_kept_run(void *block)
+{
+    struct cache *cache = cache_self;
+    struct span *span = span_of((uintptr_t)block);
+
+    return span != NULL && span_is_large_block(span, (uintptr_t)block) && cache_is_real(cache) &&
+           ++cache->runs_freed % RUNS_PER_POLL != 0 && keep_run(span);
+}
+
 void heap_free_slow(void *block)
 {
-    /* Neither needs the kernel: errno stays. */
-    if (block == NULL || is_kept_remote(block)) {
+    /* None needs the kernel: errno stays. */
+    if (block == NULL || is_kept_remote(block) || is_kept_run(block)) {
         return;
     }
     int saved_errno = errno;
 
     free_slow(block);
     errno = saved_errno;
+}
+
+void heap_free_moved(void *block)
+{
+    struct span *span = span_of((uintptr_t)block);
+
+    if (span != NULL && span_is_large_block(span, (uintptr_t)block)) {
+        free_large(life_cache(), span, block, false);
+    } else {
+        heap_free(block);
+    }
 }
 
 /* Trimming */

@@ -352,7 +352,12 @@ void page_heap_free(struct span *span)
 
     *history = UNIT_FREED;
     run_stamp(history, span->units);
-    size_t used = run_count_used(history, span->units);
+    page_heap_take_back(span);
+}
+
+void page_heap_take_back(struct span *span)
+{
+    size_t used = run_count_used(span_history(span), span->units);
 
     lock_acquire(&page_heap_lock);
     stats.frees++;

@@ -21,6 +21,9 @@ struct span *page_heap_alloc(const struct run_request *request);
 /* Take a run back and join it with its free neighbours. */
 void page_heap_free(struct span *span);
 
+/* The same for a run whose history says since when it is free. */
+void page_heap_take_back(struct span *span);
+
 /* Make a run longer or shorter where it lies. False, and nothing has changed, if what follows it is
  * not free and cannot be got. Shorter always works. */
 bool page_heap_resize(struct span *span, size_t units);

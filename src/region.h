@@ -38,11 +38,14 @@ struct span {
     struct span *prev;
     union {
         struct slab *slab; /* SPAN_SLAB */
-        size_t used_units; /* SPAN_LARGE: what was asked for; the rest is room to grow into */
+        size_t
+            used_units; /* SPAN_LARGE: what was asked for; the rest is room to grow into; 0: none,
+                            * the run is kept (run_cache.h) */
     };
     uint32_t units; /* length of the run, at its first unit; for free runs also at its last */
     uint8_t state;  /* enum span_state */
     uint8_t region; /* index of the region the span is of */
+    uint8_t arena;  /* SPAN_LARGE: whose run cache keeps it when it is freed */
 };
 
 struct region {
@@ -105,6 +108,12 @@ static inline uintptr_t span_address(const struct span *span)
     const struct region *region = region_by_index(span->region);
 
     return region->base + ((size_t)(span - region->spans) << UNIT_SHIFT);
+}
+
+/* Does a large block start at `address`, in the run of `span`? */
+static inline bool span_is_large_block(const struct span *span, uintptr_t address)
+{
+    return span->state == SPAN_LARGE && span->used_units != 0 && span_address(span) == address;
 }
 
 static inline uint8_t *span_history(const struct span *span)

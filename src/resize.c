@@ -59,9 +59,7 @@ static size_t block_bytes(uintptr_t address)
     if (span == NULL) {
         return emergency_usable_size(address);
     }
-    bool large = span->state == SPAN_LARGE && span_address(span) == address;
-
-    return large ? (size_t)span->units * UNIT_BYTES : 0;
+    return span_is_large_block(span, address) ? (size_t)span->units * UNIT_BYTES : 0;
 }
 
 size_t heap_usable_size_slow(void *block, const char *fault)
@@ -216,7 +214,7 @@ void *heap_resize(void *block, size_t size)
     }
     if (moved != NULL) {
         move_contents(moved, block, size_min(size, old_size));
-        heap_free(block);
+        heap_free_moved(block);
     }
     errno = saved_errno;
     return moved != NULL ? moved : block;

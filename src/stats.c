@@ -45,7 +45,7 @@ static void fill_memory(struct snapshot *snapshot)
     memory->top_free_bytes = snapshot->page_heap.top_free_units * UNIT_BYTES;
     memory->metadata_bytes = snapshot->meta.used_bytes;
     memory->free_bytes = snapshot->page_heap.free_units * UNIT_BYTES + totals.free_bytes +
-                         totals.tail_bytes + memory->cached_bytes;
+                         totals.tail_bytes + totals.run_bytes + memory->cached_bytes;
     memory->used_bytes = total - size_min(total, memory->free_bytes + snapshot->meta.donated_bytes);
 }
 

@@ -23,13 +23,22 @@ static void let_ticks_pass(unsigned ticks)
     }
 }
 
+/* Blocks whose runs are free when this returns. */
+static void free_to_page_heap(char *const *blocks, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        heap_free(blocks[i]);
+    }
+    run_cache_empty(&cache_self->arena->runs);
+}
+
 /* A free run in the middle of the heap. */
 static char *free_run(size_t bytes)
 {
     char *block = filled(bytes);
 
     (void)filled(SMALL_MAX_BYTES + 1);
-    heap_free(block);
+    free_to_page_heap(&block, 1);
     return block;
 }
 
@@ -87,9 +96,7 @@ static void of_many_free_runs_no_more_goes_back_than_was_asked_for(void **state)
         runs[i] = filled((1 + i % 2) * MIB);
         (void)filled(SMALL_MAX_BYTES + 1);
     }
-    for (size_t i = 0; i < ARRAY_SIZE(runs); i++) {
-        heap_free(runs[i]);
-    }
+    free_to_page_heap(runs, ARRAY_SIZE(runs));
     let_ticks_pass(TICKS);
     assert_int_equal(page_heap_decay(TICKS, MIB / 2), MIB / 2);
     assert_int_equal(page_heap_decay(TICKS, MIB), MIB);

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* run_cache.h - runs freed a moment ago, kept for the next who needs one of the same length.
+ *
+ * Buffers of 64 KiB to 1 MiB come and go on servers, and slabs of few blocks do. Each arena keeps a
+ * few of their runs outside the page heap, whose lock all threads share. Such a run is in use as far
+ * as the page heap is concerned: it is not joined with its neighbours, and its memory stays.
+ */
+#ifndef BREAKWATER_RUN_CACHE_H
+#define BREAKWATER_RUN_CACHE_H
+
+#include "region.h"
+
+#define RUN_CACHE_UNITS 16 /* the longest run that is kept */
+#define RUN_CACHE_SLOTS 8  /* for each length: a cache line */
+
+/* Zeroed memory is an empty one. Lock-free; any thread. */
+struct run_cache {
+    _Alignas(CACHE_LINE_BYTES) _Atomic uintptr_t slots[RUN_CACHE_UNITS][RUN_CACHE_SLOTS];
+};
+
+/* A kept run of that length, the caller's from now on, or NULL. It keeps the state it was put with,
+ * and its memory is as it was. */
+struct span *run_cache_take(struct run_cache *cache, size_t units);
+
+/* Keep a run, a slab's without its slab or a large block's. False if it is too long or there are
+ * enough of its length: it stays the caller's, for page_heap_free(). */
+bool run_cache_put(struct run_cache *cache, struct span *span);
+
+/* Give runs to the page heap: those that were put before this tick, or all of them. */
+void run_cache_age(struct run_cache *cache);
+void run_cache_empty(struct run_cache *cache);
+
+/* The bytes of the runs it keeps, as of a moment ago. */
+size_t run_cache_bytes(const struct run_cache *cache);
+
+#endif

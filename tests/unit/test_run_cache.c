@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* test_run_cache.c - freed runs are kept for the next of their length, tell that they are free, grow
+ * old, and are lost to nobody. */
+#include "heap_support.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "arena.h"
+#include "page_heap.h"
+#include "resize.h"
+#include "run_cache.h"
+#include "tick.h"
+
+enum { THREADS = 4, ROUNDS = 20000 };
+
+#define LARGE     (3 * UNIT_BYTES)
+#define BIG_HEAP  (64 * MIB)
+#define TOO_LARGE ((RUN_CACHE_UNITS + 1) * UNIT_BYTES)
+
+static struct run_cache runs;
+
+static struct span *run_of_units(size_t units)
+{
+    struct span *span = page_heap_alloc(
+        &(struct run_request){.units = units, .align_units = 1, .state = SPAN_LARGE, .grow = true});
+
+    assert_non_null(span);
+    span->used_units = units;
+    return span;
+}
+
+/* From now on several runs of a length are kept. */
+static void let_the_heap_be_big(void)
+{
+    page_heap_free(run_of_units(BIG_HEAP / UNIT_BYTES));
+}
+
+static struct run_cache *own_runs(void)
+{
+    return &cache_self->arena->runs;
+}
+
+/* Slots */
+
+static void what_was_put_is_taken(void **state)
+{
+    (void)state;
+    struct span *run = run_of_units(3);
+
+    assert_null(run_cache_take(&runs, 3));
+    assert_true(run_cache_put(&runs, run));
+    assert_int_equal(run_cache_bytes(&runs), 3 * UNIT_BYTES);
+    assert_int_equal(run->used_units, 0);
+    assert_int_equal(*span_history(run) & UNIT_HISTORY_MASK, UNIT_FREED);
+    assert_null(run_cache_take(&runs, 2));
+    assert_null(run_cache_take(&runs, 4));
+    assert_ptr_equal(run_cache_take(&runs, 3), run);
+    assert_int_equal(*span_history(run), UNIT_USED);
+    assert_int_equal(run_cache_bytes(&runs), 0);
+    assert_null(run_cache_take(&runs, 3));
+    page_heap_check();
+}
+
+static void what_was_put_last_is_taken_first(void **state)
+{
+    struct span *put[RUN_CACHE_SLOTS];
+
+    (void)state;
+    let_the_heap_be_big();
+    for (size_t i = 0; i < ARRAY_SIZE(put); i++) {
+        put[i] = run_of_units(2);
+        assert_true(run_cache_put(&runs, put[i]));
+    }
+    for (size_t i = ARRAY_SIZE(put); i-- > 0;) {
+        assert_ptr_equal(run_cache_take(&runs, 2), put[i]);
+    }
+}
+
+static void a_run_that_finds_no_room_is_as_it_was(void **state)
+{
+    (void)state;
+    /* In a small heap there is room for one. */
+    struct span *run = run_of_units(5);
+
+    run->used_units = 4;
+    assert_true(run_cache_put(&runs, run_of_units(5)));
+    assert_false(run_cache_put(&runs, run));
+    assert_int_equal(run->used_units, 4);
+    assert_int_equal(*span_history(run), UNIT_USED);
+    let_the_heap_be_big();
+    assert_true(run_cache_put(&runs, run));
+}
+
+static void runs_too_long_are_not_kept(void **state)
+{
+    (void)state;
+    assert_true(run_cache_put(&runs, run_of_units(RUN_CACHE_UNITS)));
+    assert_false(run_cache_put(&runs, run_of_units(RUN_CACHE_UNITS + 1)));
+    assert_null(run_cache_take(&runs, RUN_CACHE_UNITS + 1));
+    assert_null(run_cache_take(&runs, SIZE_MAX));
+}
+
+static void a_large_block_of_one_unit_becomes_no_slab(void **state)
+{
+    (void)state;
+    assert_false(run_cache_put(&runs, run_of_units(1)));
+    assert_null(run_cache_take(&runs, 1));
+}
+
+static void a_run_grows_old_in_its_slot(void **state)
+{
+    (void)state;
+    let_the_heap_be_big();
+    size_t free_units = page_heap_stats().free_units;
+
+    assert_true(run_cache_put(&runs, run_of_units(2)));
+    run_cache_age(&runs);
+    assert_int_equal(run_cache_bytes(&runs), 2 * UNIT_BYTES);
+    tick_advance();
+    assert_true(run_cache_put(&runs, run_of_units(3)));
+    run_cache_age(&runs);
+    assert_int_equal(run_cache_bytes(&runs), 3 * UNIT_BYTES);
+    assert_int_equal(page_heap_stats().free_units, free_units - 3);
+    run_cache_empty(&runs);
+    assert_int_equal(run_cache_bytes(&runs), 0);
+    assert_int_equal(page_heap_stats().free_units, free_units);
+    page_heap_check();
+}
+
+static void the_time_in_a_slot_counts(void **state)
+{
+    (void)state;
+    struct span *run = run_of_units(2);
+
+    (void)run_of_units(2); /* keeps it from the rest of the heap */
+    assert_true(run_cache_put(&runs, run));
+    for (unsigned tick = 0; tick < 4; tick++) {
+        tick_advance();
+    }
+    run_cache_age(&runs);
+    assert_int_equal(page_heap_decay(5, SIZE_MAX), 0);
+    assert_int_equal(page_heap_decay(4, SIZE_MAX), 2 * UNIT_BYTES);
+    page_heap_check();
+}
+
+static _Atomic bool two_owners;
+
+/* Each thread takes a run, or one from the page heap where none is kept, and puts it back, while time
+ * passes. Whose it is stands in its memory, not atomic: ThreadSanitizer sees two who have one run. */
+static void *take_and_put(void *argument)
+{
+    struct run_cache *shared = (struct run_cache *)argument;
+
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        struct span *kept = run_cache_take(shared, 2);
+        struct span *run = kept != NULL ? kept : run_of_units(2);
+        volatile uintptr_t *memory = (volatile uintptr_t *)span_address(run);
+
+        *memory = (uintptr_t)&round;
+        run->used_units = 2;
+        if (*memory != (uintptr_t)&round) {
+            two_owners = true;
+        }
+        if (!run_cache_put(shared, run)) {
+            page_heap_free(run);
+        }
+        if (round % 64 == 0) {
+            tick_advance();
+            run_cache_age(shared);
+        }
+    }
+    return NULL;
+}
+
+static void threads_share_runs(void **state)
+{
+    (void)state;
+    let_the_heap_be_big();
+    size_t free_units = page_heap_stats().free_units;
+
+    run_threads(THREADS, take_and_put, &runs);
+    assert_false(two_owners);
+    run_cache_empty(&runs);
+    assert_int_equal(page_heap_stats().free_units, free_units);
+    page_heap_check();
+}
+
+/* Blocks */
+
+static void a_large_block_gets_the_run_of_the_last(void **state)
+{
+    (void)state;
+    char *block = filled(LARGE);
+    uint64_t allocs = page_heap_stats().allocs;
+
+    for (unsigned i = 0; i < 100; i++) {
+        heap_free(block);
+        assert_ptr_equal(filled(LARGE - i), block);
+        assert_int_equal(usable(block), LARGE);
+    }
+    assert_int_equal(page_heap_stats().allocs, allocs);
+    heap_free(block);
+    check_all();
+    assert_nothing_is_used();
+}
+
+static void a_zeroed_block_of_a_kept_run_is_zero(void **state)
+{
+    (void)state;
+    char *block = filled(LARGE);
+
+    heap_free(block);
+    assert_ptr_equal(heap_alloc_zeroed(LARGE), block);
+    assert_true(is_all(block, LARGE, 0));
+}
+
+static void free_it(void *block)
+{
+    heap_free(block);
+}
+
+static void ask_its_size(void *block)
+{
+    (void)usable(block);
+}
+
+static void a_kept_block_is_free(void **state)
+{
+    (void)state;
+    char *block = filled(LARGE);
+
+    heap_free(block);
+    assert_int_equal(run_cache_bytes(own_runs()), LARGE);
+    assert_dies_at(free_it, block, "double free of", (uintptr_t)block);
+    assert_dies_at(ask_its_size, block, "invalid", (uintptr_t)block);
+}
+
+static void a_block_in_a_kept_unit_is_free(void **state)
+{
+    static char *blocks[64];
+
+    (void)state;
+    /* One a slab: with more empty slabs than a bin keeps, a run is kept. */
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        blocks[i] = filled(UNIT_BYTES);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        heap_free(blocks[i]);
+    }
+    cache_flush_all(cache_self);
+    assert_true(run_cache_bytes(own_runs()) > 0);
+    struct span *kept = run_cache_take(own_runs(), 1);
+
+    assert_non_null(kept);
+    assert_int_equal(kept->state, SPAN_SLAB);
+    assert_true(run_cache_put(own_runs(), kept));
+    assert_dies_at(free_it, (void *)span_address(kept), "double free of", span_address(kept));
+    check_all();
+}
+
+static void a_run_that_realloc_left_is_not_kept(void **state)
+{
+    (void)state;
+    char *block = filled(LARGE);
+
+    (void)filled(LARGE); /* it cannot grow where it is */
+    char *moved = (char *)heap_resize(block, 2 * LARGE);
+
+    assert_non_null(moved);
+    assert_ptr_not_equal(moved, block);
+    assert_int_equal(run_cache_bytes(own_runs()), 0);
+    assert_true(is_all(moved, LARGE, PATTERN));
+    check_all();
+}
+
+static void *free_block(void *block)
+{
+    /* A thread of another arena, with a cache of its own. */
+    (void)filled(1);
+    heap_free(block);
+    return NULL;
+}
+
+static void a_run_goes_back_to_where_it_came_from(void **state)
+{
+    pthread_t thread;
+
+    (void)state;
+    char *block = filled(LARGE);
+
+    assert_int_equal(pthread_create(&thread, NULL, free_block, block), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(run_cache_bytes(own_runs()), LARGE);
+    assert_ptr_equal(filled(LARGE), block);
+}
+
+static void kept_runs_serve_before_the_break_grows(void **state)
+{
+    (void)state;
+    char *block = filled(LARGE);
+
+    (void)filled(1);
+    heap_free(block);
+    use_up_all_memory();
+    assert_int_equal(run_cache_bytes(own_runs()), 0);
+    check_all();
+}
+
+static void longer_blocks_go_to_the_page_heap(void **state)
+{
+    (void)state;
+    char *block = filled(TOO_LARGE);
+    uint64_t frees = page_heap_stats().frees;
+
+    heap_free(block);
+    assert_int_equal(page_heap_stats().frees, frees + 1);
+    assert_int_equal(run_cache_bytes(own_runs()), 0);
+}
+
+int main(void)
+{
+    static const struct isolated_test tests[] = {
+        ISOLATED(what_was_put_is_taken),
+        ISOLATED(what_was_put_last_is_taken_first),
+        ISOLATED(a_run_that_finds_no_room_is_as_it_was),
+        ISOLATED(runs_too_long_are_not_kept),
+        ISOLATED(a_large_block_of_one_unit_becomes_no_slab),
+        ISOLATED(a_run_grows_old_in_its_slot),
+        ISOLATED(the_time_in_a_slot_counts),
+        ISOLATED(threads_share_runs),
+        ISOLATED(a_large_block_gets_the_run_of_the_last),
+        ISOLATED(a_zeroed_block_of_a_kept_run_is_zero),
+        ISOLATED(a_kept_block_is_free),
+        ISOLATED(a_block_in_a_kept_unit_is_free),
+        ISOLATED(a_run_that_realloc_left_is_not_kept),
+        ISOLATED(a_run_goes_back_to_where_it_came_from),
+        ISOLATED(kept_runs_serve_before_the_break_grows),
+        ISOLATED(longer_blocks_go_to_the_page_heap),
+    };
+
+    return run_isolated(tests, ARRAY_SIZE(tests));
+}
