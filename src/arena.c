@@ -24,6 +24,8 @@ enum {
     REFINE_SLABS = 4, /* of a class in a bin, a thread: from then on finer classes save memory */
     IDLE_SHARE = 8,   /* the part of the heap that a bin nobody asks may hold free */
     AHEAD_SHARE = 32, /* the part of what a bin holds that may get memory before it is used */
+    SLAB_RUNS_SHARE = 32,   /* the part of the heap that may be kept of slabs' runs, */
+    LARGE_RUNS_SHARE = 256, /* and, in runs of any length, of large blocks' */
     SLABS_AT_ONCE = 16,
     STACKS_AT_ONCE = 64,
 };
@@ -75,7 +77,7 @@ static void slabs_release(struct arena *arena, struct slab *slabs)
         tag_unit(arena, span, 0);
         span->slab = NULL;
         slab_destroy(slab);
-        if (!run_cache_put(&arena->runs, span)) {
+        if (!run_cache_put(&arena->slab_runs, span)) {
             page_heap_free(span);
         }
     }
@@ -155,7 +157,7 @@ static struct slab *slab_get(struct arena *arena, unsigned class, bool grow, boo
         *lacks_descriptor = true;
         return NULL;
     }
-    struct span *span = run_cache_take(&arena->runs, 1);
+    struct span *span = run_cache_take(&arena->slab_runs, 1);
 
     if (span == NULL) {
         span = page_heap_alloc(
@@ -483,14 +485,32 @@ static void age_all(uint32_t most_stacks)
     }
 }
 
+/* How many runs each arena keeps: a small part of the heap, since they can serve for nothing else. */
+static void limit_runs(void)
+{
+    size_t count = 0;
+
+    while (arena_by_index((unsigned)count) != NULL) {
+        count++;
+    }
+    size_t units = page_heap_bytes() / UNIT_BYTES / size_max(count, 1);
+
+    for (unsigned index = 0; index < count; index++) {
+        run_cache_limit(&arena_by_index(index)->slab_runs, units / SLAB_RUNS_SHARE);
+        run_cache_limit(&arena_by_index(index)->large_runs, units / LARGE_RUNS_SHARE);
+    }
+}
+
 /* After the bins, whose empty slabs' runs may have come in. */
 static void for_all_runs(void (*give_back)(struct run_cache *runs))
 {
     struct arena *arena;
 
     for (unsigned index = 0; (arena = arena_by_index(index)) != NULL; index++) {
-        give_back(&arena->runs);
+        give_back(&arena->slab_runs);
+        give_back(&arena->large_runs);
     }
+    limit_runs();
 }
 
 void arena_age(void)
@@ -598,7 +618,8 @@ struct arena_totals arena_totals(void)
         totals_add(&totals, at.bin, at.class);
     }
     for (unsigned index = 0; (arena = arena_by_index(index)) != NULL; index++) {
-        totals.run_bytes += run_cache_bytes(&arena->runs);
+        totals.run_bytes +=
+            run_cache_bytes(&arena->slab_runs) + run_cache_bytes(&arena->large_runs);
     }
     return totals;
 }

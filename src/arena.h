@@ -22,7 +22,8 @@ struct arena {
     _Atomic uint16_t *tags;   /* codes by unit of the primary region; NULL: no memory for a table */
     _Atomic uint32_t threads; /* bound to it; written under the life lock */
     uint8_t index;
-    struct run_cache runs;
+    struct run_cache slab_runs;  /* of empty slabs that its bins gave up, */
+    struct run_cache large_runs; /* and of large blocks that it handed out */
     /* NULL until the class gets a slab. Read at every refill: not beside what drains write. */
     _Alignas(CACHE_LINE_BYTES) _Atomic(struct bin *) bins[CLASS_COUNT];
 };

@@ -34,7 +34,7 @@ static void *large_reuse(struct cache *cache, size_t size)
     if (size > RUN_CACHE_UNITS * UNIT_BYTES || !cache_is_real(cache)) {
         return NULL;
     }
-    struct span *span = run_cache_take(&cache->arena->runs, units_for(size));
+    struct span *span = run_cache_take(&cache->arena->large_runs, units_for(size));
 
     if (span == NULL) {
         return NULL;
@@ -189,6 +189,18 @@ static void *alloc_keeping_errno(size_t alignment, size_t size, bool zero)
     return block;
 }
 
+/* Lets time pass for a thread that need not enter the gate otherwise. */
+static void poll_clock(struct cache *cache)
+{
+    int saved_errno = errno;
+
+    if (gate_enter(&cache->gate)) {
+        upkeep_poll(cache);
+        gate_leave(&cache->gate);
+    }
+    errno = saved_errno;
+}
+
 static void trim_class(struct cache *cache, unsigned class)
 {
     int saved_errno = errno;
@@ -323,23 +335,13 @@ static void free_local(struct cache *cache, unsigned class, void *block)
     gate_leave(&cache->gate);
 }
 
-/* The run stays with the arena that it was handed out by, where whoever allocates next looks. */
-static bool keep_run(struct span *span)
-{
-    struct arena *arena = arena_by_index(span->arena);
-
-    return arena != NULL && run_cache_put(&arena->runs, span);
-}
-
-static void free_large(struct cache *cache, struct span *span, void *block, bool keep)
+static void free_large(struct cache *cache, struct span *span, void *block)
 {
     if (!gate_enter(cache_gate(cache))) {
         free_later(block);
         return;
     }
-    if (!keep || !keep_run(span)) {
-        page_heap_free(span);
-    }
+    page_heap_free(span);
     upkeep_poll(cache);
     gate_leave(cache_gate(cache));
 }
@@ -364,7 +366,7 @@ static void free_slow(void *block)
     } else if (slab != NULL) {
         free_remote(cache, block, slab_class(slab)->size);
     } else if (span != NULL && span_is_large_block(span, address)) {
-        free_large(cache, span, block, true);
+        free_large(cache, span, block);
     } else {
         fatal_free(span, address);
     }
@@ -381,20 +383,26 @@ static bool is_kept_remote(void *block)
            cache_keep_remote(cache, block, slab_class(slab)->size);
 }
 
-/* A large block's run is mostly kept for the next. Now and then the whole way is gone, which polls the
- * clock. */
+/* The run of a large block stays with the arena that handed it out, where whoever allocates next looks.
+ */
 static bool is_kept_run(void *block)
 {
     struct cache *cache = cache_self;
     struct span *span = span_of((uintptr_t)block);
 
-    return span != NULL && span_is_large_block(span, (uintptr_t)block) && cache_is_real(cache) &&
-           ++cache->runs_freed % RUNS_PER_POLL != 0 && keep_run(span);
+    if (span == NULL || !span_is_large_block(span, (uintptr_t)block) || !cache_is_real(cache) ||
+        !run_cache_put(&arena_by_index(span->arena)->large_runs, span)) {
+        return false;
+    }
+    if (++cache->runs_kept % RUNS_PER_POLL == 0) {
+        poll_clock(cache);
+    }
+    return true;
 }
 
 void heap_free_slow(void *block)
 {
-    /* None needs the kernel: errno stays. */
+    /* They leave errno alone. */
     if (block == NULL || is_kept_remote(block) || is_kept_run(block)) {
         return;
     }
@@ -409,7 +417,7 @@ void heap_free_moved(void *block)
     struct span *span = span_of((uintptr_t)block);
 
     if (span != NULL && span_is_large_block(span, (uintptr_t)block)) {
-        free_large(life_cache(), span, block, false);
+        free_large(life_cache(), span, block);
     } else {
         heap_free(block);
     }

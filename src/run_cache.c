@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* run_cache.c - see run_cache.h.
  *
- * A slot is one word: 0, or the address of a run's first span with the tick at which it was put in
- * the low bits. Who exchanges the word owns the run: there is nothing else to agree about. A word
- * that comes back while a thread is about to exchange it is again a kept run, the same one, so it
- * does no harm.
+ * A slot is one word: 0, or the address of a run's first span, with the run's length in the high bits
+ * and the tick at which it was put in the low ones. Who exchanges the word owns the run: there is
+ * nothing else to agree about. A word that comes back while a thread is about to exchange it is again
+ * a kept run, the same one, so it does no harm. src/model/run_cache.pml checks this with spin.
  *
  * Owns         the runs in the slots.
  * Invariants   a run is in one slot at most. While it is, its first unit's history says UNIT_FREED,
@@ -23,25 +23,47 @@
 #include "runs.h"
 #include "tick.h"
 
-enum { HEAP_SHARE = 32 }; /* of the heap are the runs of one length, if they are more than one */
-
-/* Spans are aligned to their size, which leaves room for the tick. */
-#define TICK_MASK ((uintptr_t)sizeof(struct span) - 1)
+/* Spans are aligned to their size, which leaves room for the tick; no address has bits as high. */
+#define TICK_MASK    ((uintptr_t)sizeof(struct span) - 1)
+#define LENGTH_SHIFT 56
+#define SPAN_MASK    ((((uintptr_t)1 << LENGTH_SHIFT) - 1) & ~TICK_MASK)
 
 _Static_assert((sizeof(struct span) & TICK_MASK) == 0, "a power of two");
 
-static struct span *span_of_word(uintptr_t word)
+static uintptr_t word_of(const struct span *span)
 {
-    return (struct span *)(word & ~TICK_MASK); /* NOLINT(performance-no-int-to-ptr) */
+    return (uintptr_t)span->units << LENGTH_SHIFT | (uintptr_t)span | (tick_now() & TICK_MASK);
 }
 
-/* The run of a slot, which is empty then; NULL if it is empty, or if somebody else was quicker. */
+/* The run of a slot that held `word` a moment ago, which is empty then; NULL if somebody else was
+ * quicker. */
 static struct span *slot_take(_Atomic uintptr_t *slot, uintptr_t word)
 {
-    bool taken = word != 0 && atomic_compare_exchange_strong_explicit(
-                                  slot, &word, 0, memory_order_acquire, memory_order_relaxed);
+    uintptr_t expected = word;
 
-    return taken ? span_of_word(word) : NULL;
+    if (!atomic_compare_exchange_strong_explicit(slot, &expected, 0, memory_order_acquire,
+                                                 memory_order_relaxed)) {
+        return NULL;
+    }
+    return (struct span *)(word & SPAN_MASK); /* NOLINT(performance-no-int-to-ptr) */
+}
+
+/* Relaxed, here and below: a hint; the exchange decides. */
+static uintptr_t slot_look(const _Atomic uintptr_t *slot)
+{
+    return atomic_load_explicit(slot, memory_order_relaxed);
+}
+
+static size_t slots_to_fill(const struct run_cache *cache)
+{
+    return 1 + (size_t)atomic_load_explicit(&cache->more, memory_order_relaxed);
+}
+
+void run_cache_limit(struct run_cache *cache, size_t count)
+{
+    size_t most = size_min(size_max(count, 1), RUN_CACHE_SLOTS);
+
+    atomic_store_explicit(&cache->more, (uint32_t)most - 1, memory_order_relaxed);
 }
 
 static void mark_kept(struct span *span)
@@ -60,15 +82,12 @@ static void mark_in_use(struct span *span)
 
 struct span *run_cache_take(struct run_cache *cache, size_t units)
 {
-    if (units > RUN_CACHE_UNITS) {
-        return NULL;
-    }
-    _Atomic uintptr_t *slots = cache->slots[units - 1];
-
     /* The one that was put last is the one whose memory is still in the processor's cache. */
-    for (unsigned slot = RUN_CACHE_SLOTS; slot-- > 0;) {
-        struct span *span =
-            slot_take(&slots[slot], atomic_load_explicit(&slots[slot], memory_order_relaxed));
+    for (size_t slot = slots_to_fill(cache); slot-- > 0;) {
+        uintptr_t word = slot_look(&cache->slots[slot]);
+        struct span *span = word != 0 && word >> LENGTH_SHIFT == units
+                                ? slot_take(&cache->slots[slot], word)
+                                : (struct span *)NULL;
 
         if (span != NULL) {
             mark_in_use(span);
@@ -78,37 +97,19 @@ struct span *run_cache_take(struct run_cache *cache, size_t units)
     return NULL;
 }
 
-/* How many runs of a length are kept: where the heap is small, what they might be joined with is
- * needed more. */
-static size_t slots_to_fill(size_t units)
-{
-    size_t share = page_heap_bytes() / UNIT_BYTES / HEAP_SHARE / units;
-
-    return size_min(size_max(share, 1), RUN_CACHE_SLOTS);
-}
-
 bool run_cache_put(struct run_cache *cache, struct span *span)
 {
-    enum span_state state = (enum span_state)span->state;
-    size_t used_units = state == SPAN_LARGE ? span->used_units : 0;
-
-    /* A large block of one unit, as alignment makes them, is no slab's run. */
-    if (span->units > RUN_CACHE_UNITS || (state == SPAN_LARGE) != (span->units > 1)) {
-        return false;
-    }
-    _Atomic uintptr_t *slots = cache->slots[span->units - 1];
-    uintptr_t word = (uintptr_t)span | (tick_now() & TICK_MASK);
-
-    size_t most = slots_to_fill(span->units);
+    size_t used_units = span->used_units;
+    size_t most = span->units <= RUN_CACHE_UNITS ? slots_to_fill(cache) : 0;
 
     for (size_t slot = 0; slot < most; slot++) {
-        uintptr_t empty = atomic_load_explicit(&slots[slot], memory_order_relaxed);
+        uintptr_t empty = slot_look(&cache->slots[slot]);
 
         if (empty != 0) {
             continue;
         }
         mark_kept(span);
-        if (atomic_compare_exchange_strong_explicit(&slots[slot], &empty, word,
+        if (atomic_compare_exchange_strong_explicit(&cache->slots[slot], &empty, word_of(span),
                                                     memory_order_release, memory_order_relaxed)) {
             return true;
         }
@@ -121,16 +122,14 @@ bool run_cache_put(struct run_cache *cache, struct span *span)
 /* Those that were not put in the tick `spared`; TICK_MASK + 1 spares none. */
 static void give_up(struct run_cache *cache, uintptr_t spared)
 {
-    for (unsigned units = 0; units < RUN_CACHE_UNITS; units++) {
-        for (unsigned slot = 0; slot < RUN_CACHE_SLOTS; slot++) {
-            uintptr_t word = atomic_load_explicit(&cache->slots[units][slot], memory_order_relaxed);
-            struct span *span = (word & TICK_MASK) != spared
-                                    ? slot_take(&cache->slots[units][slot], word)
-                                    : (struct span *)NULL;
+    for (unsigned slot = 0; slot < RUN_CACHE_SLOTS; slot++) {
+        uintptr_t word = slot_look(&cache->slots[slot]);
+        struct span *span = word != 0 && (word & TICK_MASK) != spared
+                                ? slot_take(&cache->slots[slot], word)
+                                : (struct span *)NULL;
 
-            if (span != NULL) {
-                page_heap_take_back(span);
-            }
+        if (span != NULL) {
+            page_heap_take_back(span);
         }
     }
 }
@@ -149,12 +148,8 @@ size_t run_cache_bytes(const struct run_cache *cache)
 {
     size_t bytes = 0;
 
-    for (unsigned units = 0; units < RUN_CACHE_UNITS; units++) {
-        for (unsigned slot = 0; slot < RUN_CACHE_SLOTS; slot++) {
-            if (atomic_load_explicit(&cache->slots[units][slot], memory_order_relaxed) != 0) {
-                bytes += (units + 1) * UNIT_BYTES;
-            }
-        }
+    for (unsigned slot = 0; slot < RUN_CACHE_SLOTS; slot++) {
+        bytes += (slot_look(&cache->slots[slot]) >> LENGTH_SHIFT) * UNIT_BYTES;
     }
     return bytes;
 }

@@ -11,20 +11,24 @@
 #include "region.h"
 
 #define RUN_CACHE_UNITS 16 /* the longest run that is kept */
-#define RUN_CACHE_SLOTS 8  /* for each length: a cache line */
+#define RUN_CACHE_SLOTS 15
 
-/* Zeroed memory is an empty one. Lock-free; any thread. */
+/* Zeroed memory is an empty one that keeps one run. Lock-free; any thread. */
 struct run_cache {
-    _Alignas(CACHE_LINE_BYTES) _Atomic uintptr_t slots[RUN_CACHE_UNITS][RUN_CACHE_SLOTS];
+    _Alignas(CACHE_LINE_BYTES) _Atomic uintptr_t slots[RUN_CACHE_SLOTS];
+    _Atomic uint32_t more; /* slots that may be filled, beyond the first */
 };
 
 /* A kept run of that length, the caller's from now on, or NULL. It keeps the state it was put with,
  * and its memory is as it was. */
 struct span *run_cache_take(struct run_cache *cache, size_t units);
 
-/* Keep a run, a slab's without its slab or a large block's. False if it is too long or there are
- * enough of its length: it stays the caller's, for page_heap_free(). */
+/* Keep a run: a slab's without its slab, or a large block's. False if it is too long or there is no
+ * room: it stays the caller's, for page_heap_free(). */
 bool run_cache_put(struct run_cache *cache, struct span *span);
+
+/* From now on, keep `count` runs at most, or one, or as many as there are slots. */
+void run_cache_limit(struct run_cache *cache, size_t count);
 
 /* Give runs to the page heap: those that were put before this tick, or all of them. */
 void run_cache_age(struct run_cache *cache);

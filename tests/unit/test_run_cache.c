@@ -15,7 +15,6 @@
 enum { THREADS = 4, ROUNDS = 20000 };
 
 #define LARGE     (3 * UNIT_BYTES)
-#define BIG_HEAP  (64 * MIB)
 #define TOO_LARGE ((RUN_CACHE_UNITS + 1) * UNIT_BYTES)
 
 static struct run_cache runs;
@@ -30,15 +29,9 @@ static struct span *run_of_units(size_t units)
     return span;
 }
 
-/* From now on several runs of a length are kept. */
-static void let_the_heap_be_big(void)
-{
-    page_heap_free(run_of_units(BIG_HEAP / UNIT_BYTES));
-}
-
 static struct run_cache *own_runs(void)
 {
-    return &cache_self->arena->runs;
+    return &cache_self->arena->large_runs;
 }
 
 /* Slots */
@@ -67,7 +60,7 @@ static void what_was_put_last_is_taken_first(void **state)
     struct span *put[RUN_CACHE_SLOTS];
 
     (void)state;
-    let_the_heap_be_big();
+    run_cache_limit(&runs, SIZE_MAX);
     for (size_t i = 0; i < ARRAY_SIZE(put); i++) {
         put[i] = run_of_units(2);
         assert_true(run_cache_put(&runs, put[i]));
@@ -77,10 +70,9 @@ static void what_was_put_last_is_taken_first(void **state)
     }
 }
 
-static void a_run_that_finds_no_room_is_as_it_was(void **state)
+static void one_run_is_kept_and_what_finds_no_room_is_as_it_was(void **state)
 {
     (void)state;
-    /* In a small heap there is room for one. */
     struct span *run = run_of_units(5);
 
     run->used_units = 4;
@@ -88,8 +80,10 @@ static void a_run_that_finds_no_room_is_as_it_was(void **state)
     assert_false(run_cache_put(&runs, run));
     assert_int_equal(run->used_units, 4);
     assert_int_equal(*span_history(run), UNIT_USED);
-    let_the_heap_be_big();
+    run_cache_limit(&runs, 2);
     assert_true(run_cache_put(&runs, run));
+    run_cache_limit(&runs, 0);
+    assert_false(run_cache_put(&runs, run_of_units(5)));
 }
 
 static void runs_too_long_are_not_kept(void **state)
@@ -101,30 +95,25 @@ static void runs_too_long_are_not_kept(void **state)
     assert_null(run_cache_take(&runs, SIZE_MAX));
 }
 
-static void a_large_block_of_one_unit_becomes_no_slab(void **state)
-{
-    (void)state;
-    assert_false(run_cache_put(&runs, run_of_units(1)));
-    assert_null(run_cache_take(&runs, 1));
-}
-
 static void a_run_grows_old_in_its_slot(void **state)
 {
-    (void)state;
-    let_the_heap_be_big();
+    struct span *first = run_of_units(2);
+    struct span *second = run_of_units(3);
     size_t free_units = page_heap_stats().free_units;
 
-    assert_true(run_cache_put(&runs, run_of_units(2)));
+    (void)state;
+    run_cache_limit(&runs, 2);
+    assert_true(run_cache_put(&runs, first));
     run_cache_age(&runs);
     assert_int_equal(run_cache_bytes(&runs), 2 * UNIT_BYTES);
     tick_advance();
-    assert_true(run_cache_put(&runs, run_of_units(3)));
+    assert_true(run_cache_put(&runs, second));
     run_cache_age(&runs);
     assert_int_equal(run_cache_bytes(&runs), 3 * UNIT_BYTES);
-    assert_int_equal(page_heap_stats().free_units, free_units - 3);
+    assert_int_equal(page_heap_stats().free_units, free_units + 2);
     run_cache_empty(&runs);
     assert_int_equal(run_cache_bytes(&runs), 0);
-    assert_int_equal(page_heap_stats().free_units, free_units);
+    assert_int_equal(page_heap_stats().free_units, free_units + 5);
     page_heap_check();
 }
 
@@ -176,13 +165,11 @@ static void *take_and_put(void *argument)
 static void threads_share_runs(void **state)
 {
     (void)state;
-    let_the_heap_be_big();
-    size_t free_units = page_heap_stats().free_units;
-
+    run_cache_limit(&runs, THREADS - 1);
     run_threads(THREADS, take_and_put, &runs);
     assert_false(two_owners);
     run_cache_empty(&runs);
-    assert_int_equal(page_heap_stats().free_units, free_units);
+    assert_int_equal(page_heap_stats().free_units, page_heap_stats().total_units);
     page_heap_check();
 }
 
@@ -249,12 +236,14 @@ static void a_block_in_a_kept_unit_is_free(void **state)
         heap_free(blocks[i]);
     }
     cache_flush_all(cache_self);
-    assert_true(run_cache_bytes(own_runs()) > 0);
-    struct span *kept = run_cache_take(own_runs(), 1);
+    struct run_cache *slab_runs = &cache_self->arena->slab_runs;
+
+    assert_true(run_cache_bytes(slab_runs) > 0);
+    struct span *kept = run_cache_take(slab_runs, 1);
 
     assert_non_null(kept);
     assert_int_equal(kept->state, SPAN_SLAB);
-    assert_true(run_cache_put(own_runs(), kept));
+    assert_true(run_cache_put(slab_runs, kept));
     assert_dies_at(free_it, (void *)span_address(kept), "double free of", span_address(kept));
     check_all();
 }
@@ -307,6 +296,24 @@ static void kept_runs_serve_before_the_break_grows(void **state)
     check_all();
 }
 
+static void as_the_heap_grows_more_runs_are_kept(void **state)
+{
+    char *blocks[RUN_CACHE_SLOTS + 1];
+
+    (void)state;
+    heap_free(filled(LARGE));
+    heap_free(heap_alloc((size_t)RUN_CACHE_SLOTS * 256 * 2 * UNIT_BYTES)); /* not touched */
+    arena_age();
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        blocks[i] = filled(LARGE);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        heap_free(blocks[i]);
+    }
+    assert_int_equal(run_cache_bytes(own_runs()), RUN_CACHE_SLOTS * LARGE);
+    check_all();
+}
+
 static void longer_blocks_go_to_the_page_heap(void **state)
 {
     (void)state;
@@ -323,9 +330,8 @@ int main(void)
     static const struct isolated_test tests[] = {
         ISOLATED(what_was_put_is_taken),
         ISOLATED(what_was_put_last_is_taken_first),
-        ISOLATED(a_run_that_finds_no_room_is_as_it_was),
+        ISOLATED(one_run_is_kept_and_what_finds_no_room_is_as_it_was),
         ISOLATED(runs_too_long_are_not_kept),
-        ISOLATED(a_large_block_of_one_unit_becomes_no_slab),
         ISOLATED(a_run_grows_old_in_its_slot),
         ISOLATED(the_time_in_a_slot_counts),
         ISOLATED(threads_share_runs),
@@ -336,6 +342,7 @@ int main(void)
         ISOLATED(a_run_that_realloc_left_is_not_kept),
         ISOLATED(a_run_goes_back_to_where_it_came_from),
         ISOLATED(kept_runs_serve_before_the_break_grows),
+        ISOLATED(as_the_heap_grows_more_runs_are_kept),
         ISOLATED(longer_blocks_go_to_the_page_heap),
     };
 
