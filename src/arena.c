@@ -485,22 +485,6 @@ static void age_all(uint32_t most_stacks)
     }
 }
 
-/* How many runs each arena keeps: a small part of the heap, since they can serve for nothing else. */
-static void limit_runs(void)
-{
-    size_t count = 0;
-
-    while (arena_by_index((unsigned)count) != NULL) {
-        count++;
-    }
-    size_t units = page_heap_bytes() / UNIT_BYTES / size_max(count, 1);
-
-    for (unsigned index = 0; index < count; index++) {
-        run_cache_limit(&arena_by_index(index)->slab_runs, units / SLAB_RUNS_SHARE);
-        run_cache_limit(&arena_by_index(index)->large_runs, units / LARGE_RUNS_SHARE);
-    }
-}
-
 /* After the bins, whose empty slabs' runs may have come in. */
 static void for_all_runs(void (*give_back)(struct run_cache *runs))
 {
@@ -510,13 +494,30 @@ static void for_all_runs(void (*give_back)(struct run_cache *runs))
         give_back(&arena->slab_runs);
         give_back(&arena->large_runs);
     }
-    limit_runs();
+}
+
+/* How many runs each arena keeps: a small part of the heap, since they can serve for nothing else,
+ * `times` what suffices where threads seldom meet. */
+static void limit_runs(size_t times)
+{
+    unsigned count = 0;
+
+    while (arena_by_index(count) != NULL) {
+        count++;
+    }
+    size_t units = page_heap_bytes() / UNIT_BYTES * times / size_max(count, 1);
+
+    for (unsigned index = 0; index < count; index++) {
+        run_cache_limit(&arena_by_index(index)->slab_runs, units / SLAB_RUNS_SHARE);
+        run_cache_limit(&arena_by_index(index)->large_runs, units / LARGE_RUNS_SHARE);
+    }
 }
 
 void arena_age(void)
 {
     age_all(STACKS_AT_ONCE);
     for_all_runs(run_cache_age);
+    limit_runs(run_cache_adapt());
 }
 
 void arena_reclaim_all(void)

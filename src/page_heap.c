@@ -42,6 +42,22 @@ static struct {
     size_t free_above_units; /* or more than this is free and has not gone back */
 } press;
 
+static _Atomic uint64_t waits; /* for the lock; written under it */
+
+static void heap_lock_acquire(void)
+{
+    if (unlikely(!lock_try_acquire(&page_heap_lock))) {
+        lock_wait(&page_heap_lock);
+        /* Relaxed: a count, for who holds no lock. */
+        atomic_fetch_add_explicit(&waits, 1, memory_order_relaxed);
+    }
+}
+
+uint64_t page_heap_waits(void)
+{
+    return atomic_load_explicit(&waits, memory_order_relaxed);
+}
+
 static void total_set_locked(size_t units)
 {
     stats.total_units = units;
@@ -332,7 +348,7 @@ struct span *page_heap_alloc(const struct run_request *request)
 {
     ASSERT(request->units > 0 && is_power_of_two(request->align_units));
     ASSERT(request->populate_bytes <= request->units * UNIT_BYTES);
-    lock_acquire(&page_heap_lock);
+    heap_lock_acquire();
     struct span *span = alloc_locked(request);
 
     lock_release(&page_heap_lock);
@@ -359,7 +375,7 @@ void page_heap_take_back(struct span *span)
 {
     size_t used = run_count_used(span_history(span), span->units);
 
-    lock_acquire(&page_heap_lock);
+    heap_lock_acquire();
     stats.frees++;
     stats.free_used_units += used;
     run_release_locked(span, span->units, span->region);
@@ -410,7 +426,7 @@ bool page_heap_resize(struct span *span, size_t units)
 {
     bool done = true;
 
-    lock_acquire(&page_heap_lock);
+    heap_lock_acquire();
     if (units > span->units) {
         done = units <= UINT32_MAX && extend_locked(span, units - span->units);
     } else if (units < span->units) {
@@ -436,7 +452,7 @@ size_t page_heap_decay(unsigned ticks, size_t most_bytes)
     size_t now;
 
     do {
-        lock_acquire(&page_heap_lock);
+        heap_lock_acquire();
         now = purge_locked(ticks, size_min(most - purged, PURGE_UNITS_AT_ONCE), NULL);
         lock_release(&page_heap_lock);
         purged += now;
@@ -450,7 +466,7 @@ size_t page_heap_decay_huge(unsigned ticks, size_t most_bytes)
     bool found = true;
 
     while (found && bytes < most_bytes) {
-        lock_acquire(&page_heap_lock);
+        heap_lock_acquire();
         found = account_purged_locked(runs_purge_huge_locked(ticks)) > 0;
         lock_release(&page_heap_lock);
         bytes += found ? HUGE_PAGE_UNITS * UNIT_BYTES : 0;
@@ -487,7 +503,7 @@ static size_t lower_break_locked(size_t pad_units)
 
 size_t page_heap_purge(size_t pad_bytes)
 {
-    lock_acquire(&page_heap_lock);
+    heap_lock_acquire();
     notice_foreign_moves_locked();
     size_t lowered = lower_break_locked(align_up(pad_bytes, UNIT_BYTES) / UNIT_BYTES);
     size_t units = purge_locked(0, SIZE_MAX, pad_bytes > 0 ? top_run_locked() : NULL);
@@ -500,7 +516,7 @@ size_t page_heap_purge(size_t pad_bytes)
 
 size_t page_heap_take_growth(size_t *bytes)
 {
-    lock_acquire(&page_heap_lock);
+    heap_lock_acquire();
     size_t units =
         stats.total_units > growth_seen_units ? stats.total_units - growth_seen_units : 0;
 
@@ -514,7 +530,7 @@ _Atomic uint16_t *page_heap_tags_create(void)
 {
     _Atomic uint16_t *tags = NULL;
 
-    lock_acquire(&page_heap_lock);
+    heap_lock_acquire();
     if (region_units(&region_primary) != 0 || grow_break_locked(1)) {
         tags = region_tags_create();
     } else {
@@ -527,7 +543,7 @@ _Atomic uint16_t *page_heap_tags_create(void)
 
 struct page_heap_stats page_heap_stats(void)
 {
-    lock_acquire(&page_heap_lock);
+    heap_lock_acquire();
     struct page_heap_stats result = stats;
     const struct span *top_run = top_run_locked();
 
@@ -536,6 +552,7 @@ struct page_heap_stats page_heap_stats(void)
     result.top_free_units = top_run != NULL ? top_run->units : 0;
     result.held_units = units_held_locked();
     result.lock_acquisitions = page_heap_lock.acquisitions;
+    result.lock_waits = page_heap_waits();
     lock_release(&page_heap_lock);
     return result;
 }
@@ -546,7 +563,7 @@ void page_heap_check(void)
     size_t free_units = 0;
     size_t used_units = 0;
 
-    lock_acquire(&page_heap_lock);
+    heap_lock_acquire();
     for (struct region *region = region_next(NULL); region; region = region_next(region)) {
         for (size_t unit = 0; unit < region_units(region);) {
             bool gap = region->spans[unit].state == SPAN_GAP;

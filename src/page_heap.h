@@ -42,6 +42,9 @@ size_t page_heap_decay_huge(unsigned ticks, size_t most_bytes);
 /* The bytes got from the break and mapped regions, as of a moment ago. No lock. */
 size_t page_heap_bytes(void);
 
+/* How often a thread has had to wait for another one here. No lock. */
+uint64_t page_heap_waits(void);
+
 /* What the heap has grown by since the last call; *bytes is what it has grown to. */
 size_t page_heap_take_growth(size_t *bytes);
 
@@ -61,6 +64,7 @@ struct page_heap_stats {
     uint64_t refused; /* for the hard limit */
     uint64_t purged_bytes;
     uint64_t lock_acquisitions;
+    uint64_t lock_waits; /* of those, how many had to wait for another thread */
 };
 
 struct page_heap_stats page_heap_stats(void);

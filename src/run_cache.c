@@ -30,6 +30,16 @@
 
 _Static_assert((sizeof(struct span) & TICK_MASK) == 0, "a power of two");
 
+enum {
+    WAITS_MANY = 1000, /* for the page heap's lock in a tick: twice as much is to be kept, */
+    WAITS_FEW = 100,
+    QUIET_TICKS = 16,                /* and with so few, in so many ticks, half as much again */
+    PRESSURE_MOST = 4 * QUIET_TICKS, /* 16 times as much */
+};
+
+static _Atomic uint64_t waits_seen; /* at the last tick */
+static _Atomic unsigned pressure;   /* QUIET_TICKS for each doubling, less the quiet ticks since */
+
 static uintptr_t word_of(const struct span *span)
 {
     return (uintptr_t)span->units << LENGTH_SHIFT | (uintptr_t)span | (tick_now() & TICK_MASK);
@@ -64,6 +74,23 @@ void run_cache_limit(struct run_cache *cache, size_t count)
     size_t most = size_min(size_max(count, 1), RUN_CACHE_SLOTS);
 
     atomic_store_explicit(&cache->more, (uint32_t)most - 1, memory_order_relaxed);
+}
+
+size_t run_cache_adapt(void)
+{
+    /* Relaxed throughout: if two threads take a step at once, one of them is lost. */
+    uint64_t waits = page_heap_waits();
+    uint64_t waited = waits - atomic_load_explicit(&waits_seen, memory_order_relaxed);
+    unsigned now = atomic_load_explicit(&pressure, memory_order_relaxed);
+
+    if (waited >= WAITS_MANY) {
+        now = now + QUIET_TICKS < PRESSURE_MOST ? now + QUIET_TICKS : PRESSURE_MOST;
+    } else if (waited < WAITS_FEW && now > 0) {
+        now--;
+    }
+    atomic_store_explicit(&waits_seen, waits, memory_order_relaxed);
+    atomic_store_explicit(&pressure, now, memory_order_relaxed);
+    return (size_t)1 << (now + QUIET_TICKS - 1) / QUIET_TICKS;
 }
 
 static void mark_kept(struct span *span)

@@ -30,6 +30,10 @@ bool run_cache_put(struct run_cache *cache, struct span *span);
 /* From now on, keep `count` runs at most, or one, or as many as there are slots. */
 void run_cache_limit(struct run_cache *cache, size_t count);
 
+/* What limits are to be multiplied by. It grows while threads have to wait for the page heap's lock,
+ * and falls again when they no longer do: to be called once a tick. */
+size_t run_cache_adapt(void);
+
 /* Give runs to the page heap: those that were put before this tick, or all of them. */
 void run_cache_age(struct run_cache *cache);
 void run_cache_empty(struct run_cache *cache);

@@ -139,6 +139,7 @@ static void print_layers(FILE *stream, const struct snapshot *snapshot)
     print_counter(stream, "refused for the limit", snapshot->page_heap.refused);
     print_counter(stream, "bytes purged", snapshot->page_heap.purged_bytes);
     print_counter(stream, "lock acquisitions", snapshot->page_heap.lock_acquisitions);
+    print_counter(stream, "of those, waited for", snapshot->page_heap.lock_waits);
     (void)fprintf(stream, "life\n");
     print_counter(stream, "threads with a cache", snapshot->life.threads);
     print_counter(stream, "idle caches", snapshot->life.idle_caches);

@@ -28,6 +28,7 @@ WORKLOADS = {
     "mstress": {"graph": NONE},
     "churn": {"threads": NONE},
     "large": {"touch": NONE, "fill": NONE},
+    "buffers": {"fixed": NONE, "mixed": NONE},
     "vectors": {"half": NONE},
     "hugebuf": {"alone": NONE, "mixed": NONE},
     "aligned": {"mixed": NONE},

@@ -4,12 +4,14 @@
 #include "heap_support.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 
 #include "arena.h"
 #include "page_heap.h"
 #include "resize.h"
 #include "run_cache.h"
+#include "runs.h"
 #include "tick.h"
 
 enum { THREADS = 4, ROUNDS = 20000 };
@@ -171,6 +173,68 @@ static void threads_share_runs(void **state)
     run_cache_empty(&runs);
     assert_int_equal(page_heap_stats().free_units, page_heap_stats().total_units);
     page_heap_check();
+}
+
+/* Pressure */
+
+static void *wait_for_the_page_heap(void *goal)
+{
+    while (page_heap_waits() < *(uint64_t *)goal) {
+        (void)page_heap_stats();
+    }
+    return NULL;
+}
+
+/* The lock is held again and again until a thread sleeps for it. */
+static void let_threads_wait(unsigned times)
+{
+    uint64_t goal = page_heap_waits() + times;
+    pthread_t thread;
+
+    assert_int_equal(pthread_create(&thread, NULL, wait_for_the_page_heap, &goal), 0);
+    for (uint64_t waits = goal - times; waits < goal; waits++) {
+        /* Not lock_acquire(), which may leave a mark as if somebody slept. */
+        while (!lock_try_acquire(&page_heap_lock)) {
+            (void)sched_yield();
+        }
+        while (atomic_load(&page_heap_lock.state) != 2) {
+            (void)sched_yield();
+        }
+        lock_release(&page_heap_lock);
+        while (page_heap_waits() == waits) {
+            (void)sched_yield();
+        }
+    }
+    assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
+static void more_is_kept_while_threads_wait_for_the_page_heap(void **state)
+{
+    (void)state;
+    assert_int_equal(run_cache_adapt(), 1);
+    let_threads_wait(1000);
+    assert_int_equal(run_cache_adapt(), 2);
+    /* As many in a tick that count neither as many nor as few: it stays. */
+    for (unsigned tick = 0; tick < 20; tick++) {
+        let_threads_wait(100);
+        assert_int_equal(run_cache_adapt(), 2);
+    }
+    for (unsigned tick = 0; tick < 15; tick++) {
+        assert_int_equal(run_cache_adapt(), 2);
+    }
+    assert_int_equal(run_cache_adapt(), 1);
+    assert_int_equal(run_cache_adapt(), 1);
+}
+
+static void sixteen_times_as_much_is_the_most(void **state)
+{
+    (void)state;
+    for (size_t times = 2; times <= 16; times *= 2) {
+        let_threads_wait(1000);
+        assert_int_equal(run_cache_adapt(), times);
+    }
+    let_threads_wait(1000);
+    assert_int_equal(run_cache_adapt(), 16);
 }
 
 /* Blocks */
@@ -335,6 +399,8 @@ int main(void)
         ISOLATED(a_run_grows_old_in_its_slot),
         ISOLATED(the_time_in_a_slot_counts),
         ISOLATED(threads_share_runs),
+        ISOLATED(more_is_kept_while_threads_wait_for_the_page_heap),
+        ISOLATED(sixteen_times_as_much_is_the_most),
         ISOLATED(a_large_block_gets_the_run_of_the_last),
         ISOLATED(a_zeroed_block_of_a_kept_run_is_zero),
         ISOLATED(a_kept_block_is_free),
