@@ -24,8 +24,8 @@ enum {
     REFINE_SLABS = 4, /* of a class in a bin, a thread: from then on finer classes save memory */
     IDLE_SHARE = 8,   /* the part of the heap that a bin nobody asks may hold free */
     AHEAD_SHARE = 32, /* the part of what a bin holds that may get memory before it is used */
-    SLAB_RUNS_SHARE = 32,   /* the part of the heap that may be kept of slabs' runs, */
-    LARGE_RUNS_SHARE = 256, /* and, in runs of any length, of large blocks' */
+    SLAB_RUNS_SHARE = 32,  /* the part of the heap that may be kept of slabs' runs, */
+    LARGE_RUNS_SHARE = 64, /* and of large blocks' */
     SLABS_AT_ONCE = 16,
     STACKS_AT_ONCE = 64,
 };
@@ -67,7 +67,9 @@ static void tag_unit(const struct arena *arena, const struct span *span, uint16_
     }
 }
 
-static void slabs_release(struct arena *arena, struct slab *slabs)
+/* Slabs that a bin has given up. Their runs go to the page heap, unless they are to be kept for slabs to
+ * come. */
+static void slabs_release(struct arena *arena, struct slab *slabs, bool keep)
 {
     while (slabs != NULL) {
         struct slab *slab = slabs;
@@ -77,7 +79,7 @@ static void slabs_release(struct arena *arena, struct slab *slabs)
         tag_unit(arena, span, 0);
         span->slab = NULL;
         slab_destroy(slab);
-        if (!run_cache_put(&arena->slab_runs, span)) {
+        if (!keep || !run_cache_put(&arena->slab_runs, span)) {
             page_heap_free(span);
         }
     }
@@ -126,7 +128,7 @@ static struct bin *bin_get(struct arena *arena, unsigned class)
     if (made == NULL) {
         return arena_bin(arena, class);
     }
-    bin_init(made);
+    bin_init(made, class);
     /* Release: pairs with arena_bin(). Acquire: `bin` is another thread's then. */
     if (!atomic_compare_exchange_strong_explicit(&arena->bins[class], &bin, made,
                                                  memory_order_release, memory_order_acquire)) {
@@ -274,7 +276,7 @@ struct magazine *arena_flush(struct arena *arena, unsigned class, struct magazin
         empty = magazine;
     }
     lock_release(&bin->lock);
-    slabs_release(arena, released);
+    slabs_release(arena, released, true);
     return empty;
 }
 
@@ -337,7 +339,7 @@ void arena_free_blocks(struct arena *arena, unsigned class, void **blocks, size_
     bin->stats.flush_blocks += count;
     bin_put_locked(bin, blocks, count, false, &released);
     lock_release(&bin->lock);
-    slabs_release(arena, released);
+    slabs_release(arena, released, true);
 }
 
 /* Remote frees */
@@ -414,7 +416,7 @@ size_t arena_drain(struct arena *arena)
         slab = next;
     }
     lock_release(&arena->drain_lock);
-    slabs_release(arena, released);
+    slabs_release(arena, released, true);
     return count;
 }
 
@@ -441,7 +443,7 @@ static void reclaim_bin(struct arena *arena, struct bin *bin)
     lock_acquire(&bin->lock);
     bin_reclaim_locked(bin, &released);
     lock_release(&bin->lock);
-    slabs_release(arena, released);
+    slabs_release(arena, released, false);
 }
 
 static void age_bin(struct arena *arena, struct bin *bin, uint32_t most_stacks)
@@ -451,7 +453,7 @@ static void age_bin(struct arena *arena, struct bin *bin, uint32_t most_stacks)
     lock_acquire(&bin->lock);
     bin_age_locked(bin, most_stacks, &released);
     lock_release(&bin->lock);
-    slabs_release(arena, released);
+    slabs_release(arena, released, false);
 }
 
 /* A bin, for a walk over all arenas. */
@@ -485,7 +487,6 @@ static void age_all(uint32_t most_stacks)
     }
 }
 
-/* After the bins, whose empty slabs' runs may have come in. */
 static void for_all_runs(void (*give_back)(struct run_cache *runs))
 {
     struct arena *arena;
@@ -496,16 +497,30 @@ static void for_all_runs(void (*give_back)(struct run_cache *runs))
     }
 }
 
-/* How many runs each arena keeps: a small part of the heap, since they can serve for nothing else,
- * `times` what suffices where threads seldom meet. */
-static void limit_runs(size_t times)
+/* More is kept while threads wait for the page heap's lock. Once a tick; the doublings. Relaxed: if
+ * two threads take a step at once, what one of them saw may be lost. */
+static unsigned runs_doublings(void)
+{
+    static _Atomic uint64_t waits_seen;
+    static _Atomic unsigned pressure;
+    uint64_t waits = page_heap_waits();
+    uint64_t seen = atomic_exchange_explicit(&waits_seen, waits, memory_order_relaxed);
+    unsigned now = run_cache_pressure(atomic_load_explicit(&pressure, memory_order_relaxed),
+                                      waits > seen ? waits - seen : 0);
+
+    atomic_store_explicit(&pressure, now, memory_order_relaxed);
+    return (now + RUN_CACHE_QUIET_TICKS - 1) / RUN_CACHE_QUIET_TICKS;
+}
+
+/* How much each arena keeps: a small part of the heap, since runs can serve for nothing else. */
+static void limit_runs(unsigned doublings)
 {
     unsigned count = 0;
 
     while (arena_by_index(count) != NULL) {
         count++;
     }
-    size_t units = page_heap_bytes() / UNIT_BYTES * times / size_max(count, 1);
+    size_t units = (page_heap_bytes() / UNIT_BYTES << doublings) / size_max(count, 1);
 
     for (unsigned index = 0; index < count; index++) {
         run_cache_limit(&arena_by_index(index)->slab_runs, units / SLAB_RUNS_SHARE);
@@ -517,7 +532,7 @@ void arena_age(void)
 {
     age_all(STACKS_AT_ONCE);
     for_all_runs(run_cache_age);
-    limit_runs(run_cache_adapt());
+    limit_runs(runs_doublings());
 }
 
 void arena_reclaim_all(void)

@@ -33,8 +33,9 @@ enum {
 #define DEPOT_BYTES       ((size_t)64 * 1024)
 #define DEPOT_BLOCK_BYTES ((size_t)1024)
 
-void bin_init(struct bin *bin)
+void bin_init(struct bin *bin, unsigned class)
 {
+    bin->class = (uint8_t) class;
     lock_init(&bin->lock, LOCK_RANK_BIN);
 }
 
@@ -194,7 +195,9 @@ static enum order order_of(void *const *blocks, size_t count)
     if (count <= ROW) {
         return ORDER_TOGETHER;
     }
-    if ((uintptr_t)blocks[ROW] - first == ROW * ((uintptr_t)blocks[1] - first)) {
+    bool in_one_slab = ((uintptr_t)blocks[1] ^ first) < UNIT_BYTES;
+
+    if (in_one_slab && (uintptr_t)blocks[ROW] - first == ROW * ((uintptr_t)blocks[1] - first)) {
         return ORDER_ROWS;
     }
     for (unsigned i = 0; i < ROW; i++) {
@@ -217,16 +220,15 @@ static void slab_took_in_locked(struct bin *bin, struct slab *slab, size_t count
 static void put_scattered_locked(struct bin *bin, void *const *blocks, size_t count, bool idle,
                                  struct slab **released)
 {
-    unsigned index;
-    unsigned class = slab_of_own_block((uintptr_t)blocks[0], &index)->class;
-    /* A copy, of which the compiler knows that no store changes it. */
+    /* Copies, of which the compiler knows that no store changes them. */
+    const unsigned class = bin->class;
     const struct size_class described = size_classes[class];
 
     for (size_t i = 0; i < count; i++) {
         uintptr_t block = (uintptr_t)blocks[i];
         struct slab *slab = slab_at(block);
+        unsigned index = size_class_index(&described, block % UNIT_BYTES);
 
-        index = size_class_index(&described, block % UNIT_BYTES);
         if (unlikely(slab == NULL || slab->class != class || index == described.blocks)) {
             fatal_at("invalid free of", block);
         }

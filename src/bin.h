@@ -46,6 +46,7 @@ struct bin {
     uint64_t free_blocks;        /* in the slabs */
     uint64_t depot_blocks;       /* in the depot */
     uint64_t asked_growth;       /* the heap's last growth before blocks were asked for (arena.c) */
+    uint8_t class;               /* constant */
     bool may_purge;              /* some slab may have free pages that have not gone back */
     struct bin_stats stats;
 };
@@ -57,7 +58,7 @@ static inline uint32_t bin_slabs(const struct bin *bin)
 }
 
 /* Of zeroed memory. */
-void bin_init(struct bin *bin);
+void bin_init(struct bin *bin, unsigned class);
 
 /* Give the bin a new slab, all of whose blocks are free. */
 void bin_add_locked(struct bin *bin, struct slab *slab);

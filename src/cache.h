@@ -43,7 +43,6 @@ struct cache {
     uint32_t remote_bytes;   /* what they hold */
     struct cache *next_idle; /* life.c: caches whose thread has ended */
     uint64_t misses;         /* refills and flushes */
-    uint32_t runs_kept;      /* of large blocks freed, instead of going to the page heap */
     uint64_t fetched_bytes;  /* by refills */
     uint32_t flushes_seen;   /* of those asked for by cache_ask_all_to_flush() */
     bool is_laid_out;        /* the bins are, by an earlier thread, and empty */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* gate.h - how fork() finds the allocator at rest without holding a lock.
  *
- * Every slow path runs inside the gate. fork() closes the gate and waits until nobody is inside;
- * from then on no lock of the allocator is held and nothing shared changes, until it opens again.
+ * Every slow path that takes a lock, or changes what is more than a word, runs inside the gate.
+ * fork() closes the gate and waits until nobody is inside; from then on no lock of the allocator is
+ * held and nothing shared changes, but for single words, until it opens again.
  * A thread that finds the gate closed does not wait: it is served by emergency.h.
  */
 #ifndef BREAKWATER_GATE_H

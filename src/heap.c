@@ -16,6 +16,7 @@
 #include "life.h"
 #include "limit.h"
 #include "page_heap.h"
+#include "purge.h"
 #include "upkeep.h"
 
 static void *out_of_memory(void)
@@ -23,8 +24,6 @@ static void *out_of_memory(void)
     errno = ENOMEM;
     return NULL;
 }
-
-enum { RUNS_PER_POLL = 16 };
 
 /* Allocation */
 
@@ -40,7 +39,6 @@ static void *large_reuse(struct cache *cache, size_t size)
         return NULL;
     }
     span->used_units = span->units;
-    span->arena = cache->arena->index;
     return (void *)span_address(span); /* NOLINT(performance-no-int-to-ptr) */
 }
 
@@ -239,8 +237,13 @@ void *heap_alloc_slow(size_t size)
 
 void *heap_alloc_aligned(size_t alignment, size_t size)
 {
-    return alignment <= BLOCK_ALIGN ? heap_alloc(size)
-                                    : alloc_keeping_errno(alignment, size, false);
+    if (alignment <= BLOCK_ALIGN) {
+        return heap_alloc(size);
+    }
+    void *block =
+        size > SMALL_MAX_BYTES && alignment <= UNIT_BYTES ? large_reuse(cache_self, size) : NULL;
+
+    return block != NULL ? block : alloc_keeping_errno(alignment, size, false);
 }
 
 void *heap_alloc_zeroed(size_t size)
@@ -384,17 +387,17 @@ static bool is_kept_remote(void *block)
 }
 
 /* The run of a large block stays with the arena that handed it out, where whoever allocates next looks.
- */
+ * A run of one unit, as alignment makes them, nobody looks for. */
 static bool is_kept_run(void *block)
 {
     struct cache *cache = cache_self;
     struct span *span = span_of((uintptr_t)block);
 
-    if (span == NULL || !span_is_large_block(span, (uintptr_t)block) || !cache_is_real(cache) ||
-        !run_cache_put(&arena_by_index(span->arena)->large_runs, span)) {
+    if (span == NULL || !span_is_large_block(span, (uintptr_t)block) || span->units == 1 ||
+        !cache_is_real(cache) || !run_cache_put(&arena_by_index(span->arena)->large_runs, span)) {
         return false;
     }
-    if (++cache->runs_kept % RUNS_PER_POLL == 0) {
+    if (purge_is_due()) {
         poll_clock(cache);
     }
     return true;

@@ -13,8 +13,8 @@ void *heap_alloc_slow(size_t size);
 /* Free whatever heap_free() could not; NULL is fine. errno is preserved. */
 void heap_free_slow(void *block);
 
-/* Free a block whose contents have moved because it grew. What lies next to it grows as well, more
- * often than not: a large block's run is not kept for the next. errno may change. */
+/* Free a block that realloc has moved away from. What lies next to it may be about to grow as well: a
+ * large block's run is not kept for the next. errno may change. */
 void heap_free_moved(void *block);
 
 /* At least `size` bytes aligned to `alignment`, a power of two; NULL with errno ENOMEM. */

@@ -36,6 +36,11 @@ static inline size_t limit_hard(void)
     return atomic_load_explicit(&limit.hard, memory_order_relaxed);
 }
 
+static inline bool limit_is_set(void)
+{
+    return limit_soft() != 0 || limit_hard() != 0;
+}
+
 static inline bool limit_presses(void)
 {
     return atomic_load_explicit(&limit.presses, memory_order_relaxed);

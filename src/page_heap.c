@@ -8,7 +8,8 @@
  * Invariants   total = free + handed out units.
  * Concurrency  page_heap_lock, of rank PAGE_HEAP; the break's and meta's locks are taken under it.
  *              The memory and the history bytes of a run handed out belong to its owner.
- * Called by    arena.c for slabs, heap.c and resize.c for large blocks; purge.c, upkeep.c, stats.c.
+ * Called by    arena.c for slabs, heap.c and resize.c for large blocks, run_cache.c; purge.c,
+ *              upkeep.c, stats.c.
  */
 #include "page_heap.h"
 
@@ -42,7 +43,7 @@ static struct {
     size_t free_above_units; /* or more than this is free and has not gone back */
 } press;
 
-static _Atomic uint64_t waits; /* for the lock; written under it */
+static _Atomic uint64_t waits; /* for the lock */
 
 static void heap_lock_acquire(void)
 {
@@ -254,6 +255,7 @@ static size_t run_cut_off_locked(struct span *run, size_t first)
     for (size_t unit = start + kept; unit < end; unit++) {
         region_primary.spans[unit].state = SPAN_GAP;
     }
+    memset(region_primary.history + start + kept, UNIT_CLEAN, end - start - kept);
     total_set_locked(stats.total_units - (end - start - kept));
     return start + kept;
 }
@@ -364,10 +366,7 @@ struct span *page_heap_alloc(const struct run_request *request)
 
 void page_heap_free(struct span *span)
 {
-    uint8_t *history = span_history(span);
-
-    *history = UNIT_FREED;
-    run_stamp(history, span->units);
+    run_mark_freed(span);
     page_heap_take_back(span);
 }
 

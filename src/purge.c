@@ -84,6 +84,11 @@ bool purge_poll(void)
            step(now, tick_ms);
 }
 
+bool purge_is_due(void)
+{
+    return now_ms() >= atomic_load_explicit(&next_step_ms, memory_order_relaxed);
+}
+
 bool purge_go_on(void)
 {
     return step(now_ms(), conf.decay_ms / TICKS_PER_DECAY);

@@ -10,6 +10,9 @@
 bool purge_poll(void);
 bool purge_go_on(void);
 
+/* Is a step due? For who would have to enter the gate to take it. */
+bool purge_is_due(void);
+
 /* How long until a step is due. For a thread that has nothing else to do than to poll. */
 uint64_t purge_interval_ms(void);
 

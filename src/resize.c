@@ -210,7 +210,15 @@ void *heap_resize(void *block, size_t size)
     void *moved = alloc_to_grow(old_size, size);
 
     if (moved == NULL && size > old_size) {
-        return NULL;
+        /* All that was kept has been given up on the way: there may be room behind it now. */
+        if (!resize_in_place(block, old_size, size)) {
+            return NULL;
+        }
+        moved = block;
+    }
+    if (moved == block) {
+        errno = saved_errno;
+        return block;
     }
     if (moved != NULL) {
         move_contents(moved, block, size_min(size, old_size));

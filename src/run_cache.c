@@ -19,6 +19,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "limit.h"
 #include "page_heap.h"
 #include "runs.h"
 #include "tick.h"
@@ -29,19 +30,17 @@
 #define SPAN_MASK    ((((uintptr_t)1 << LENGTH_SHIFT) - 1) & ~TICK_MASK)
 
 _Static_assert((sizeof(struct span) & TICK_MASK) == 0, "a power of two");
+_Static_assert(RUN_CACHE_UNITS < 1 << (64 - LENGTH_SHIFT), "a length fits");
 
 enum {
-    WAITS_MANY = 1000, /* for the page heap's lock in a tick: twice as much is to be kept, */
-    WAITS_FEW = 100,
-    QUIET_TICKS = 16,                /* and with so few, in so many ticks, half as much again */
-    PRESSURE_MOST = 4 * QUIET_TICKS, /* 16 times as much */
+    WAITS_MANY = 1000, /* in a tick: twice as much is to be kept, */
+    WAITS_FEW = 100,   /* and with so few, in RUN_CACHE_QUIET_TICKS, half as much */
+    DOUBLINGS_MOST = 3,
 };
-
-static _Atomic uint64_t waits_seen; /* at the last tick */
-static _Atomic unsigned pressure;   /* QUIET_TICKS for each doubling, less the quiet ticks since */
 
 static uintptr_t word_of(const struct span *span)
 {
+    ASSERT(((uintptr_t)span & ~SPAN_MASK) == 0);
     return (uintptr_t)span->units << LENGTH_SHIFT | (uintptr_t)span | (tick_now() & TICK_MASK);
 }
 
@@ -64,42 +63,20 @@ static uintptr_t slot_look(const _Atomic uintptr_t *slot)
     return atomic_load_explicit(slot, memory_order_relaxed);
 }
 
-static size_t slots_to_fill(const struct run_cache *cache)
+static size_t length_of(uintptr_t word)
 {
-    return 1 + (size_t)atomic_load_explicit(&cache->more, memory_order_relaxed);
+    return word >> LENGTH_SHIFT;
 }
 
-void run_cache_limit(struct run_cache *cache, size_t count)
+void run_cache_limit(struct run_cache *cache, size_t units)
 {
-    size_t most = size_min(size_max(count, 1), RUN_CACHE_SLOTS);
-
-    atomic_store_explicit(&cache->more, (uint32_t)most - 1, memory_order_relaxed);
-}
-
-size_t run_cache_adapt(void)
-{
-    /* Relaxed throughout: if two threads take a step at once, one of them is lost. */
-    uint64_t waits = page_heap_waits();
-    uint64_t waited = waits - atomic_load_explicit(&waits_seen, memory_order_relaxed);
-    unsigned now = atomic_load_explicit(&pressure, memory_order_relaxed);
-
-    if (waited >= WAITS_MANY) {
-        now = now + QUIET_TICKS < PRESSURE_MOST ? now + QUIET_TICKS : PRESSURE_MOST;
-    } else if (waited < WAITS_FEW && now > 0) {
-        now--;
-    }
-    atomic_store_explicit(&waits_seen, waits, memory_order_relaxed);
-    atomic_store_explicit(&pressure, now, memory_order_relaxed);
-    return (size_t)1 << (now + QUIET_TICKS - 1) / QUIET_TICKS;
+    atomic_store_explicit(&cache->units_most, units, memory_order_relaxed);
 }
 
 static void mark_kept(struct span *span)
 {
-    uint8_t *history = span_history(span);
-
     span->used_units = 0; /* of a slab's run: slab is NULL, in the same place */
-    *history = UNIT_FREED;
-    run_stamp(history, span->units);
+    run_mark_freed(span);
 }
 
 static void mark_in_use(struct span *span)
@@ -109,12 +86,11 @@ static void mark_in_use(struct span *span)
 
 struct span *run_cache_take(struct run_cache *cache, size_t units)
 {
-    /* The one that was put last is the one whose memory is still in the processor's cache. */
-    for (size_t slot = slots_to_fill(cache); slot-- > 0;) {
+    /* Mostly the one that was put last, whose memory is still in the processor's cache. */
+    for (unsigned slot = RUN_CACHE_SLOTS; slot-- > 0;) {
         uintptr_t word = slot_look(&cache->slots[slot]);
-        struct span *span = word != 0 && word >> LENGTH_SHIFT == units
-                                ? slot_take(&cache->slots[slot], word)
-                                : (struct span *)NULL;
+        struct span *span =
+            length_of(word) == units ? slot_take(&cache->slots[slot], word) : (struct span *)NULL;
 
         if (span != NULL) {
             mark_in_use(span);
@@ -124,17 +100,34 @@ struct span *run_cache_take(struct run_cache *cache, size_t units)
     return NULL;
 }
 
+/* The first empty slot, if a run of `units` may be kept besides what is; RUN_CACHE_SLOTS if not. */
+static unsigned slot_for(const struct run_cache *cache, size_t units)
+{
+    unsigned empty = RUN_CACHE_SLOTS;
+    size_t kept = 0;
+
+    for (unsigned slot = RUN_CACHE_SLOTS; slot-- > 0;) {
+        uintptr_t word = slot_look(&cache->slots[slot]);
+
+        kept += length_of(word);
+        empty = word == 0 ? slot : empty;
+    }
+    size_t most = atomic_load_explicit(&cache->units_most, memory_order_relaxed);
+
+    return kept == 0 || kept + units <= most ? empty : RUN_CACHE_SLOTS;
+}
+
 bool run_cache_put(struct run_cache *cache, struct span *span)
 {
     size_t used_units = span->used_units;
-    size_t most = span->units <= RUN_CACHE_UNITS ? slots_to_fill(cache) : 0;
+    unsigned slot;
 
-    for (size_t slot = 0; slot < most; slot++) {
-        uintptr_t empty = slot_look(&cache->slots[slot]);
+    if (span->units > RUN_CACHE_UNITS || limit_is_set()) {
+        return false;
+    }
+    while ((slot = slot_for(cache, span->units)) < RUN_CACHE_SLOTS) {
+        uintptr_t empty = 0;
 
-        if (empty != 0) {
-            continue;
-        }
         mark_kept(span);
         if (atomic_compare_exchange_strong_explicit(&cache->slots[slot], &empty, word_of(span),
                                                     memory_order_release, memory_order_relaxed)) {
@@ -176,7 +169,16 @@ size_t run_cache_bytes(const struct run_cache *cache)
     size_t bytes = 0;
 
     for (unsigned slot = 0; slot < RUN_CACHE_SLOTS; slot++) {
-        bytes += (slot_look(&cache->slots[slot]) >> LENGTH_SHIFT) * UNIT_BYTES;
+        bytes += length_of(slot_look(&cache->slots[slot])) * UNIT_BYTES;
     }
     return bytes;
+}
+
+unsigned run_cache_pressure(unsigned pressure, uint64_t waits)
+{
+    if (waits >= WAITS_MANY) {
+        return (unsigned)size_min(pressure + RUN_CACHE_QUIET_TICKS,
+                                  (size_t)DOUBLINGS_MOST * RUN_CACHE_QUIET_TICKS);
+    }
+    return waits < WAITS_FEW && pressure > 0 ? pressure - 1 : pressure;
 }

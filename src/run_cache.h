@@ -11,28 +11,24 @@
 #include "region.h"
 
 #define RUN_CACHE_UNITS 16 /* the longest run that is kept */
-#define RUN_CACHE_SLOTS 15
+#define RUN_CACHE_SLOTS 7  /* a cache line, with what is beside them */
 
 /* Zeroed memory is an empty one that keeps one run. Lock-free; any thread. */
 struct run_cache {
     _Alignas(CACHE_LINE_BYTES) _Atomic uintptr_t slots[RUN_CACHE_SLOTS];
-    _Atomic uint32_t more; /* slots that may be filled, beyond the first */
+    _Atomic size_t units_most; /* in all slots together, if they are more than one run */
 };
 
 /* A kept run of that length, the caller's from now on, or NULL. It keeps the state it was put with,
  * and its memory is as it was. */
 struct span *run_cache_take(struct run_cache *cache, size_t units);
 
-/* Keep a run: a slab's without its slab, or a large block's. False if it is too long or there is no
- * room: it stays the caller's, for page_heap_free(). */
+/* Keep a run: a slab's without its slab, or a large block's. False if it is too long, if there is no
+ * room, or if memory is limited: it stays the caller's, for page_heap_free(). */
 bool run_cache_put(struct run_cache *cache, struct span *span);
 
-/* From now on, keep `count` runs at most, or one, or as many as there are slots. */
-void run_cache_limit(struct run_cache *cache, size_t count);
-
-/* What limits are to be multiplied by. It grows while threads have to wait for the page heap's lock,
- * and falls again when they no longer do: to be called once a tick. */
-size_t run_cache_adapt(void);
+/* From now on, keep runs of `units` together at most, or one run. */
+void run_cache_limit(struct run_cache *cache, size_t units);
 
 /* Give runs to the page heap: those that were put before this tick, or all of them. */
 void run_cache_age(struct run_cache *cache);
@@ -40,5 +36,10 @@ void run_cache_empty(struct run_cache *cache);
 
 /* The bytes of the runs it keeps, as of a moment ago. */
 size_t run_cache_bytes(const struct run_cache *cache);
+
+/* How much more than usual is to be kept, in RUN_CACHE_QUIET_TICKS for each doubling: after a tick in
+ * which threads had to wait `waits` times for the page heap's lock, and from what it was before. */
+#define RUN_CACHE_QUIET_TICKS 16
+unsigned run_cache_pressure(unsigned pressure, uint64_t waits);
 
 #endif

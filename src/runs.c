@@ -206,6 +206,14 @@ void run_stamp(uint8_t *history, size_t units)
     }
 }
 
+void run_mark_freed(const struct span *span)
+{
+    uint8_t *history = span_history(span);
+
+    *history = UNIT_FREED;
+    run_stamp(history, span->units);
+}
+
 /* Purging */
 
 /* Not clean, and free for `ticks`. */

@@ -44,6 +44,9 @@ void run_release_locked(struct span *span, size_t units, uint8_t region_index);
 struct span *run_carve_locked(struct span *run, size_t units, size_t align_units,
                               enum span_state state);
 
+/* Note in its history that a run is free, and since when. */
+void run_mark_freed(const struct span *span);
+
 /* Those of the `units` from `history` on that are not clean. */
 size_t run_count_used(const uint8_t *history, size_t units);
 

@@ -124,7 +124,7 @@ BW_API int bw_mallopt(int parameter, int value);
  * smblks   blocks cached by the calling thread (a count);  fsmblks  their bytes;
  * hblks    regions mapped because the break could not grow (a count);  hblkhd  their bytes;
  * uordblks in blocks the program holds, together with those cached by other threads;
- * fordblks free: in slabs, in depots, in this thread's cache and in runs of the page heap;
+ * fordblks free: in slabs, in depots, in this thread's cache, in runs kept and of the page heap;
  * keepcost the free run at the top of the break, which a trim could give back.
  * usmblks is 0. The int fields of bw_mallinfo saturate. */
 struct bw_mallinfo {

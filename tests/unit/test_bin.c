@@ -20,7 +20,7 @@ static void new_bin_of(size_t size)
     size_class_init();
     class_of_blocks = size_class_of(size);
     remote_queue_init(&queue);
-    bin_init(&bin);
+    bin_init(&bin, class_of_blocks);
     lock_acquire(&bin.lock);
 }
 
@@ -251,7 +251,7 @@ static void what_follows_the_last_block_of_a_slab_dies_in_a_row_too(void **state
 
 /* Stacks whose blocks lie in one slab after the other */
 
-enum { SCATTER_SLABS = 5, SCATTERED = SCATTER_SLABS * (UNIT_BYTES / SIZE) };
+enum { SCATTER_SLABS = 12, SCATTERED = SCATTER_SLABS * (UNIT_BYTES / SIZE) };
 
 static void *scattered[SCATTERED];
 
@@ -281,11 +281,17 @@ static void scattered_blocks_come_back_to_their_slabs(void **state)
 {
     (void)state;
     take_scattered();
+    /* But for the last block of each slab: more empty ones the bin would not keep. */
+    size_t count = SCATTERED - SCATTER_SLABS;
+
     put(&scattered[100], 300);
     put(scattered, 100);
-    put(&scattered[400], SCATTERED - 400);
-    assert_int_equal(bin.free_blocks, SCATTERED);
-    assert_int_equal(bin.empty_slabs, SCATTER_SLABS);
+    put(&scattered[400], count - 400);
+    assert_int_equal(bin.free_blocks, count);
+    for (size_t i = 0; i < count; i++) {
+        (void)take();
+    }
+    assert_null(bin_take_one_locked(&bin));
 }
 
 static void a_scattered_block_twice_dies(void **state)
@@ -315,9 +321,16 @@ static void a_block_of_another_class_dies_among_scattered_ones(void **state)
     (void)state;
     take_scattered();
     lock_release(&bin.lock);
-    new_bin_of(2 * SIZE);
-    (void)add_slab();
-    scattered[50] = take();
+    struct span *span = page_heap_alloc(
+        &(struct run_request){.units = 1, .align_units = 1, .state = SPAN_SLAB, .grow = true});
+
+    assert_non_null(span);
+    assert_non_null(slab_create(span, size_class_of(2 * SIZE), 0, &queue));
+    lock_acquire(&bin.lock);
+    scattered[50] = (void *)span_address(span);
+    assert_dies_at(put_scattered, &count, "invalid free of", (uintptr_t)scattered[50]);
+    /* Not an innocent one where it comes first. */
+    scattered[0] = scattered[50];
     assert_dies_at(put_scattered, &count, "invalid free of", (uintptr_t)scattered[50]);
 }
 

@@ -3,11 +3,14 @@
  * old, and are lost to nobody. */
 #include "heap_support.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 
 #include "arena.h"
+#include "conf.h"
+#include "limit.h"
 #include "page_heap.h"
 #include "resize.h"
 #include "run_cache.h"
@@ -82,7 +85,7 @@ static void one_run_is_kept_and_what_finds_no_room_is_as_it_was(void **state)
     assert_false(run_cache_put(&runs, run));
     assert_int_equal(run->used_units, 4);
     assert_int_equal(*span_history(run), UNIT_USED);
-    run_cache_limit(&runs, 2);
+    run_cache_limit(&runs, 10);
     assert_true(run_cache_put(&runs, run));
     run_cache_limit(&runs, 0);
     assert_false(run_cache_put(&runs, run_of_units(5)));
@@ -104,7 +107,7 @@ static void a_run_grows_old_in_its_slot(void **state)
     size_t free_units = page_heap_stats().free_units;
 
     (void)state;
-    run_cache_limit(&runs, 2);
+    run_cache_limit(&runs, 5);
     assert_true(run_cache_put(&runs, first));
     run_cache_age(&runs);
     assert_int_equal(run_cache_bytes(&runs), 2 * UNIT_BYTES);
@@ -167,7 +170,7 @@ static void *take_and_put(void *argument)
 static void threads_share_runs(void **state)
 {
     (void)state;
-    run_cache_limit(&runs, THREADS - 1);
+    run_cache_limit(&runs, (size_t)2 * (THREADS - 1));
     run_threads(THREADS, take_and_put, &runs);
     assert_false(two_owners);
     run_cache_empty(&runs);
@@ -177,64 +180,45 @@ static void threads_share_runs(void **state)
 
 /* Pressure */
 
-static void *wait_for_the_page_heap(void *goal)
+static void more_is_kept_after_many_waits_and_less_after_quiet_ticks(void **state)
 {
-    while (page_heap_waits() < *(uint64_t *)goal) {
-        (void)page_heap_stats();
+    unsigned pressure = run_cache_pressure(0, 1000);
+
+    (void)state;
+    assert_int_equal(pressure, RUN_CACHE_QUIET_TICKS);
+    assert_int_equal(run_cache_pressure(pressure, 999), pressure);
+    assert_int_equal(run_cache_pressure(pressure, 100), pressure);
+    assert_int_equal(run_cache_pressure(pressure, 99), pressure - 1);
+    assert_int_equal(run_cache_pressure(0, 0), 0);
+    for (unsigned tick = 0; tick < 100; tick++) {
+        pressure = run_cache_pressure(pressure, 5000);
     }
+    assert_int_equal(pressure, 3 * RUN_CACHE_QUIET_TICKS);
+}
+
+static void *ask_the_page_heap(void *argument)
+{
+    (void)argument;
+    (void)page_heap_stats();
     return NULL;
 }
 
-/* The lock is held again and again until a thread sleeps for it. */
-static void let_threads_wait(unsigned times)
+static void waits_are_counted(void **state)
 {
-    uint64_t goal = page_heap_waits() + times;
     pthread_t thread;
 
-    assert_int_equal(pthread_create(&thread, NULL, wait_for_the_page_heap, &goal), 0);
-    for (uint64_t waits = goal - times; waits < goal; waits++) {
-        /* Not lock_acquire(), which may leave a mark as if somebody slept. */
-        while (!lock_try_acquire(&page_heap_lock)) {
-            (void)sched_yield();
-        }
-        while (atomic_load(&page_heap_lock.state) != 2) {
-            (void)sched_yield();
-        }
-        lock_release(&page_heap_lock);
-        while (page_heap_waits() == waits) {
-            (void)sched_yield();
-        }
+    (void)state;
+    assert_int_equal(page_heap_waits(), 0);
+    lock_acquire(&page_heap_lock);
+    assert_int_equal(pthread_create(&thread, NULL, ask_the_page_heap, NULL), 0);
+    /* Until it sleeps. */
+    while (atomic_load(&page_heap_lock.state) != 2) {
+        (void)sched_yield();
     }
+    lock_release(&page_heap_lock);
     assert_int_equal(pthread_join(thread, NULL), 0);
-}
-
-static void more_is_kept_while_threads_wait_for_the_page_heap(void **state)
-{
-    (void)state;
-    assert_int_equal(run_cache_adapt(), 1);
-    let_threads_wait(1000);
-    assert_int_equal(run_cache_adapt(), 2);
-    /* As many in a tick that count neither as many nor as few: it stays. */
-    for (unsigned tick = 0; tick < 20; tick++) {
-        let_threads_wait(100);
-        assert_int_equal(run_cache_adapt(), 2);
-    }
-    for (unsigned tick = 0; tick < 15; tick++) {
-        assert_int_equal(run_cache_adapt(), 2);
-    }
-    assert_int_equal(run_cache_adapt(), 1);
-    assert_int_equal(run_cache_adapt(), 1);
-}
-
-static void sixteen_times_as_much_is_the_most(void **state)
-{
-    (void)state;
-    for (size_t times = 2; times <= 16; times *= 2) {
-        let_threads_wait(1000);
-        assert_int_equal(run_cache_adapt(), times);
-    }
-    let_threads_wait(1000);
-    assert_int_equal(run_cache_adapt(), 16);
+    assert_int_equal(page_heap_waits(), 1);
+    assert_int_equal(page_heap_stats().lock_waits, 1);
 }
 
 /* Blocks */
@@ -327,6 +311,14 @@ static void a_run_that_realloc_left_is_not_kept(void **state)
     check_all();
 }
 
+static void *trim(void *argument)
+{
+    (void)argument;
+    (void)filled(1);
+    (void)heap_trim(0);
+    return NULL;
+}
+
 static void *free_block(void *block)
 {
     /* A thread of another arena, with a cache of its own. */
@@ -353,20 +345,134 @@ static void kept_runs_serve_before_the_break_grows(void **state)
     (void)state;
     char *block = filled(LARGE);
 
-    (void)filled(1);
     heap_free(block);
-    use_up_all_memory();
+    /* Nothing else is free. */
+    while (page_heap_alloc(&(struct run_request){
+               .units = 1, .align_units = 1, .state = SPAN_LARGE, .grow = false}) != NULL) {
+    }
+    size_t units = page_heap_stats().total_units;
+
+    assert_ptr_equal(filled(2 * UNIT_BYTES), block);
+    assert_int_equal(page_heap_stats().total_units, units);
     assert_int_equal(run_cache_bytes(own_runs()), 0);
+}
+
+static void a_block_grows_where_it_lies_when_only_a_kept_run_is_in_the_way(void **state)
+{
+    (void)state;
+    char *block = filled(LARGE);
+    char *behind = filled(LARGE);
+
+    assert_ptr_equal(behind, block + LARGE);
+    use_up_all_memory();
+    heap_free(behind);
+    assert_int_equal(run_cache_bytes(own_runs()), LARGE);
+    assert_ptr_equal(heap_resize(block, 2 * LARGE), block);
     check_all();
+}
+
+static void where_memory_is_limited_nothing_is_kept(void **state)
+{
+    (void)state;
+    char *block = filled(LARGE);
+
+    limit_set(64 * MIB, 0);
+    heap_free(block);
+    assert_int_equal(run_cache_bytes(own_runs()), 0);
+    block = filled(LARGE);
+    limit_set(0, 64 * MIB);
+    heap_free(block);
+    assert_int_equal(run_cache_bytes(own_runs()), 0);
+    block = filled(LARGE);
+    limit_set(0, 0);
+    heap_free(block);
+    assert_int_equal(run_cache_bytes(own_runs()), LARGE);
+}
+
+static void an_aligned_block_gets_a_kept_run(void **state)
+{
+    (void)state;
+    char *block = filled(LARGE);
+
+    heap_free(block);
+    assert_ptr_equal(heap_alloc_aligned(4096, LARGE), block);
+    heap_free(block);
+    assert_ptr_equal(heap_alloc_aligned(UNIT_BYTES, LARGE), block);
+    heap_free(block);
+    block = (char *)heap_alloc_aligned(2 * UNIT_BYTES, LARGE);
+    assert_int_equal((uintptr_t)block % (2 * UNIT_BYTES), 0);
+    /* A run of one unit would never be taken. */
+    heap_free(heap_alloc_aligned(2 * UNIT_BYTES, 1));
+    assert_int_equal(run_cache_bytes(own_runs()), LARGE);
+}
+
+static void a_slab_gets_a_kept_unit(void **state)
+{
+    (void)state;
+    char *block = filled(UNIT_BYTES);
+    struct run_cache *slab_runs = &cache_self->arena->slab_runs;
+    struct span *kept = page_heap_alloc(
+        &(struct run_request){.units = 1, .align_units = 1, .state = SPAN_SLAB, .grow = true});
+
+    assert_non_null(kept);
+    assert_true(run_cache_put(slab_runs, kept));
+    uint64_t allocs = page_heap_stats().allocs;
+
+    assert_ptr_equal(filled(UNIT_BYTES), span_address(kept));
+    assert_int_equal(page_heap_stats().allocs, allocs);
+    heap_free(block);
+    check_all();
+}
+
+static void frees_keep_errno_and_time_passes(void **state)
+{
+    (void)state;
+    conf.decay_ms = 0;
+    uint8_t tick = tick_now();
+
+    errno = ERRNO_BEFORE;
+    heap_free(filled(LARGE));
+    assert_int_equal(errno, ERRNO_BEFORE);
+    assert_int_not_equal(tick_now(), tick);
+}
+
+static bool take_what_is_kept(void *block)
+{
+    return heap_alloc(LARGE) == block;
+}
+
+static void a_child_has_what_was_kept(void **state)
+{
+    (void)state;
+    char *block = filled(LARGE);
+
+    heap_free(block);
+    assert_works_in_child(take_what_is_kept, block);
+    assert_ptr_equal(filled(LARGE), block);
+}
+
+static void a_trim_reaches_all_arenas(void **state)
+{
+    pthread_t thread;
+
+    (void)state;
+    char *block = filled(LARGE);
+
+    (void)filled(LARGE);
+    heap_free(block);
+    assert_int_equal(pthread_create(&thread, NULL, trim, NULL), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(run_cache_bytes(own_runs()), 0);
+    assert_int_equal(resident_pages(block, LARGE), 0);
 }
 
 static void as_the_heap_grows_more_runs_are_kept(void **state)
 {
-    char *blocks[RUN_CACHE_SLOTS + 1];
+    char *blocks[RUN_CACHE_SLOTS];
 
     (void)state;
     heap_free(filled(LARGE));
-    heap_free(heap_alloc((size_t)RUN_CACHE_SLOTS * 256 * 2 * UNIT_BYTES)); /* not touched */
+    heap_free(heap_alloc(64 * MIB)); /* not touched */
     arena_age();
     for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
         blocks[i] = filled(LARGE);
@@ -374,7 +480,7 @@ static void as_the_heap_grows_more_runs_are_kept(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
         heap_free(blocks[i]);
     }
-    assert_int_equal(run_cache_bytes(own_runs()), RUN_CACHE_SLOTS * LARGE);
+    assert_in_range(run_cache_bytes(own_runs()), 2 * LARGE, MIB);
     check_all();
 }
 
@@ -399,8 +505,8 @@ int main(void)
         ISOLATED(a_run_grows_old_in_its_slot),
         ISOLATED(the_time_in_a_slot_counts),
         ISOLATED(threads_share_runs),
-        ISOLATED(more_is_kept_while_threads_wait_for_the_page_heap),
-        ISOLATED(sixteen_times_as_much_is_the_most),
+        ISOLATED(more_is_kept_after_many_waits_and_less_after_quiet_ticks),
+        ISOLATED(waits_are_counted),
         ISOLATED(a_large_block_gets_the_run_of_the_last),
         ISOLATED(a_zeroed_block_of_a_kept_run_is_zero),
         ISOLATED(a_kept_block_is_free),
@@ -408,6 +514,13 @@ int main(void)
         ISOLATED(a_run_that_realloc_left_is_not_kept),
         ISOLATED(a_run_goes_back_to_where_it_came_from),
         ISOLATED(kept_runs_serve_before_the_break_grows),
+        ISOLATED(a_block_grows_where_it_lies_when_only_a_kept_run_is_in_the_way),
+        ISOLATED(where_memory_is_limited_nothing_is_kept),
+        ISOLATED(an_aligned_block_gets_a_kept_run),
+        ISOLATED(a_slab_gets_a_kept_unit),
+        ISOLATED(frees_keep_errno_and_time_passes),
+        ISOLATED(a_child_has_what_was_kept),
+        ISOLATED(a_trim_reaches_all_arenas),
         ISOLATED(as_the_heap_grows_more_runs_are_kept),
         ISOLATED(longer_blocks_go_to_the_page_heap),
     };
