@@ -312,6 +312,8 @@ static void what_is_no_block_dies_among_scattered_ones(void **state)
     take_scattered();
     scattered[50] = (char *)scattered[50] + BLOCK_ALIGN;
     assert_dies_at(put_scattered, &count, "invalid free of", (uintptr_t)scattered[50]);
+    scattered[50] = &count;
+    assert_dies_at(put_scattered, &count, "invalid free of", (uintptr_t)&count);
 }
 
 static void a_block_of_another_class_dies_among_scattered_ones(void **state)
