@@ -50,6 +50,8 @@ struct arena *arena_create(unsigned index)
     }
     remote_queue_init(&arena->queue);
     lock_init(&arena->drain_lock, LOCK_RANK_DRAIN);
+    run_cache_register(&arena->slab_runs);
+    run_cache_register(&arena->large_runs);
     arena->index = (uint8_t)index;
     arena->tags = page_heap_tags_create();
     atomic_store_explicit(&arenas[index], arena, memory_order_release);
@@ -487,16 +489,6 @@ static void age_all(uint32_t most_stacks)
     }
 }
 
-static void for_all_runs(void (*give_back)(struct run_cache *runs))
-{
-    struct arena *arena;
-
-    for (unsigned index = 0; (arena = arena_by_index(index)) != NULL; index++) {
-        give_back(&arena->slab_runs);
-        give_back(&arena->large_runs);
-    }
-}
-
 /* More is kept while threads wait for the page heap's lock. Once a tick; the doublings. Relaxed: if
  * two threads take a step at once, what one of them saw may be lost. */
 static unsigned runs_doublings(void)
@@ -531,7 +523,7 @@ static void limit_runs(unsigned doublings)
 void arena_age(void)
 {
     age_all(STACKS_AT_ONCE);
-    for_all_runs(run_cache_age);
+    run_cache_age_all();
     limit_runs(runs_doublings());
 }
 
@@ -541,7 +533,7 @@ void arena_reclaim_all(void)
     for (struct bin_place at = {0}; find_bin(&at); at.class ++) {
         reclaim_bin(at.arena, at.bin);
     }
-    for_all_runs(run_cache_empty);
+    run_cache_empty_all();
 }
 
 /* The lock is given up every few slabs. */
@@ -605,7 +597,7 @@ static void make_up_for_growth(void)
 void arena_prepare_growth(void)
 {
     age_all(UINT32_MAX);
-    for_all_runs(run_cache_empty);
+    run_cache_empty_all();
     /* Page by page, which takes huge pages apart. */
     if (conf.thp != THP_ALWAYS) {
         make_up_for_growth();
@@ -628,15 +620,11 @@ static void totals_add(struct arena_totals *totals, struct bin *bin, unsigned cl
 struct arena_totals arena_totals(void)
 {
     struct arena_totals totals = {.bins = 0};
-    struct arena *arena;
 
     for (struct bin_place at = {0}; find_bin(&at); at.class ++) {
         totals_add(&totals, at.bin, at.class);
     }
-    for (unsigned index = 0; (arena = arena_by_index(index)) != NULL; index++) {
-        totals.run_bytes +=
-            run_cache_bytes(&arena->slab_runs) + run_cache_bytes(&arena->large_runs);
-    }
+    totals.run_bytes = run_cache_bytes_all();
     return totals;
 }
 

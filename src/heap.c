@@ -25,6 +25,8 @@ static void *out_of_memory(void)
     return NULL;
 }
 
+enum { OWN_RUN_UNITS = 4 }; /* the longest run that a thread keeps for itself */
+
 /* Allocation */
 
 /* A large block where one as long was freed a moment ago, or NULL. Its memory is as it was. */
@@ -33,12 +35,16 @@ static void *large_reuse(struct cache *cache, size_t size)
     if (size > RUN_CACHE_UNITS * UNIT_BYTES || !cache_is_real(cache)) {
         return NULL;
     }
-    struct span *span = run_cache_take(&cache->arena->large_runs, units_for(size));
+    struct span *span = run_cache_take(&cache->runs, units_for(size));
 
+    if (span == NULL) {
+        span = run_cache_take(&cache->arena->large_runs, units_for(size));
+    }
     if (span == NULL) {
         return NULL;
     }
     span->used_units = span->units;
+    span->arena = cache->arena->index;
     return (void *)span_address(span); /* NOLINT(performance-no-int-to-ptr) */
 }
 
@@ -386,15 +392,24 @@ static bool is_kept_remote(void *block)
            cache_keep_remote(cache, block, slab_class(slab)->size);
 }
 
-/* The run of a large block stays with the arena that handed it out, where whoever allocates next looks.
- * A run of one unit, as alignment makes them, nobody looks for. */
+/* The run of a large block stays with the arena that handed it out, where whoever allocates next looks;
+ * if that is the thread's own, with the thread before all. */
+static bool keep_run(struct cache *cache, struct span *span)
+{
+    bool own = span->arena == cache->arena->index && span->units <= OWN_RUN_UNITS;
+
+    return (own && run_cache_put(&cache->runs, span)) ||
+           run_cache_put(&arena_by_index(span->arena)->large_runs, span);
+}
+
+/* A run of one unit, as alignment makes them, is nothing that anybody looks for. */
 static bool is_kept_run(void *block)
 {
     struct cache *cache = cache_self;
     struct span *span = span_of((uintptr_t)block);
 
     if (span == NULL || !span_is_large_block(span, (uintptr_t)block) || span->units == 1 ||
-        !cache_is_real(cache) || !run_cache_put(&arena_by_index(span->arena)->large_runs, span)) {
+        !cache_is_real(cache) || !keep_run(cache, span)) {
         return false;
     }
     if (purge_is_due()) {

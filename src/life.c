@@ -180,6 +180,7 @@ static struct cache *cache_get_locked(void)
     if (cache != NULL) {
         stats.caches_created++;
         gate_register(&cache->gate);
+        run_cache_register(&cache->runs);
     }
     return cache;
 }

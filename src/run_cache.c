@@ -6,13 +6,13 @@
  * nothing else to agree about. A word that comes back while a thread is about to exchange it is again
  * a kept run, the same one, so it does no harm. src/model/run_cache.pml checks this with spin.
  *
- * Owns         the runs in the slots.
+ * Owns         the runs in the slots; the list of run caches, which only grows.
  * Invariants   a run is in one slot at most. While it is, its first unit's history says UNIT_FREED,
  *              and used_units is 0 (of a slab's run, slab is NULL), so that frees of it are found
  *              out.
  * Concurrency  lock-free. Release when a run is put, acquire when it is taken: the taker sees the
  *              span and the memory as the last owner left them.
- * Called by    arena.c for slabs and as time goes by, heap.c for large blocks.
+ * Called by    arena.c for slabs and as time goes by, heap.c for large blocks, life.c for threads.
  */
 #include "run_cache.h"
 
@@ -37,6 +37,8 @@ enum {
     WAITS_FEW = 100,   /* and with so few, in RUN_CACHE_QUIET_TICKS, half as much */
     DOUBLINGS_MOST = 3,
 };
+
+static _Atomic(struct run_cache *) registered;
 
 static uintptr_t word_of(const struct span *span)
 {
@@ -154,14 +156,48 @@ static void give_up(struct run_cache *cache, uintptr_t spared)
     }
 }
 
-void run_cache_age(struct run_cache *cache)
-{
-    give_up(cache, tick_now() & TICK_MASK);
-}
-
 void run_cache_empty(struct run_cache *cache)
 {
     give_up(cache, TICK_MASK + 1);
+}
+
+/* Whatever was registered before is seen as it was then: acquire pairs with the release there. */
+static struct run_cache *first_registered(void)
+{
+    return atomic_load_explicit(&registered, memory_order_acquire);
+}
+
+void run_cache_register(struct run_cache *cache)
+{
+    /* Relaxed: written under the life lock only. */
+    cache->next = atomic_load_explicit(&registered, memory_order_relaxed);
+    atomic_store_explicit(&registered, cache, memory_order_release);
+}
+
+void run_cache_age_all(void)
+{
+    uintptr_t tick = tick_now() & TICK_MASK;
+
+    for (struct run_cache *cache = first_registered(); cache != NULL; cache = cache->next) {
+        give_up(cache, tick);
+    }
+}
+
+void run_cache_empty_all(void)
+{
+    for (struct run_cache *cache = first_registered(); cache != NULL; cache = cache->next) {
+        run_cache_empty(cache);
+    }
+}
+
+size_t run_cache_bytes_all(void)
+{
+    size_t bytes = 0;
+
+    for (struct run_cache *cache = first_registered(); cache != NULL; cache = cache->next) {
+        bytes += run_cache_bytes(cache);
+    }
+    return bytes;
 }
 
 size_t run_cache_bytes(const struct run_cache *cache)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* run_cache.h - runs freed a moment ago, kept for the next who needs one of the same length.
  *
- * Buffers of 64 KiB to 1 MiB come and go on servers, and slabs of few blocks do. Each arena keeps a
- * few of their runs outside the page heap, whose lock all threads share. Such a run is in use as far
- * as the page heap is concerned: it is not joined with its neighbours, and its memory stays.
+ * Buffers of 64 KiB to 1 MiB come and go on servers, and slabs of few blocks do. Each thread keeps one
+ * of their runs, and each arena a few, outside the page heap, whose lock all threads share. Such a run
+ * is in use as far as the page heap is concerned: it is not joined with its neighbours, and its memory
+ * stays.
  */
 #ifndef BREAKWATER_RUN_CACHE_H
 #define BREAKWATER_RUN_CACHE_H
@@ -11,13 +12,17 @@
 #include "region.h"
 
 #define RUN_CACHE_UNITS 16 /* the longest run that is kept */
-#define RUN_CACHE_SLOTS 7  /* a cache line, with what is beside them */
+#define RUN_CACHE_SLOTS 6  /* a cache line, with what is beside them */
 
 /* Zeroed memory is an empty one that keeps one run. Lock-free; any thread. */
 struct run_cache {
     _Alignas(CACHE_LINE_BYTES) _Atomic uintptr_t slots[RUN_CACHE_SLOTS];
     _Atomic size_t units_most; /* in all slots together, if they are more than one run */
+    struct run_cache *next;    /* of all that are registered; constant from then on */
 };
+
+/* Let time pass for the runs of this one too, from now on and for good. Callers hold the life lock. */
+void run_cache_register(struct run_cache *cache);
 
 /* A kept run of that length, the caller's from now on, or NULL. It keeps the state it was put with,
  * and its memory is as it was. */
@@ -30,12 +35,17 @@ bool run_cache_put(struct run_cache *cache, struct span *span);
 /* From now on, keep runs of `units` together at most, or one run. */
 void run_cache_limit(struct run_cache *cache, size_t units);
 
-/* Give runs to the page heap: those that were put before this tick, or all of them. */
-void run_cache_age(struct run_cache *cache);
+/* Give its runs to the page heap. */
 void run_cache_empty(struct run_cache *cache);
 
-/* The bytes of the runs it keeps, as of a moment ago. */
+/* The same for all that are registered: those that were put before this tick, or all of them. Inside the
+ * gate. */
+void run_cache_age_all(void);
+void run_cache_empty_all(void);
+
+/* The bytes of the runs it keeps, or all together, as of a moment ago. */
 size_t run_cache_bytes(const struct run_cache *cache);
+size_t run_cache_bytes_all(void);
 
 /* How much more than usual is to be kept, in RUN_CACHE_QUIET_TICKS for each doubling: after a tick in
  * which threads had to wait `waits` times for the page heap's lock, and from what it was before. */

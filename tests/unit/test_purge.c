@@ -29,7 +29,7 @@ static void free_to_page_heap(char *const *blocks, size_t count)
     for (size_t i = 0; i < count; i++) {
         heap_free(blocks[i]);
     }
-    run_cache_empty(&cache_self->arena->large_runs);
+    run_cache_empty_all();
 }
 
 /* A free run in the middle of the heap. */

@@ -34,9 +34,9 @@ static struct span *run_of_units(size_t units)
     return span;
 }
 
-static struct run_cache *own_runs(void)
+static size_t kept_bytes(void)
 {
-    return &cache_self->arena->large_runs;
+    return run_cache_bytes_all();
 }
 
 /* Slots */
@@ -107,13 +107,14 @@ static void a_run_grows_old_in_its_slot(void **state)
     size_t free_units = page_heap_stats().free_units;
 
     (void)state;
+    run_cache_register(&runs);
     run_cache_limit(&runs, 5);
     assert_true(run_cache_put(&runs, first));
-    run_cache_age(&runs);
+    run_cache_age_all();
     assert_int_equal(run_cache_bytes(&runs), 2 * UNIT_BYTES);
     tick_advance();
     assert_true(run_cache_put(&runs, second));
-    run_cache_age(&runs);
+    run_cache_age_all();
     assert_int_equal(run_cache_bytes(&runs), 3 * UNIT_BYTES);
     assert_int_equal(page_heap_stats().free_units, free_units + 2);
     run_cache_empty(&runs);
@@ -128,11 +129,12 @@ static void the_time_in_a_slot_counts(void **state)
     struct span *run = run_of_units(2);
 
     (void)run_of_units(2); /* keeps it from the rest of the heap */
+    run_cache_register(&runs);
     assert_true(run_cache_put(&runs, run));
     for (unsigned tick = 0; tick < 4; tick++) {
         tick_advance();
     }
-    run_cache_age(&runs);
+    run_cache_age_all();
     assert_int_equal(page_heap_decay(5, SIZE_MAX), 0);
     assert_int_equal(page_heap_decay(4, SIZE_MAX), 2 * UNIT_BYTES);
     page_heap_check();
@@ -161,7 +163,7 @@ static void *take_and_put(void *argument)
         }
         if (round % 64 == 0) {
             tick_advance();
-            run_cache_age(shared);
+            run_cache_age_all();
         }
     }
     return NULL;
@@ -170,6 +172,7 @@ static void *take_and_put(void *argument)
 static void threads_share_runs(void **state)
 {
     (void)state;
+    run_cache_register(&runs);
     run_cache_limit(&runs, (size_t)2 * (THREADS - 1));
     run_threads(THREADS, take_and_put, &runs);
     assert_false(two_owners);
@@ -240,6 +243,24 @@ static void a_large_block_gets_the_run_of_the_last(void **state)
     assert_nothing_is_used();
 }
 
+static void a_thread_keeps_one_run_that_is_not_long(void **state)
+{
+    (void)state;
+    char *long_block = filled(5 * UNIT_BYTES);
+    char *blocks[] = {filled(LARGE), filled(LARGE)};
+
+    heap_free(long_block);
+    assert_int_equal(run_cache_bytes(&cache_self->runs), 0);
+    heap_free(blocks[0]);
+    heap_free(blocks[1]);
+    assert_int_equal(run_cache_bytes(&cache_self->runs), LARGE);
+    assert_int_equal(run_cache_bytes(&cache_self->arena->large_runs), 5 * UNIT_BYTES);
+    tick_advance();
+    run_cache_age_all();
+    assert_int_equal(kept_bytes(), 0);
+    check_all();
+}
+
 static void a_zeroed_block_of_a_kept_run_is_zero(void **state)
 {
     (void)state;
@@ -266,7 +287,7 @@ static void a_kept_block_is_free(void **state)
     char *block = filled(LARGE);
 
     heap_free(block);
-    assert_int_equal(run_cache_bytes(own_runs()), LARGE);
+    assert_int_equal(kept_bytes(), LARGE);
     assert_dies_at(free_it, block, "double free of", (uintptr_t)block);
     assert_dies_at(ask_its_size, block, "invalid", (uintptr_t)block);
 }
@@ -306,7 +327,7 @@ static void a_run_that_realloc_left_is_not_kept(void **state)
 
     assert_non_null(moved);
     assert_ptr_not_equal(moved, block);
-    assert_int_equal(run_cache_bytes(own_runs()), 0);
+    assert_int_equal(kept_bytes(), 0);
     assert_true(is_all(moved, LARGE, PATTERN));
     check_all();
 }
@@ -336,7 +357,7 @@ static void a_run_goes_back_to_where_it_came_from(void **state)
 
     assert_int_equal(pthread_create(&thread, NULL, free_block, block), 0);
     assert_int_equal(pthread_join(thread, NULL), 0);
-    assert_int_equal(run_cache_bytes(own_runs()), LARGE);
+    assert_int_equal(kept_bytes(), LARGE);
     assert_ptr_equal(filled(LARGE), block);
 }
 
@@ -354,7 +375,7 @@ static void kept_runs_serve_before_the_break_grows(void **state)
 
     assert_ptr_equal(filled(2 * UNIT_BYTES), block);
     assert_int_equal(page_heap_stats().total_units, units);
-    assert_int_equal(run_cache_bytes(own_runs()), 0);
+    assert_int_equal(kept_bytes(), 0);
 }
 
 static void a_block_grows_where_it_lies_when_only_a_kept_run_is_in_the_way(void **state)
@@ -366,7 +387,7 @@ static void a_block_grows_where_it_lies_when_only_a_kept_run_is_in_the_way(void 
     assert_ptr_equal(behind, block + LARGE);
     use_up_all_memory();
     heap_free(behind);
-    assert_int_equal(run_cache_bytes(own_runs()), LARGE);
+    assert_int_equal(kept_bytes(), LARGE);
     assert_ptr_equal(heap_resize(block, 2 * LARGE), block);
     check_all();
 }
@@ -378,15 +399,15 @@ static void where_memory_is_limited_nothing_is_kept(void **state)
 
     limit_set(64 * MIB, 0);
     heap_free(block);
-    assert_int_equal(run_cache_bytes(own_runs()), 0);
+    assert_int_equal(kept_bytes(), 0);
     block = filled(LARGE);
     limit_set(0, 64 * MIB);
     heap_free(block);
-    assert_int_equal(run_cache_bytes(own_runs()), 0);
+    assert_int_equal(kept_bytes(), 0);
     block = filled(LARGE);
     limit_set(0, 0);
     heap_free(block);
-    assert_int_equal(run_cache_bytes(own_runs()), LARGE);
+    assert_int_equal(kept_bytes(), LARGE);
 }
 
 static void an_aligned_block_gets_a_kept_run(void **state)
@@ -403,7 +424,7 @@ static void an_aligned_block_gets_a_kept_run(void **state)
     assert_int_equal((uintptr_t)block % (2 * UNIT_BYTES), 0);
     /* A run of one unit would never be taken. */
     heap_free(heap_alloc_aligned(2 * UNIT_BYTES, 1));
-    assert_int_equal(run_cache_bytes(own_runs()), LARGE);
+    assert_int_equal(kept_bytes(), LARGE);
 }
 
 static void a_slab_gets_a_kept_unit(void **state)
@@ -462,7 +483,7 @@ static void a_trim_reaches_all_arenas(void **state)
     heap_free(block);
     assert_int_equal(pthread_create(&thread, NULL, trim, NULL), 0);
     assert_int_equal(pthread_join(thread, NULL), 0);
-    assert_int_equal(run_cache_bytes(own_runs()), 0);
+    assert_int_equal(kept_bytes(), 0);
     assert_int_equal(resident_pages(block, LARGE), 0);
 }
 
@@ -480,7 +501,7 @@ static void as_the_heap_grows_more_runs_are_kept(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
         heap_free(blocks[i]);
     }
-    assert_in_range(run_cache_bytes(own_runs()), 2 * LARGE, MIB);
+    assert_in_range(kept_bytes(), 3 * LARGE, (RUN_CACHE_SLOTS + 1) * LARGE);
     check_all();
 }
 
@@ -492,7 +513,7 @@ static void longer_blocks_go_to_the_page_heap(void **state)
 
     heap_free(block);
     assert_int_equal(page_heap_stats().frees, frees + 1);
-    assert_int_equal(run_cache_bytes(own_runs()), 0);
+    assert_int_equal(kept_bytes(), 0);
 }
 
 int main(void)
@@ -508,6 +529,7 @@ int main(void)
         ISOLATED(more_is_kept_after_many_waits_and_less_after_quiet_ticks),
         ISOLATED(waits_are_counted),
         ISOLATED(a_large_block_gets_the_run_of_the_last),
+        ISOLATED(a_thread_keeps_one_run_that_is_not_long),
         ISOLATED(a_zeroed_block_of_a_kept_run_is_zero),
         ISOLATED(a_kept_block_is_free),
         ISOLATED(a_block_in_a_kept_unit_is_free),
