@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* count_atomics.h - included before every file of the counting build (bench/atomics): the
  * read-modify-write operations of <stdatomic.h>, and the stores that x86-64 makes by one, are
- * counted. The only compare-and-exchange with acquire order is the lock's. */
+ * counted. The only compare-and-exchange of 32 bits with acquire order is the lock's. */
 #ifndef BENCH_COUNT_ATOMICS_H
 #define BENCH_COUNT_ATOMICS_H
 
@@ -38,7 +38,8 @@ extern unsigned long bench_counted[COUNT_KINDS];
     (BENCH_COUNT(COUNT_ATOMICS, (order) == memory_order_seq_cst),                                  \
      __atomic_store_n((object), (value), (order)))
 #define atomic_compare_exchange_strong_explicit(object, expected, value, success, failure)         \
-    (BENCH_COUNT(COUNT_LOCKS, (success) == memory_order_acquire),                                  \
+    (BENCH_COUNT(COUNT_LOCKS,                                                                      \
+                 (success) == memory_order_acquire && sizeof(*(object)) == sizeof(int)),           \
      BENCH_COUNTED(                                                                                \
          __atomic_compare_exchange_n((object), (expected), (value), 0, (success), (failure))))
 #define atomic_compare_exchange_weak_explicit(object, expected, value, success, failure)           \
