@@ -22,8 +22,8 @@ enum span_state {
     SPAN_GAP,      /* not ours: a foreign sbrk() took it, or the break was lowered */
 };
 
-/* What may lie in a unit's memory. Units in use and gaps are never UNIT_FREED. While a unit that is not clean is free, the bits above
- * UNIT_HISTORY_BITS hold the tick (tick.h) at which it was freed. */
+/* What may lie in a unit's memory. Units in use and gaps are never UNIT_FREED. While a unit that is not
+ * clean is free, the bits above UNIT_HISTORY_BITS hold the tick (tick.h) at which it was freed. */
 enum unit_history {
     UNIT_CLEAN = 0, /* reads as zero */
     UNIT_USED,      /* was handed out since it was last clean */
@@ -38,9 +38,9 @@ struct span {
     struct span *prev;
     union {
         struct slab *slab; /* SPAN_SLAB */
-        size_t
-            used_units; /* SPAN_LARGE: what was asked for; the rest is room to grow into; 0: none,
-                            * the run is kept (run_cache.h) */
+        /* SPAN_LARGE: what was asked for; the rest is room to grow into; 0: none, the run is kept
+         * (run_cache.h). */
+        size_t used_units;
     };
     uint32_t units; /* length of the run, at its first unit; for free runs also at its last */
     uint8_t state;  /* enum span_state */

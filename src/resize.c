@@ -209,16 +209,9 @@ void *heap_resize(void *block, size_t size)
     }
     void *moved = alloc_to_grow(old_size, size);
 
-    if (moved == NULL && size > old_size) {
-        /* All that was kept has been given up on the way: there may be room behind it now. */
-        if (!resize_in_place(block, old_size, size)) {
-            return NULL;
-        }
-        moved = block;
-    }
-    if (moved == block) {
-        errno = saved_errno;
-        return block;
+    /* All that was kept has been given up on the way: there may be room behind it now. */
+    if (moved == NULL && size > old_size && !resize_in_place(block, old_size, size)) {
+        return NULL;
     }
     if (moved != NULL) {
         move_contents(moved, block, size_min(size, old_size));

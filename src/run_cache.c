@@ -156,11 +156,6 @@ static void give_up(struct run_cache *cache, uintptr_t spared)
     }
 }
 
-void run_cache_empty(struct run_cache *cache)
-{
-    give_up(cache, TICK_MASK + 1);
-}
-
 /* Whatever was registered before is seen as it was then: acquire pairs with the release there. */
 static struct run_cache *first_registered(void)
 {
@@ -174,20 +169,21 @@ void run_cache_register(struct run_cache *cache)
     atomic_store_explicit(&registered, cache, memory_order_release);
 }
 
+static void give_up_all(uintptr_t spared)
+{
+    for (struct run_cache *cache = first_registered(); cache != NULL; cache = cache->next) {
+        give_up(cache, spared);
+    }
+}
+
 void run_cache_age_all(void)
 {
-    uintptr_t tick = tick_now() & TICK_MASK;
-
-    for (struct run_cache *cache = first_registered(); cache != NULL; cache = cache->next) {
-        give_up(cache, tick);
-    }
+    give_up_all(tick_now() & TICK_MASK);
 }
 
 void run_cache_empty_all(void)
 {
-    for (struct run_cache *cache = first_registered(); cache != NULL; cache = cache->next) {
-        run_cache_empty(cache);
-    }
+    give_up_all(TICK_MASK + 1);
 }
 
 size_t run_cache_bytes_all(void)

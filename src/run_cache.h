@@ -35,11 +35,8 @@ bool run_cache_put(struct run_cache *cache, struct span *span);
 /* From now on, keep runs of `units` together at most, or one run. */
 void run_cache_limit(struct run_cache *cache, size_t units);
 
-/* Give its runs to the page heap. */
-void run_cache_empty(struct run_cache *cache);
-
-/* The same for all that are registered: those that were put before this tick, or all of them. Inside the
- * gate. */
+/* Give runs of all that are registered to the page heap: those that were put before this tick, or all
+ * of them. Inside the gate. */
 void run_cache_age_all(void);
 void run_cache_empty_all(void);
 

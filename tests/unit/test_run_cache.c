@@ -117,7 +117,7 @@ static void a_run_grows_old_in_its_slot(void **state)
     run_cache_age_all();
     assert_int_equal(run_cache_bytes(&runs), 3 * UNIT_BYTES);
     assert_int_equal(page_heap_stats().free_units, free_units + 2);
-    run_cache_empty(&runs);
+    run_cache_empty_all();
     assert_int_equal(run_cache_bytes(&runs), 0);
     assert_int_equal(page_heap_stats().free_units, free_units + 5);
     page_heap_check();
@@ -176,7 +176,7 @@ static void threads_share_runs(void **state)
     run_cache_limit(&runs, (size_t)2 * (THREADS - 1));
     run_threads(THREADS, take_and_put, &runs);
     assert_false(two_owners);
-    run_cache_empty(&runs);
+    run_cache_empty_all();
     assert_int_equal(page_heap_stats().free_units, page_heap_stats().total_units);
     page_heap_check();
 }
