@@ -26,7 +26,9 @@ enum {
     AHEAD_SHARE = 32, /* the part of what a bin holds that may get memory before it is used */
     SLAB_RUNS_SHARE = 32,  /* the part of the heap that may be kept of slabs' runs, */
     LARGE_RUNS_SHARE = 64, /* and of large blocks' */
-    SLABS_AT_ONCE = 16,
+    NEAR_SHARE =
+        2, /* the part of itself by which a block may be larger before another slab is better */
+    PURGE_UNITS_AT_ONCE = 16,
     STACKS_AT_ONCE = 64,
 };
 
@@ -60,12 +62,17 @@ struct arena *arena_create(unsigned index)
 
 /* Tags */
 
-static void tag_unit(const struct arena *arena, const struct span *span, uint16_t code)
+static void tag_units(const struct arena *arena, const struct span *span, uint16_t code)
 {
-    if (span->region == region_primary.index && arena->tags != NULL) {
+    if (span->region != region_primary.index || arena->tags == NULL) {
+        return;
+    }
+    _Atomic uint16_t *tags = &arena->tags[span_unit(span)];
+
+    for (size_t unit = 0; unit < span->units; unit++) {
         /* Relaxed: who frees a block of the slab got it after this store; who frees something else
          * here makes an error that the slow path or the bitmaps detect. */
-        atomic_store_explicit(&arena->tags[span_unit(span)], code, memory_order_relaxed);
+        atomic_store_explicit(&tags[unit], code, memory_order_relaxed);
     }
 }
 
@@ -75,13 +82,12 @@ static void slabs_release(struct arena *arena, struct slab *slabs, bool keep)
 {
     while (slabs != NULL) {
         struct slab *slab = slabs;
-        struct span *span = span_of(slab->start);
 
         slabs = slab->next;
-        tag_unit(arena, span, 0);
-        span->slab = NULL;
-        slab_destroy(slab);
-        if (!keep || !run_cache_put(&arena->slab_runs, span)) {
+        tag_units(arena, span_of(slab->start), 0);
+        struct span *span = slab_destroy(slab);
+
+        if (!keep || span->units > 1 || !run_cache_put(&arena->slab_runs, span)) {
             page_heap_free(span);
         }
     }
@@ -147,11 +153,11 @@ static size_t bytes_ahead(const struct bin *bin, const struct size_class *descri
     size_t share = (size_t)bin_slabs(bin) * (UNIT_BYTES / AHEAD_SHARE);
 
     return described->size <= SLAB_PAGE_BYTES
-               ? size_min(align_down(share, SLAB_PAGE_BYTES), described->blocks * described->size)
+               ? size_min(align_down(share, SLAB_PAGE_BYTES), described->bytes)
                : 0;
 }
 
-/* A unit that is a slab now, which its bin does not have yet; NULL if the page heap has none, or if
+/* A run that is a slab now, which its bin does not have yet; NULL if the page heap has none, or if
  * there is no memory for descriptors. */
 static struct slab *slab_get(struct arena *arena, unsigned class, bool grow, bool *lacks_descriptor)
 {
@@ -161,11 +167,12 @@ static struct slab *slab_get(struct arena *arena, unsigned class, bool grow, boo
         *lacks_descriptor = true;
         return NULL;
     }
-    struct span *span = run_cache_take(&arena->slab_runs, 1);
+    size_t units = size_classes[class].units;
+    struct span *span = units == 1 ? run_cache_take(&arena->slab_runs, 1) : NULL;
 
     if (span == NULL) {
         span = page_heap_alloc(
-            &(struct run_request){.units = 1,
+            &(struct run_request){.units = units,
                                   .align_units = 1,
                                   .state = SPAN_SLAB,
                                   .grow = grow,
@@ -206,7 +213,7 @@ static bool slab_add(struct arena *arena, unsigned class, bool grow)
     }
     struct bin *bin = arena_bin(arena, class);
 
-    tag_unit(arena, span_of(slab->start), SIZE_CLASS_CODE(class));
+    tag_units(arena, span_of(slab->start), SIZE_CLASS_CODE(class));
     lock_acquire(&bin->lock);
     bin_add_locked(bin, slab);
     lock_release(&bin->lock);
@@ -318,17 +325,31 @@ void *arena_alloc_one(struct arena *arena, unsigned class)
     return block;
 }
 
-void *arena_borrow(struct arena *arena, unsigned class, size_t alignment)
+void *arena_borrow(struct arena *arena, unsigned class, size_t alignment, size_t most_bytes)
 {
     void *block = NULL;
 
-    for (unsigned larger = class + 1; block == NULL && larger < CLASS_COUNT; larger++) {
+    for (unsigned larger = class + 1;
+         block == NULL && larger < CLASS_COUNT && size_classes[larger].size <= most_bytes;
+         larger++) {
         /* A larger block may be aligned less. */
         if (size_classes[larger].align_mask + 1 >= alignment) {
             block = take_one(arena, larger);
         }
     }
     return block;
+}
+
+void *arena_take_near(struct arena *arena, unsigned class, size_t alignment)
+{
+    size_t size = size_classes[class].size;
+    void *block = take_one(arena, class);
+
+    if (block == NULL && remote_queue_has_slabs(&arena->queue)) {
+        (void)arena_drain(arena);
+        block = take_one(arena, class);
+    }
+    return block != NULL ? block : arena_borrow(arena, class, alignment, size + size / NEAR_SHARE);
 }
 
 void arena_free_blocks(struct arena *arena, unsigned class, void **blocks, size_t count)
@@ -536,19 +557,19 @@ void arena_reclaim_all(void)
     run_cache_empty_all();
 }
 
-/* The lock is given up every few slabs. */
+/* The lock is given up every few units. */
 static size_t purge_bin(struct bin *bin, unsigned ticks, size_t most_bytes)
 {
-    unsigned slabs = 0;
+    unsigned units_left = 0;
     size_t bytes = 0;
 
     if (os_page_bytes() != SLAB_PAGE_BYTES) {
         return 0;
     }
-    while (slabs == 0 && bytes < most_bytes) {
-        slabs = SLABS_AT_ONCE;
+    while (units_left == 0 && bytes < most_bytes) {
+        units_left = PURGE_UNITS_AT_ONCE;
         lock_acquire(&bin->lock);
-        bytes += bin_purge_locked(bin, ticks, &slabs);
+        bytes += bin_purge_locked(bin, ticks, &units_left);
         lock_release(&bin->lock);
     }
     return bytes;
@@ -612,7 +633,8 @@ static void totals_add(struct arena_totals *totals, struct bin *bin, unsigned cl
 
     totals->bins++;
     lock_acquire(&bin->lock);
-    totals->tail_bytes += bin_slabs(bin) * (UNIT_BYTES - size_classes[class].blocks * size);
+    totals->tail_bytes +=
+        bin_slabs(bin) * (size_classes[class].units * UNIT_BYTES - size_classes[class].bytes);
     totals->free_bytes += (bin->free_blocks + bin->depot_blocks) * size;
     lock_release(&bin->lock);
 }

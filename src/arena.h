@@ -55,9 +55,13 @@ struct magazine *arena_flush(struct arena *arena, unsigned class, struct magazin
 /* One block without a stack, for threads that have no cache; NULL without memory. */
 void *arena_alloc_one(struct arena *arena, unsigned class);
 
-/* When there is no memory for a slab: a free block of the nearest larger class that is aligned to
- * `alignment`, or NULL. */
-void *arena_borrow(struct arena *arena, unsigned class, size_t alignment);
+/* A free block of the nearest larger class, of at most `most_bytes`, that is aligned to `alignment`; or
+ * NULL. */
+void *arena_borrow(struct arena *arena, unsigned class, size_t alignment, size_t most_bytes);
+
+/* One block of a slab that exists, of the class or of one little larger; or NULL. Slabs of several units are
+ * too long for each class to have free ones of its own. */
+void *arena_take_near(struct arena *arena, unsigned class, size_t alignment);
 
 /* Take blocks of the arena's slabs of `class` back into the bitmaps. */
 void arena_free_blocks(struct arena *arena, unsigned class, void **blocks, size_t count);

@@ -20,7 +20,7 @@
 enum {
     SPARES_MAX = 8,      /* empty stacks a bin keeps while it is in use, */
     SPARES_IDLE = 4,     /* and for long */
-    EMPTY_SLABS_MAX = 8, /* a bin keeps, until it is aged */
+    EMPTY_UNITS_MAX = 8, /* in empty slabs that a bin keeps, until it is aged; or one slab */
     ROW = 8,             /* neighbours that tell of more */
     PURGE_RANGES = 64,   /* that go back at once */
     QUARTERS = 4,
@@ -129,7 +129,8 @@ static void slab_relist_locked(struct bin *bin, struct slab *slab, struct slab *
     }
     slab_unlink_locked(bin, slab);
     bin->empty_slabs -= slab->list == SLAB_LIST_EMPTY;
-    if (list == SLAB_LIST_EMPTY && bin->empty_slabs >= EMPTY_SLABS_MAX) {
+    if (list == SLAB_LIST_EMPTY && bin->empty_slabs > 0 &&
+        (bin->empty_slabs + 1) * slab_class(slab)->units > EMPTY_UNITS_MAX) {
         slab_release_locked(bin, slab, released);
         return;
     }
@@ -227,9 +228,10 @@ static void put_scattered_locked(struct bin *bin, void *const *blocks, size_t co
     for (size_t i = 0; i < count; i++) {
         uintptr_t block = (uintptr_t)blocks[i];
         struct slab *slab = slab_at(block);
-        unsigned index = size_class_index(&described, block % UNIT_BYTES);
+        bool is_own = slab != NULL && slab->class == class;
+        unsigned index = is_own ? size_class_index(&described, block - slab->start) : 0;
 
-        if (unlikely(slab == NULL || slab->class != class || index == described.blocks)) {
+        if (unlikely(!is_own || index == described.blocks)) {
             fatal_at("invalid free of", block);
         }
         slab_put_word_locked(slab, index / BITS_PER_WORD, UINT64_C(1) << (index % BITS_PER_WORD));
@@ -503,27 +505,28 @@ static size_t batch_purge_locked(struct purge_batch *batch)
     return bytes;
 }
 
-size_t bin_purge_locked(struct bin *bin, unsigned ticks, unsigned *most_slabs)
+size_t bin_purge_locked(struct bin *bin, unsigned ticks, unsigned *most_units)
 {
+    const unsigned units = size_classes[bin->class].units;
     struct purge_batch batch;
     size_t bytes = 0;
 
     ASSERT(lock_is_held(&bin->lock));
     batch.count = 0;
     for (unsigned list = SLAB_LIST_PARTIAL; bin->may_purge && list < SLAB_LIST_COUNT; list++) {
-        for (struct slab *slab = bin->slabs[list]; slab && *most_slabs > 0; slab = slab->next) {
+        for (struct slab *slab = bin->slabs[list]; slab && *most_units > 0; slab = slab->next) {
             if (!slab->settled && (uint8_t)(tick_now() - slab->freed_tick) >= ticks) {
                 if (batch.count + SLAB_RANGES_MAX > PURGE_RANGES) {
                     bytes += batch_purge_locked(&batch);
                 }
                 batch_add_locked(&batch, slab);
-                --*most_slabs;
+                *most_units -= *most_units < units ? *most_units : units;
             }
         }
     }
     bytes += batch_purge_locked(&batch);
     /* A class that rests does not have its slabs looked through again and again. */
-    if (ticks == 0 && *most_slabs > 0) {
+    if (ticks == 0 && *most_units > 0) {
         bin->may_purge = false;
     }
     return bytes;

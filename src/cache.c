@@ -43,8 +43,10 @@ static void *no_stack[2];
     {                                                                                              \
         .alloc_top = &no_stack[0]                                                                  \
     }
-#define BINS_6_NONE  BIN_NONE, BIN_NONE, BIN_NONE, BIN_NONE, BIN_NONE, BIN_NONE
-#define BINS_30_NONE BINS_6_NONE, BINS_6_NONE, BINS_6_NONE, BINS_6_NONE, BINS_6_NONE
+#define BINS_5_NONE BIN_NONE, BIN_NONE, BIN_NONE, BIN_NONE, BIN_NONE
+#define BINS_45_NONE                                                                               \
+    BINS_5_NONE, BINS_5_NONE, BINS_5_NONE, BINS_5_NONE, BINS_5_NONE, BINS_5_NONE, BINS_5_NONE,     \
+        BINS_5_NONE, BINS_5_NONE
 
 /* What a cache may hold where there are few threads, and all caches where the heap is small. */
 #define SHARE_MOST      ((size_t)8 * 1024 * 1024)
@@ -53,10 +55,10 @@ static void *no_stack[2];
 
 #define CACHE_NONE                                                                                 \
     {                                                                                              \
-        .bins = {BINS_30_NONE, BINS_30_NONE, BINS_30_NONE, BINS_30_NONE},                          \
+        .bins = {BINS_45_NONE, BINS_45_NONE, BINS_45_NONE},                                        \
     }
 
-_Static_assert(1 + CLASS_COUNT == 4 * 30, "CACHE_NONE fills every bin");
+_Static_assert(1 + CLASS_COUNT == 3 * 45, "CACHE_NONE fills every bin");
 
 static _Atomic uint32_t flushes_asked;
 static _Atomic size_t share_bytes = SHARE_MOST; /* what a cache may hold; or, if it is more, */
@@ -325,6 +327,13 @@ bool cache_refill(struct cache *cache, unsigned class)
     return true;
 }
 
+void *cache_take_near(struct cache *cache, unsigned class, size_t alignment)
+{
+    cache->misses++;
+    cache->fetched_bytes += size_classes[class].size;
+    return arena_take_near(cache->arena, class, alignment);
+}
+
 bool cache_grow_free(struct cache *cache, unsigned class)
 {
     struct cache_bin *bin = cache_bin_of_class(cache, class);
@@ -578,14 +587,14 @@ void cache_check(struct cache *cache)
         size_t frees = free_count(bin, cold->free);
 
         for (size_t i = 0; i < allocs; i++) {
-            verify_block(class, cold->alloc->slots[i]);
+            verify_block(class, (uintptr_t)cold->alloc->slots[i]);
             verify_not_among(cold->alloc->slots, i, cold->alloc->slots[i]);
             if (frees > 0) {
                 verify_not_among(cold->free->slots, frees, cold->alloc->slots[i]);
             }
         }
         for (size_t i = 0; i < frees; i++) {
-            verify_block(class, cold->free->slots[i]);
+            verify_block(class, (uintptr_t)cold->free->slots[i]);
             verify_not_among(cold->free->slots, i, cold->free->slots[i]);
         }
     }

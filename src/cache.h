@@ -129,6 +129,9 @@ void cache_trim(struct cache *cache, unsigned class);
 /* Fill the empty alloc stack. False without memory. Inside the gate. */
 bool cache_refill(struct cache *cache, unsigned class);
 
+/* One block past the stacks: see arena_take_near(). A miss. Inside the gate. */
+void *cache_take_near(struct cache *cache, unsigned class, size_t alignment);
+
 /* Make room on the full free stack by a longer one or, inside the gate, by a flush to the arena. */
 bool cache_grow_free(struct cache *cache, unsigned class);
 void cache_flush(struct cache *cache, unsigned class);

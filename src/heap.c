@@ -27,7 +27,24 @@ static void *out_of_memory(void)
 
 enum { OWN_RUN_UNITS = 4 }; /* the longest run that a thread keeps for itself */
 
+/* What a block is for. Above SMALL_MAX_BYTES, what has to read as zero is a run of its own, since a fresh one
+ * need not be zeroed, and what is likely to grow is one, since a run can. */
+enum purpose {
+    FOR_MALLOC,
+    FOR_ZEROES,
+    FOR_A_RUN,
+};
+
 /* Allocation */
+
+/* The class that serves `size`, which is above SMALL_MAX_BYTES; CLASS_COUNT if there is none, or none yet. */
+static unsigned medium_class(size_t alignment, size_t size)
+{
+    uint16_t code = size_class_code_of_any(size);
+    unsigned class = code != 0 ? code / CODE_STEP - 1U : CLASS_COUNT;
+
+    return code != 0 && size_classes[class].align_mask >= alignment - 1 ? class : CLASS_COUNT;
+}
 
 /* A large block where one as long was freed a moment ago, or NULL. Its memory is as it was. */
 static void *large_reuse(struct cache *cache, size_t size)
@@ -57,14 +74,14 @@ static void give_cache_back(struct cache *cache)
 }
 
 /* A large block; NULL without memory. Inside the gate. */
-static void *large_alloc(struct cache *cache, size_t alignment, size_t size, bool zero)
+static void *large_alloc(struct cache *cache, size_t alignment, size_t size, enum purpose purpose)
 {
     struct run_request request = {
         .units = size_max(units_for(size), 1),
         .align_units = size_max(alignment >> UNIT_SHIFT, 1),
         .state = SPAN_LARGE,
         .grow = false,
-        .zero = zero,
+        .zero = purpose == FOR_ZEROES,
     };
     struct span *span = page_heap_alloc(&request);
 
@@ -96,6 +113,13 @@ static void *small_alloc(struct cache *cache, unsigned class, size_t alignment)
     if (arena == NULL) {
         return NULL;
     }
+    if (cache_is_real(cache) && size_classes[class].units > 1) {
+        block = cache_take_near(cache, class, alignment);
+        if (block != NULL) {
+            upkeep_after_miss(cache);
+            return block;
+        }
+    }
     if (cache_is_real(cache) && (cache_refill(cache, class) || cache_swap(cache, class))) {
         block = cache_pop(cache_bin_of_class(cache, class));
         upkeep_after_miss(cache);
@@ -104,10 +128,14 @@ static void *small_alloc(struct cache *cache, unsigned class, size_t alignment)
     /* No cache; or no memory, but perhaps for a stack only. */
     give_cache_back(cache);
     block = arena_alloc_one(arena, class);
+    if (block == NULL && size_classes[class].units > 1) {
+        /* There may be no room for a slab, but for one block. */
+        block = large_alloc(cache, alignment, size_classes[class].size, FOR_A_RUN);
+    }
     if (unlikely(limit_presses())) {
         upkeep_poll(cache);
     }
-    return block != NULL ? block : arena_borrow(arena, class, alignment);
+    return block != NULL ? block : arena_borrow(arena, class, alignment, SIZE_MAX);
 }
 
 /* errno is saved by the callers of the three functions below. */
@@ -125,23 +153,29 @@ static void *alloc_small_slow(struct cache *cache, unsigned class, size_t alignm
     return block;
 }
 
-static void *alloc_large_slow(struct cache *cache, size_t alignment, size_t size, bool zero)
+static void *alloc_large_slow(struct cache *cache, size_t alignment, size_t size,
+                              enum purpose purpose)
 {
     if (!gate_enter(cache_gate(cache))) {
         void *block = emergency_alloc(size, alignment);
 
-        if (block != NULL && zero) {
+        if (block != NULL && purpose == FOR_ZEROES) {
             memset(block, 0, size);
         }
         return block;
     }
-    void *block = large_alloc(cache, alignment, size, zero);
+    void *block = large_alloc(cache, alignment, size, purpose);
+
+    /* Where memory is limited, it is not for slabs that may stay half empty. */
+    if (purpose == FOR_MALLOC && size <= MEDIUM_MAX_BYTES && !limit_is_set()) {
+        size_class_ask_medium(size);
+    }
 
     gate_leave(cache_gate(cache));
     return block;
 }
 
-static void *alloc_slow(size_t alignment, size_t size, bool zero)
+static void *alloc_slow(size_t alignment, size_t size, enum purpose purpose)
 {
     struct cache *cache = life_cache();
 
@@ -149,12 +183,14 @@ static void *alloc_slow(size_t alignment, size_t size, bool zero)
         /* Closed for a fork before the very first block, or no memory to begin with. */
         void *first = emergency_alloc(size, alignment);
 
-        return first != NULL && zero ? memset(first, 0, size) : first;
+        return first != NULL && purpose == FOR_ZEROES ? memset(first, 0, size) : first;
     }
-    unsigned class = size_class_of_aligned(size, alignment);
+    unsigned class = purpose == FOR_MALLOC && size > SMALL_MAX_BYTES
+                         ? medium_class(alignment, size)
+                         : size_class_of_aligned(size, alignment);
 
     if (class == CLASS_COUNT) {
-        return alloc_large_slow(cache, alignment, size, zero);
+        return alloc_large_slow(cache, alignment, size, purpose);
     }
     void *block = cache_is_real(cache) ? cache_pop(cache_bin_of_class(cache, class)) : NULL;
 
@@ -165,20 +201,20 @@ static void *alloc_slow(size_t alignment, size_t size, bool zero)
     if (unlikely(atomic_load_explicit(&size_class_is_worn[class], memory_order_relaxed))) {
         size_class_refine(class, size);
     }
-    if (block != NULL && zero) {
+    if (block != NULL && purpose == FOR_ZEROES) {
         memset(block, 0, size);
     }
     return block;
 }
 
-static void *alloc_keeping_errno(size_t alignment, size_t size, bool zero)
+static void *alloc_keeping_errno(size_t alignment, size_t size, enum purpose purpose)
 {
     int saved_errno = errno;
 
     if (unlikely(size > PTRDIFF_MAX || alignment > PTRDIFF_MAX - size)) {
         return out_of_memory();
     }
-    void *block = alloc_slow(alignment, size, zero);
+    void *block = alloc_slow(alignment, size, purpose);
 
     if (unlikely(block == NULL && limit_hard() != 0)) {
         limit_notice(BW_LIMIT_HARD);
@@ -216,29 +252,43 @@ static void trim_class(struct cache *cache, unsigned class)
     errno = saved_errno;
 }
 
+/* The next block of a class, where that takes no lock; or NULL. */
+static void *pop_or_swap(struct cache *cache, unsigned class)
+{
+    void *block = cache_pop(cache_bin_of_class(cache, class));
+
+    if (block == NULL && cache_swap(cache, class)) {
+        if (unlikely(cache_trim_is_due(cache, class))) {
+            trim_class(cache, class);
+        }
+        block = cache_pop(cache_bin_of_class(cache, class));
+    }
+    return block;
+}
+
 void *heap_alloc_slow(size_t size)
 {
     struct cache *cache = cache_self;
+    void *block = NULL;
 
-    /* Most large blocks come from a run that is kept, most misses end with a swap: neither needs
+    /* Most misses end with a swap, most large blocks come from a run that is kept: neither needs
      * anything of what follows. */
-    if (size > SMALL_MAX_BYTES) {
-        void *block = large_reuse(cache, size);
+    if (cache_is_real(cache)) {
+        uint16_t code = size_class_code_of_any(size);
 
-        if (block != NULL) {
-            return block;
-        }
-    } else if (cache_is_real(cache)) {
-        unsigned class = size_class_of(size);
-
-        if (cache_swap(cache, class)) {
-            if (unlikely(cache_trim_is_due(cache, class))) {
-                trim_class(cache, class);
-            }
-            return cache_pop(cache_bin_of_class(cache, class));
-        }
+        block = code != 0 ? pop_or_swap(cache, code / CODE_STEP - 1U) : large_reuse(cache, size);
     }
-    return alloc_keeping_errno(BLOCK_ALIGN, size, false);
+    return block != NULL ? block : alloc_keeping_errno(BLOCK_ALIGN, size, FOR_MALLOC);
+}
+
+void *heap_alloc_to_grow(size_t size)
+{
+    if (size <= SMALL_MAX_BYTES) {
+        return heap_alloc(size);
+    }
+    void *block = large_reuse(cache_self, size);
+
+    return block != NULL ? block : alloc_keeping_errno(BLOCK_ALIGN, size, FOR_A_RUN);
 }
 
 void *heap_alloc_aligned(size_t alignment, size_t size)
@@ -246,10 +296,15 @@ void *heap_alloc_aligned(size_t alignment, size_t size)
     if (alignment <= BLOCK_ALIGN) {
         return heap_alloc(size);
     }
-    void *block =
-        size > SMALL_MAX_BYTES && alignment <= UNIT_BYTES ? large_reuse(cache_self, size) : NULL;
+    struct cache *cache = cache_self;
+    void *block = NULL;
 
-    return block != NULL ? block : alloc_keeping_errno(alignment, size, false);
+    if (size > SMALL_MAX_BYTES && alignment <= UNIT_BYTES && cache_is_real(cache)) {
+        unsigned class = medium_class(alignment, size);
+
+        block = class != CLASS_COUNT ? pop_or_swap(cache, class) : large_reuse(cache, size);
+    }
+    return block != NULL ? block : alloc_keeping_errno(alignment, size, FOR_MALLOC);
 }
 
 void *heap_alloc_zeroed(size_t size)
@@ -257,7 +312,7 @@ void *heap_alloc_zeroed(size_t size)
     void *block = size <= SMALL_MAX_BYTES ? heap_alloc(size) : large_reuse(cache_self, size);
 
     if (block == NULL) {
-        return size > SMALL_MAX_BYTES ? alloc_keeping_errno(BLOCK_ALIGN, size, true) : NULL;
+        return size > SMALL_MAX_BYTES ? alloc_keeping_errno(BLOCK_ALIGN, size, FOR_ZEROES) : NULL;
     }
     return memset(block, 0, size);
 }

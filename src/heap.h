@@ -17,6 +17,9 @@ void heap_free_slow(void *block);
  * large block's run is not kept for the next. errno may change. */
 void heap_free_moved(void *block);
 
+/* heap_alloc() for what is likely to grow: above SMALL_MAX_BYTES it is a run, which can where it lies. */
+void *heap_alloc_to_grow(size_t size);
+
 /* At least `size` bytes aligned to `alignment`, a power of two; NULL with errno ENOMEM. */
 void *heap_alloc_aligned(size_t alignment, size_t size);
 

@@ -14,12 +14,13 @@
 #include "util.h"
 
 enum span_state {
-    SPAN_NONE = 0, /* no run starts or ends at this unit, or it is an inner unit of one */
-    SPAN_FREE,     /* first and last unit of a free run */
-    SPAN_SLAB,     /* a slab */
-    SPAN_LARGE,    /* first unit of a large block */
-    SPAN_META,     /* given to meta.c, for good */
-    SPAN_GAP,      /* not ours: a foreign sbrk() took it, or the break was lowered */
+    SPAN_NONE =
+        0, /* no run starts or ends at this unit, or it is an inner unit of one that is no slab's */
+    SPAN_FREE,  /* first and last unit of a free run */
+    SPAN_SLAB,  /* each unit of a slab */
+    SPAN_LARGE, /* first unit of a large block */
+    SPAN_META,  /* given to meta.c, for good */
+    SPAN_GAP,   /* not ours: a foreign sbrk() took it, or the break was lowered */
 };
 
 /* What may lie in a unit's memory. Units in use and gaps are never UNIT_FREED. While a unit that is not

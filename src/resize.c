@@ -26,7 +26,8 @@ enum { GROWTH_SHARE = 8, GROWTH_BYTES_LEAST = 256 };
 #define HUGE_BYTES  ((size_t)1024 * 1024)
 #define PIECE_BYTES ((size_t)4 * 1024 * 1024)
 
-/* The size of a block of the thread's own arena, from its tag alone; 0 if the tag does not tell. */
+/* The size of a block of the thread's own arena, from its tag alone; 0 if the tag does not tell, as where a
+ * slab is several units. */
 static size_t own_block_bytes(uintptr_t address)
 {
     const struct cache *cache = cache_self;
@@ -43,7 +44,9 @@ static size_t own_block_bytes(uintptr_t address)
     }
     const struct size_class *class = &size_classes[code / CODE_STEP - 1];
 
-    return size_class_index(class, address % UNIT_BYTES) < class->blocks ? class->size : 0;
+    return class->units == 1 && size_class_index(class, address % UNIT_BYTES) < class->blocks
+               ? class->size
+               : 0;
 }
 
 /* The usable size of the live block at `address`; 0 if there is none. */
@@ -116,7 +119,8 @@ static bool resize_in_place(void *block, size_t old_size, size_t size)
     }
     struct span *span = span_of((uintptr_t)block);
 
-    return span != NULL ? resize_large_in_place(span, units_for(size)) : size <= old_size;
+    return span != NULL && span->state == SPAN_LARGE ? resize_large_in_place(span, units_for(size))
+                                                     : fits_well(old_size, size);
 }
 
 /* A block that grows will grow again: where memory is not limited, leave it some room, and save
@@ -155,10 +159,10 @@ static void leave_room(void *block, size_t size)
 static void *alloc_to_grow(size_t old_size, size_t size)
 {
     size_t roomy = size_to_grow_to(old_size, size);
-    void *block = heap_alloc(roomy);
+    void *block = heap_alloc_to_grow(roomy);
 
     if (block == NULL && roomy > size) {
-        block = heap_alloc(size);
+        block = heap_alloc_to_grow(size);
     }
     if (block != NULL && size > SMALL_MAX_BYTES) {
         leave_room(block, size);

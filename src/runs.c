@@ -143,7 +143,9 @@ void run_release_locked(struct span *span, size_t units, uint8_t region_index)
     struct region *region = region_by_index(region_index);
     struct span *after = run_after(region, span, units);
 
-    span->state = SPAN_NONE;
+    for (size_t unit = 0; unit < units && span[unit].state != SPAN_NONE; unit++) {
+        span[unit].state = SPAN_NONE;
+    }
     if (after != NULL && after->state == SPAN_FREE) {
         run_take_locked(after);
         units += after->units;
@@ -180,6 +182,9 @@ struct span *run_carve_locked(struct span *run, size_t units, size_t align_units
         .units = (uint32_t)units,
         .region = region,
     };
+    for (size_t unit = 1; unit < units && state == SPAN_SLAB; unit++) {
+        span[unit] = (struct span){.state = SPAN_SLAB, .region = region};
+    }
     return span;
 }
 
@@ -329,6 +334,11 @@ size_t run_check_locked(const struct region *region, size_t unit, size_t *free_u
         }
         *free_units += span->units;
         *used_units += run_count_used(span_history(span), span->units);
+    }
+    for (size_t inner = 1; span->state == SPAN_SLAB && inner < span->units; inner++) {
+        if (span[inner].state != SPAN_SLAB || span[inner].slab != span->slab) {
+            fatal("page heap: a slab's units are not all its own");
+        }
     }
     return span->units;
 }

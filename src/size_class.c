@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* size_class.c - the two tables of size_class.h.
+/* size_class.c - the tables of size_class.h.
  *
- * Owns         size_classes, size_class_codes: written once by size_class_init(), then constant.
+ * Owns         size_classes: written once by size_class_init(), then constant; the codes, which change as
+ *              sizes are asked for.
  * Concurrency  readers need no lock; life.c runs the initialisation before it publishes anything.
  */
 #include "size_class.h"
@@ -12,7 +13,10 @@ enum {
     STEPS_PER_DOUBLING = 16,
     COARSEST_SHARE = 4, /* a class serves no sizes below this part of its own */
     STEPS_MAX = 16384,  /* from here on the sizes of big_sizes */
-    BIG_SIZES = 7,
+    BIG_SIZES = 22,
+    FIRST_BIG = CLASS_COUNT - BIG_SIZES,
+    FIRST_MEDIUM = CLASS_COUNT - MEDIUM_CLASS_COUNT,
+    MEDIUM_ASKS = 32,            /* for a size, before it has a class */
     CAPACITY_MAX = 253,          /* a magazine of 2 KiB: 253 slots and its header */
     CAPACITY_MIN = 5,            /* a magazine of one cache line */
     CAPACITY_BYTES = 24 * 1024,  /* a stack's blocks should stay in a first-level cache */
@@ -24,25 +28,31 @@ enum {
     INITIAL_BATCH_BYTES = 512,
 };
 
-/* Where only three, two or one block fit into a slab, a finer size would save no memory: what a
- * block does not use of its place is never touched. The sizes in between keep short what a block
- * may have of pages that an earlier one touched. */
-static const uint32_t big_sizes[BIG_SIZES] = {17408, 18432, 21840, 24576, 28672, 32768, 65536};
+/* Of the sizes in slabs of one unit, which hold three, two or one of them, a finer one would save no
+ * memory: what a block does not use of its place is never touched. Those in between keep short what a
+ * block may have of pages that an earlier one touched. Slabs of several units hold at least four blocks,
+ * so that a lock of the page heap is for several, and begin at different lines of a processor's cache. Of
+ * equal sizes the one that serves when there is much of it comes first. */
+static const struct big_size {
+    uint32_t size;
+    uint16_t units;
+} big_sizes[BIG_SIZES] = {
+    {17408, 1},       {18432, 1},       {21840, 1},      {24576, 3},       {24576, 1},
+    {28672, 4},       {28672, 1},       {32768, 4},      {32768, 1},       {40 * 1024, 5},
+    {48 * 1024, 6},   {56 * 1024, 7},   {65536, 8},      {65536, 1},       {80 * 1024, 5},
+    {96 * 1024, 6},   {112 * 1024, 7},  {128 * 1024, 8}, {160 * 1024, 10}, {192 * 1024, 12},
+    {224 * 1024, 14}, {256 * 1024, 16},
+};
 
 struct size_class size_classes[CLASS_COUNT];
 _Atomic uint16_t size_class_codes[SMALL_MAX_BYTES / BLOCK_ALIGN + 1];
+_Atomic uint16_t size_class_medium_codes[MEDIUM_MAX_BYTES / MEDIUM_STEP];
 _Atomic bool size_class_is_worn[CLASS_COUNT];
+
+static _Atomic uint32_t medium_asks[MEDIUM_CLASS_COUNT];
 
 static size_t next_size(size_t size)
 {
-    if (size >= STEPS_MAX) {
-        size_t next = 0;
-
-        while (next < BIG_SIZES - 1 && big_sizes[next] <= size) {
-            next++;
-        }
-        return big_sizes[next];
-    }
     if (size < LINEAR_MAX) {
         return size + LINEAR_STEP;
     }
@@ -57,7 +67,9 @@ static uint16_t capacity_of(size_t size)
     size_t wanted = CAPACITY_BYTES / size;
     size_t capacity = CAPACITY_MIN;
 
-    if (UNIT_BYTES / size < FEW_BLOCKS) {
+    if (size > SMALL_MAX_BYTES) {
+        wanted = CAPACITY_MIN;
+    } else if (UNIT_BYTES / size < FEW_BLOCKS) {
         wanted = FEW_BLOCKS_CAPACITY;
     } else if (size >= BIG_BLOCK_BYTES) {
         wanted = size_min(BIG_BATCH_BYTES / size, BIG_CAPACITY_MAX);
@@ -78,46 +90,59 @@ static uint16_t batch_max_of(size_t size)
     return (uint16_t)size_min(capacity, size_max(1, wanted));
 }
 
-static struct size_class describe(size_t size)
+static struct size_class describe(size_t size, size_t units)
 {
-    size_t blocks = UNIT_BYTES / size;
+    size_t blocks = units * UNIT_BYTES / size;
 
     return (struct size_class){
+        .reciprocal = ((UINT64_C(1) << RECIPROCAL_SHIFT) + size - 1) / size,
         .size = (uint32_t)size,
-        .reciprocal = (uint32_t)(((UINT64_C(1) << 32) + size - 1) / size),
+        .bytes = (uint32_t)(blocks * size),
+        .units = (uint16_t)units,
         .blocks = (uint16_t)blocks,
         .words = (uint16_t)((blocks + BITS_PER_WORD - 1) / BITS_PER_WORD),
         .capacity = capacity_of(size),
         .batch_max = batch_max_of(size),
         .batch_initial =
             (uint16_t)size_min(CAPACITY_MIN - 1, size_max(1, INITIAL_BATCH_BYTES / size)),
-        .align_mask = (uint32_t)((size & -size) - 1),
+        /* As slabs are aligned to units. */
+        .align_mask = (uint32_t)(size_min(size & -size, UNIT_BYTES) - 1),
     };
 }
 
 void size_class_init(void)
 {
-    size_t size = LINEAR_STEP;
+    size_t size = 0;
     size_t slot = 0;
 
-    for (unsigned class = 0; class < CLASS_COUNT; class ++) {
-        size_classes[class] = describe(size);
-        for (; slot <= size / BLOCK_ALIGN; slot++) {
+    for (unsigned class = 0; class < FIRST_BIG; class ++) {
+        size = next_size(size);
+        size_classes[class] = describe(size, 1);
+    }
+    ASSERT(size == STEPS_MAX);
+    for (unsigned big = 0; big < BIG_SIZES; big++) {
+        size_classes[FIRST_BIG + big] = describe(big_sizes[big].size, big_sizes[big].units);
+    }
+    for (unsigned class = 0; class < FIRST_MEDIUM; class ++) {
+        for (; slot <= size_classes[class].size / BLOCK_ALIGN; slot++) {
             atomic_store_explicit(&size_class_codes[slot], SIZE_CLASS_CODE(class),
                                   memory_order_relaxed);
         }
-        size = next_size(size);
     }
-    ASSERT(size_classes[CLASS_COUNT - 1].size == SMALL_MAX_BYTES);
+    ASSERT(size_classes[FIRST_MEDIUM - 1].size == SMALL_MAX_BYTES);
+    ASSERT(size_classes[CLASS_COUNT - 1].size == MEDIUM_MAX_BYTES);
 }
 
-/* Is the class one of `steps` a doubling? Above STEPS_MAX each class is. */
+/* Is the class one of `steps` a doubling? Above STEPS_MAX each of one unit is. */
 static bool is_coarse(unsigned class, size_t steps)
 {
     size_t size = size_classes[class].size;
     unsigned log = 63U - (unsigned)__builtin_clzll(size);
     size_t power = (size_t)1 << log;
 
+    if (size_classes[class].units > 1) {
+        return false;
+    }
     if (steps == 0) {
         return size == power && log % 2 == 0;
     }
@@ -141,6 +166,9 @@ void size_class_wear(unsigned class)
 {
     unsigned finer = class;
 
+    if (class >= FIRST_MEDIUM) {
+        return;
+    }
     /* Sizes in demand have classes of their own by now: any that has not will do. */
     while (finer > 0 && size_classes[finer - 1].size > size_classes[class].size / COARSEST_SHARE) {
         finer--;
@@ -175,6 +203,27 @@ void size_class_refine(unsigned class, size_t size)
             atomic_store_explicit(&size_class_codes[slot], SIZE_CLASS_CODE(finest),
                                   memory_order_relaxed);
         }
+    }
+}
+
+void size_class_ask_medium(size_t size)
+{
+    unsigned class = FIRST_MEDIUM;
+
+    while (size_classes[class].size < size) {
+        class ++;
+    }
+    size_t first = size_classes[class - 1].size / MEDIUM_STEP;
+    size_t end = size_classes[class].size / MEDIUM_STEP;
+    _Atomic uint32_t *asks = &medium_asks[class - FIRST_MEDIUM];
+
+    /* Relaxed: as in size_class_refine(). */
+    if (atomic_fetch_add_explicit(asks, 1, memory_order_relaxed) + 1 < MEDIUM_ASKS) {
+        return;
+    }
+    for (size_t slot = first; slot < end; slot++) {
+        atomic_store_explicit(&size_class_medium_codes[slot], SIZE_CLASS_CODE(class),
+                              memory_order_relaxed);
     }
 }
 

@@ -3,8 +3,8 @@
  *
  * Sizes step by 16 bytes up to 256 and by a sixteenth of a power of two up to 16 KiB: a block is at
  * most 16 bytes or a sixteenth larger than what was asked for, whichever is more. Above there are
- * few, up to one unit; as many blocks fit into a slab as if there were one for every multiple
- * of 16.
+ * two kinds. Those whose slabs are one unit serve where there is little of a size: any unit will do, and
+ * is soon another slab's. Those whose slabs are several units serve where there is much of it.
  *
  * A class is known by its index, or by its
  * code (see SIZE_CLASS_CODE), the form the fast path uses.
@@ -16,7 +16,7 @@
 
 #include "util.h"
 
-/* Memory is handed from the break to slabs and large blocks in units. A slab is one unit. */
+/* Memory is handed from the break to slabs and large blocks in units. */
 #define UNIT_SHIFT 16
 #define UNIT_BYTES ((size_t)1 << UNIT_SHIFT)
 
@@ -28,17 +28,27 @@ static inline size_t units_for(size_t size)
 
 #define BLOCK_ALIGN     ((size_t)16)
 #define SMALL_MAX_BYTES UNIT_BYTES
-#define CLASS_COUNT     119
+#define CLASS_COUNT     134
 #define SLAB_MAX_WORDS  (UNIT_BYTES / BLOCK_ALIGN / BITS_PER_WORD)
+
+/* Larger blocks have classes too, up to this size. They serve malloc once it has asked for enough of
+ * them; before, and where a block is to be zeroed, aligned or likely to grow, it is a run of its own. */
+#define MEDIUM_MAX_BYTES   (4 * UNIT_BYTES)
+#define MEDIUM_STEP        (UNIT_BYTES / 4)
+#define MEDIUM_CLASS_COUNT 8
 
 /* A class's code is the offset of its bin in a thread cache, in eighths of a bin's size: one x86-64
  * addressing mode turns it into an address. Code 0 belongs to no class. */
 #define CODE_STEP              4
 #define SIZE_CLASS_CODE(class) ((uint16_t)(((class) + 1) * CODE_STEP))
 
+#define RECIPROCAL_SHIFT 40
+
 struct size_class {
-    uint32_t size;          /* bytes of a block */
-    uint32_t reciprocal;    /* ceil(2^32 / size): offset to block index without a division */
+    uint64_t reciprocal;    /* ceil(2^40 / size): offset to block index without a division */
+    uint32_t size;          /* bytes of a block, */
+    uint32_t bytes;         /* and of all the blocks in a slab */
+    uint16_t units;         /* of a slab; if they are several, a block is whole pages */
     uint16_t blocks;        /* in a slab */
     uint16_t words;         /* of a slab's bitmap */
     uint16_t capacity;      /* the most blocks one stack of a thread cache holds */
@@ -53,7 +63,11 @@ extern struct size_class size_classes[CLASS_COUNT];
  * Relaxed accesses: a thread that reads 0 too late only takes the slow path, which synchronises. */
 extern _Atomic uint16_t size_class_codes[SMALL_MAX_BYTES / BLOCK_ALIGN + 1];
 
-/* Fill both tables. Called once, before any other layer. */
+/* The same by (size - 1) / MEDIUM_STEP, for sizes above SMALL_MAX_BYTES; all zero until there is
+ * demand. */
+extern _Atomic uint16_t size_class_medium_codes[MEDIUM_MAX_BYTES / MEDIUM_STEP];
+
+/* Fill the tables. Called once, before any other layer. */
 void size_class_init(void);
 
 /* Let sizes be served only by the classes that split a doubling into `steps` equal steps, a power
@@ -72,11 +86,27 @@ void size_class_wear(unsigned class);
  * and set size_class_is_worn back. Blocks that exist stay what they are. Any thread. */
 void size_class_refine(unsigned class, size_t size);
 
+/* malloc has found no run of `size` bytes kept, a size above SMALL_MAX_BYTES. Where that has happened
+ * often, the size has a class from now on. Any thread. */
+void size_class_ask_medium(size_t size);
+
 /* The code of the smallest class that holds `size` <= SMALL_MAX_BYTES bytes. */
 static inline uint16_t size_class_code(size_t size)
 {
     return atomic_load_explicit(&size_class_codes[(size + BLOCK_ALIGN - 1) / BLOCK_ALIGN],
                                 memory_order_relaxed);
+}
+
+/* The same for any size; 0 if no class serves it, or none yet. */
+static inline uint16_t size_class_code_of_any(size_t size)
+{
+    if (size <= SMALL_MAX_BYTES) {
+        return size_class_code(size);
+    }
+    return size <= MEDIUM_MAX_BYTES
+               ? atomic_load_explicit(&size_class_medium_codes[(size - 1) / MEDIUM_STEP],
+                                      memory_order_relaxed)
+               : 0;
 }
 
 static inline unsigned size_class_of(size_t size)
@@ -91,13 +121,14 @@ unsigned size_class_of_aligned(size_t size, size_t alignment);
 /* The index of the block at `offset` in its slab, or blocks if no block starts there. */
 static inline unsigned size_class_index(const struct size_class *class, size_t offset)
 {
-    /* Exact for every offset below UNIT_BYTES: the reciprocal's error is below size / 2^32. The
-     * fraction is below the reciprocal exactly if nothing is left over (Lemire, Kaser and Kurz,
-     * "Faster remainder by direct computation", 2019). */
+    /* Exact for every offset in a slab: the reciprocal's error is below size / 2^40. The fraction is
+     * below the reciprocal exactly if nothing is left over (Lemire, Kaser and Kurz, "Faster remainder
+     * by direct computation", 2019). */
     uint64_t quotient = (uint64_t)offset * class->reciprocal;
-    unsigned index = (unsigned)(quotient >> 32);
+    uint64_t fraction = quotient & ((UINT64_C(1) << RECIPROCAL_SHIFT) - 1);
+    unsigned index = (unsigned)(quotient >> RECIPROCAL_SHIFT);
 
-    return (uint32_t)quotient < class->reciprocal && index < class->blocks ? index : class->blocks;
+    return fraction < class->reciprocal && index < class->blocks ? index : class->blocks;
 }
 
 #endif

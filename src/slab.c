@@ -43,14 +43,22 @@ struct slab *slab_create(struct span *span, unsigned class, unsigned arena,
         slab->free[word] = word_mask(&size_classes[class], word);
         slab->free_summary |= UINT64_C(1) << word;
     }
-    span->slab = slab;
+    for (unsigned unit = 0; unit < size_classes[class].units; unit++) {
+        span[unit].slab = slab;
+    }
     return slab;
 }
 
-void slab_destroy(struct slab *slab)
+struct span *slab_destroy(struct slab *slab)
 {
+    struct span *span = span_of(slab->start);
+
     ASSERT(slab_is_empty(slab));
+    for (unsigned unit = 0; unit < slab_class(slab)->units; unit++) {
+        span[unit].slab = NULL;
+    }
     meta_free(slab, slab_bytes(slab->class));
+    return span;
 }
 
 /* Write the addresses of the blocks of `taken`, descending in memory from `out`. */
@@ -83,7 +91,11 @@ static uint64_t lowest_bits(uint64_t word, size_t count)
 
 /* Pages */
 
-enum { PAGE_BYTES = SLAB_PAGE_BYTES, PAGES = UNIT_BYTES / PAGE_BYTES };
+/* What a bit of `purged` stands for. */
+static size_t page_bytes(const struct slab *slab)
+{
+    return slab_class(slab)->units == 1 ? SLAB_PAGE_BYTES : slab_class(slab)->size;
+}
 
 static bool all_free_locked(const struct slab *slab, size_t first, size_t last)
 {
@@ -106,8 +118,8 @@ static bool page_is_free_locked(const struct slab *slab, size_t page)
 {
     size_t size = slab_class(slab)->size;
     size_t blocks = slab_class(slab)->blocks;
-    size_t first = page * PAGE_BYTES / size;
-    size_t last = ((page + 1) * PAGE_BYTES - 1) / size;
+    size_t first = page * page_bytes(slab) / size;
+    size_t last = ((page + 1) * page_bytes(slab) - 1) / size;
 
     /* Behind the last block nothing was ever written. */
     return first < blocks && all_free_locked(slab, first, size_min(last, blocks - 1));
@@ -117,11 +129,12 @@ static bool page_is_free_locked(const struct slab *slab, size_t page)
 static void forget_purged_locked(struct slab *slab, unsigned word, uint64_t taken)
 {
     size_t size = slab_class(slab)->size;
+    size_t bytes = page_bytes(slab);
 
     for (; taken != 0; taken &= taken - 1) {
         size_t start = ((size_t)word * BITS_PER_WORD + bit_lowest(taken)) * size;
 
-        for (size_t page = start / PAGE_BYTES; page <= (start + size - 1) / PAGE_BYTES; page++) {
+        for (size_t page = start / bytes; page <= (start + size - 1) / bytes; page++) {
             slab->purged &= (uint16_t) ~(1U << page);
         }
     }
@@ -129,19 +142,21 @@ static void forget_purged_locked(struct slab *slab, unsigned word, uint64_t take
 
 unsigned slab_idle_pages_locked(struct slab *slab, struct iovec *ranges)
 {
+    size_t bytes = page_bytes(slab);
     unsigned count = 0;
 
     slab->settled = true;
-    for (size_t page = 0; page < PAGES; page++) {
+    for (size_t page = 0; page < SLAB_PAGES; page++) {
         size_t end = page;
 
-        while (end < PAGES && (slab->purged >> end & 1) == 0 && page_is_free_locked(slab, end)) {
+        while (end < SLAB_PAGES && (slab->purged >> end & 1) == 0 &&
+               page_is_free_locked(slab, end)) {
             end++;
         }
         if (end > page) {
             /* NOLINTNEXTLINE(performance-no-int-to-ptr) */
-            ranges[count++] = (struct iovec){.iov_base = (char *)slab->start + page * PAGE_BYTES,
-                                             .iov_len = (end - page) * PAGE_BYTES};
+            ranges[count++] = (struct iovec){.iov_base = (char *)slab->start + page * bytes,
+                                             .iov_len = (end - page) * bytes};
         }
         page = end;
     }
@@ -150,9 +165,10 @@ unsigned slab_idle_pages_locked(struct slab *slab, struct iovec *ranges)
 
 void slab_note_purged_locked(struct slab *slab, const struct iovec *range)
 {
-    size_t first = ((uintptr_t)range->iov_base - slab->start) / PAGE_BYTES;
+    size_t bytes = page_bytes(slab);
+    size_t first = ((uintptr_t)range->iov_base - slab->start) / bytes;
 
-    slab->purged |= (uint16_t)(((1U << range->iov_len / PAGE_BYTES) - 1) << first);
+    slab->purged |= (uint16_t)(((1U << range->iov_len / bytes) - 1) << first);
 }
 
 size_t slab_take_locked(struct slab *slab, void **out, size_t want)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* slab.h - a unit of blocks of one class, and the bitmaps that say where each block is. */
+/* slab.h - a run of blocks of one class, and the bitmaps that say where each block is. */
 #ifndef BREAKWATER_SLAB_H
 #define BREAKWATER_SLAB_H
 
@@ -13,9 +13,11 @@
 
 struct remote_queue; /* remote.h */
 
-/* The pages that a slab's free memory goes back by; where the kernel's are longer, it stays. */
+/* The pages that a slab's free memory goes back by; where the kernel's are longer, it stays. Of a slab
+ * of several units it goes back by blocks, which are whole pages then. */
 #define SLAB_PAGE_BYTES 4096
-#define SLAB_RANGES_MAX (UNIT_BYTES / SLAB_PAGE_BYTES / 2)
+#define SLAB_PAGES      (UNIT_BYTES / SLAB_PAGE_BYTES)
+#define SLAB_RANGES_MAX (SLAB_PAGES / 2)
 
 /* The descriptor: what the bin's lock guards first, what producers share in a line of its own. The
  * bitmaps follow: words of `free`, then words of `remote`. */
@@ -27,7 +29,7 @@ struct slab {
     uint32_t free_count;   /* bits set in the free bitmap */
     uint16_t list;         /* bin.c: which list of the bin the slab is on, */
     uint16_t list_most;    /* and the highest free_count that belongs there */
-    uint16_t purged;       /* bit set: the page is free and has no memory behind it */
+    uint16_t purged;       /* bit set: the page (or block) is free and has no memory behind it */
     uint8_t freed_tick;    /* when blocks were last taken in, the first all at once */
     bool settled;          /* nothing was taken in since its free pages were last purged */
 
@@ -57,15 +59,15 @@ static inline _Atomic uint64_t *slab_remote_word(struct slab *slab, unsigned wor
 struct slab *slab_create(struct span *span, unsigned class, unsigned arena,
                          struct remote_queue *queue);
 
-/* Undo slab_create(); the run stays with the caller. Every block must be free in the slab. */
-void slab_destroy(struct slab *slab);
+/* Undo slab_create(); returns the run, which is the caller's. Every block must be free in the slab. */
+struct span *slab_destroy(struct slab *slab);
 
 static inline const struct size_class *slab_class(const struct slab *slab)
 {
     return &size_classes[slab->class];
 }
 
-/* The slab whose unit `address` lies in, or NULL. */
+/* The slab that `address` lies in, or NULL. */
 static inline struct slab *slab_at(uintptr_t address)
 {
     const struct span *span = span_of(address);
@@ -84,8 +86,7 @@ static inline struct slab *slab_of_block(uintptr_t block, unsigned *index)
     }
     const struct size_class *class = slab_class(slab);
 
-    /* A slab is one unit, and units are aligned. */
-    *index = size_class_index(class, block % UNIT_BYTES);
+    *index = size_class_index(class, block - slab->start);
     return likely(*index < class->blocks) ? slab : NULL;
 }
 
@@ -126,9 +127,9 @@ static inline void slab_put_word_locked(struct slab *slab, unsigned word, uint64
 static inline unsigned slab_index_among(const struct slab *slab, const struct size_class *class,
                                         void *const *blocks, size_t at, size_t count)
 {
-    uintptr_t offset = at < count ? (uintptr_t)blocks[at] - slab->start : UNIT_BYTES;
+    uintptr_t offset = at < count ? (uintptr_t)blocks[at] - slab->start : class->bytes;
 
-    return offset < UNIT_BYTES ? size_class_index(class, offset) : class->blocks;
+    return offset < class->bytes ? size_class_index(class, offset) : class->blocks;
 }
 
 /* Take in the first of `blocks`, the slab's at `index`, and those after it as far as they are the

@@ -16,13 +16,13 @@ enum {
     FILTER_WORDS = 1 << FILTER_SHIFT,
 };
 
-void verify_block(unsigned class, void *block)
+void verify_block(unsigned class, uintptr_t block)
 {
     unsigned index;
-    const struct slab *slab = slab_of_block((uintptr_t)block, &index);
+    const struct slab *slab = slab_of_block(block, &index);
 
     if (slab == NULL || slab->class != class) {
-        fatal_at("invalid free of", (uintptr_t)block);
+        fatal_at("invalid free of", block);
     }
 }
 
@@ -35,11 +35,13 @@ void verify_not_among(void *const *blocks, size_t count, void *block)
     }
 }
 
-/* Stop the process unless a block of the class may start at `address`. Needs no slab: a slab is one
+/* Stop the process unless a block of the class may start at `address`. Needs no slab where slabs are one
  * unit. */
 static void verify_start(const struct size_class *described, uintptr_t address)
 {
-    if (unlikely(size_class_index(described, address % UNIT_BYTES) == described->blocks)) {
+    if (described->units > 1) {
+        verify_block((unsigned)(described - size_classes), address);
+    } else if (unlikely(size_class_index(described, address % UNIT_BYTES) == described->blocks)) {
         fatal_at("invalid free of", address);
     }
 }

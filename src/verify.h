@@ -13,6 +13,6 @@ void verify_stack(unsigned class, void *const *blocks, size_t count);
 void verify_not_among(void *const *blocks, size_t count, void *block);
 
 /* If `block` is no block of a slab of the class. */
-void verify_block(unsigned class, void *block);
+void verify_block(unsigned class, uintptr_t block);
 
 #endif

@@ -53,6 +53,14 @@ void assert_nothing_is_used(void)
     assert_int_equal(stats_memory().used_bytes, 0);
 }
 
+void make_medium(size_t size)
+{
+    heap_free(heap_alloc(1));
+    while (size_class_code_of_any(size) == 0) {
+        size_class_ask_medium(size);
+    }
+}
+
 void open_gate(void)
 {
     assert_true(gate_open());

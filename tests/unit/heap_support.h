@@ -24,4 +24,8 @@ void assert_nothing_is_used(void);
 /* As life.c opens it. */
 void open_gate(void);
 
+/* The size has a class of its own from now on, of slabs of several units, though it is above
+ * SMALL_MAX_BYTES. */
+void make_medium(size_t size);
+
 #endif

@@ -560,6 +560,30 @@ static void a_tag_tells_the_class_while_the_slab_lives(void **state)
     arena_check(arena);
 }
 
+static void each_unit_of_a_slab_has_its_tag(void **state)
+{
+    struct arena *arena = first_arena();
+
+    (void)state;
+    class_of_blocks = size_class_of(48 * KIB);
+    const struct size_class *described = &size_classes[class_of_blocks];
+    void *block = arena_alloc_one(arena, class_of_blocks);
+    size_t unit = region_unit_of(&region_primary, slab_at((uintptr_t)block)->start);
+
+    assert_true(described->units > 1);
+    for (size_t i = 0; i < described->units; i++) {
+        assert_int_equal(arena->tags[unit + i], SIZE_CLASS_CODE(class_of_blocks));
+    }
+    assert_int_equal(arena->tags[unit + described->units], 0);
+    give_back(arena, &block, 1);
+    arena_reclaim_all();
+    for (size_t i = 0; i < described->units; i++) {
+        assert_int_equal(arena->tags[unit + i], 0);
+    }
+    arena_check(arena);
+    page_heap_check();
+}
+
 static void blocks_of_several_slabs_find_their_own(void **state)
 {
     static void *blocks[4 * UNIT_BYTES / SIZE];
@@ -763,17 +787,58 @@ static void borrowing_gives_the_nearest_larger_block_there_is(void **state)
     unsigned index;
 
     (void)state;
-    assert_null(arena_borrow(arena, class_of_blocks, BLOCK_ALIGN));
+    assert_null(arena_borrow(arena, class_of_blocks, BLOCK_ALIGN, SIZE_MAX));
     void *first = arena_alloc_one(arena, larger + 2);
     void *second = arena_alloc_one(arena, larger);
 
     assert_non_null(first);
     assert_non_null(second);
-    void *borrowed = arena_borrow(arena, class_of_blocks, BLOCK_ALIGN);
+    void *borrowed = arena_borrow(arena, class_of_blocks, BLOCK_ALIGN, SIZE_MAX);
 
     assert_int_equal(slab_of_own_block((uintptr_t)borrowed, &index)->class, larger);
-    assert_null(arena_borrow(arena, CLASS_COUNT - 1, BLOCK_ALIGN));
+    assert_null(arena_borrow(arena, CLASS_COUNT - 1, BLOCK_ALIGN, SIZE_MAX));
     arena_free_blocks(arena, larger, &borrowed, 1);
+    arena_check(arena);
+}
+
+static unsigned class_of(void *block)
+{
+    unsigned index;
+
+    return slab_of_own_block((uintptr_t)block, &index)->class;
+}
+
+static void what_is_near_is_taken_before_there_is_another_slab(void **state)
+{
+    struct arena *arena = first_arena();
+    unsigned class = size_class_of(40 * KIB);
+    unsigned larger = size_class_of(56 * KIB);
+    unsigned too_large = size_class_of(64 * KIB);
+
+    (void)state;
+    assert_null(arena_take_near(arena, class, BLOCK_ALIGN));
+    assert_non_null(arena_alloc_one(arena, too_large));
+    assert_null(arena_take_near(arena, class, BLOCK_ALIGN));
+    assert_non_null(arena_alloc_one(arena, larger));
+    void *near = arena_take_near(arena, class, BLOCK_ALIGN);
+
+    assert_int_equal(class_of(near), larger);
+    /* Not aligned as much. */
+    assert_null(arena_take_near(arena, class, 16 * KIB));
+    /* The last block of its own class is pending. */
+    class_of_blocks = class;
+    void *blocks[8];
+
+    assert_int_equal(blocks_per_slab(), ARRAY_SIZE(blocks));
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        blocks[i] = arena_alloc_one(arena, class);
+    }
+    assert_int_equal(class_of(arena_take_near(arena, class, BLOCK_ALIGN)), larger);
+    arena_free_remote(&blocks[5], 1);
+    assert_ptr_equal(arena_take_near(arena, class, BLOCK_ALIGN), blocks[5]);
+    /* What is its own comes first. */
+    give_back(arena, &blocks[2], 1);
+    assert_ptr_equal(arena_take_near(arena, class, BLOCK_ALIGN), blocks[2]);
     arena_check(arena);
 }
 
@@ -783,8 +848,8 @@ static void the_smallest_blocks_are_never_borrowed_for_larger_ones(void **state)
 
     (void)state;
     assert_non_null(arena_alloc_one(arena, 0));
-    assert_null(arena_borrow(arena, 0, BLOCK_ALIGN));
-    assert_null(arena_borrow(arena, class_of_blocks, BLOCK_ALIGN));
+    assert_null(arena_borrow(arena, 0, BLOCK_ALIGN, SIZE_MAX));
+    assert_null(arena_borrow(arena, class_of_blocks, BLOCK_ALIGN, SIZE_MAX));
 }
 
 /* Accounts */
@@ -943,6 +1008,7 @@ int main(void)
         ISOLATED(the_heap_feeds_the_descriptors_when_nothing_can_be_mapped),
         ISOLATED(the_heap_feeds_the_descriptors_of_a_bin_that_exists),
         ISOLATED(a_tag_tells_the_class_while_the_slab_lives),
+        ISOLATED(each_unit_of_a_slab_has_its_tag),
         ISOLATED(blocks_of_several_slabs_find_their_own),
         ISOLATED(a_block_freed_twice_dies_however_it_is_freed),
         ISOLATED(an_address_that_is_no_block_dies_however_it_is_freed),
@@ -954,6 +1020,7 @@ int main(void)
         ISOLATED(every_arena_is_drained_before_the_heap_grows),
         ISOLATED(single_blocks_come_from_the_depot_too),
         ISOLATED(borrowing_gives_the_nearest_larger_block_there_is),
+        ISOLATED(what_is_near_is_taken_before_there_is_another_slab),
         ISOLATED(the_smallest_blocks_are_never_borrowed_for_larger_ones),
         ISOLATED(totals_count_what_is_free_and_what_slabs_cannot_use),
         ISOLATED(the_check_sees_blocks_that_got_lost),

@@ -15,13 +15,19 @@ static struct remote_queue queue;
 static unsigned class_of_blocks;
 
 /* An empty bin, whose lock is held from now on. */
-static void new_bin_of(size_t size)
+static void new_bin_of_class(unsigned class)
 {
     size_class_init();
-    class_of_blocks = size_class_of(size);
+    class_of_blocks = class;
     remote_queue_init(&queue);
     bin_init(&bin, class_of_blocks);
     lock_acquire(&bin.lock);
+}
+
+static void new_bin_of(size_t size)
+{
+    size_class_init();
+    new_bin_of_class(size_class_of(size));
 }
 
 static void new_bin(void)
@@ -38,8 +44,11 @@ static unsigned blocks_per_slab(void)
 static struct slab *add_slab(void)
 {
     lock_release(&bin.lock);
-    struct span *span = page_heap_alloc(
-        &(struct run_request){.units = 1, .align_units = 1, .state = SPAN_SLAB, .grow = true});
+    struct span *span =
+        page_heap_alloc(&(struct run_request){.units = size_classes[class_of_blocks].units,
+                                              .align_units = 1,
+                                              .state = SPAN_SLAB,
+                                              .grow = true});
 
     assert_non_null(span);
     struct slab *slab = slab_create(span, class_of_blocks, 0, &queue);
@@ -391,6 +400,58 @@ static void a_purge_looks_through_slabs_only_as_long_as_there_may_be_something(v
     assert_int_equal(bin_purge_locked(&bin, 0, &slabs), SLAB_PAGE_BYTES);
 }
 
+static void a_purge_counts_the_units_of_slabs(void **state)
+{
+    enum { UNITS = 10, BLOCKS = 4 };
+    void *blocks[3][BLOCKS];
+    unsigned units = UNITS + 1;
+
+    (void)state;
+    new_bin_of_class(CLASS_COUNT - 4);
+    assert_int_equal(size_classes[class_of_blocks].units, UNITS);
+    assert_int_equal(blocks_per_slab(), BLOCKS);
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        (void)add_slab();
+        take_slab(blocks[i]);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        put(blocks[i], 1);
+    }
+    size_t size = size_classes[class_of_blocks].size;
+
+    /* The second slab begins within what is left. */
+    assert_int_equal(bin_purge_locked(&bin, 0, &units), 2 * size);
+    assert_int_equal(units, 0);
+    units = UNITS + 1;
+    assert_int_equal(bin_purge_locked(&bin, 0, &units), size);
+    assert_int_equal(units, 1);
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        assert_int_equal(resident_pages(blocks[i][0], size), 0);
+        assert_true(is_all((char *)blocks[i][1], size, PATTERN));
+    }
+}
+
+static void a_bin_keeps_few_units_in_empty_slabs_or_one_slab(void **state)
+{
+    enum { BLOCKS = 4 };
+    void *blocks[2][BLOCKS];
+    struct slab *released = NULL;
+
+    (void)state;
+    new_bin_of_class(CLASS_COUNT - 1);
+    assert_int_equal(blocks_per_slab(), BLOCKS);
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        (void)add_slab();
+        take_slab(blocks[i]);
+    }
+    bin_put_locked(&bin, blocks[0], BLOCKS, false, &released);
+    assert_null(released);
+    bin_put_locked(&bin, blocks[1], BLOCKS, false, &released);
+    assert_non_null(released);
+    assert_null(released->next);
+    bin_check_locked(&bin);
+}
+
 /* Slabs whose every second page has no block in use: eight ranges each. */
 
 enum { HALF_FREE_SLABS = 10, BLOCKS_PER_PAGE = SLAB_PAGE_BYTES / SIZE };
@@ -504,6 +565,8 @@ int main(void)
         ISOLATED(a_block_of_another_class_dies_among_scattered_ones),
         ISOLATED(what_a_bin_gives_up_is_chained_to_what_was_given_up_before),
         ISOLATED(a_purge_looks_through_slabs_only_as_long_as_there_may_be_something),
+        ISOLATED(a_purge_counts_the_units_of_slabs),
+        ISOLATED(a_bin_keeps_few_units_in_empty_slabs_or_one_slab),
         ISOLATED(free_pages_of_many_slabs_go_back),
         ISOLATED(a_page_that_the_kernel_refuses_is_not_taken_for_purged),
         ISOLATED(the_check_sees_what_does_not_add_up),

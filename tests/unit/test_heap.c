@@ -509,6 +509,123 @@ static void a_class_that_fills_slabs_is_split_into_finer_ones(void **state)
     heap_free(first);
 }
 
+/* Blocks between the small and the large */
+
+#define MEDIUM (100 * KIB)
+
+static void sizes_asked_for_often_get_slabs(void **state)
+{
+    static char *blocks[BLOCKS];
+
+    (void)state;
+    for (size_t i = 0; i < BLOCKS; i++) {
+        blocks[i] = filled(MEDIUM);
+        memset(blocks[i], (int)i, usable(blocks[i]));
+    }
+    assert_null(slab_at((uintptr_t)blocks[0]));
+    assert_non_null(slab_at((uintptr_t)blocks[BLOCKS - 1]));
+    assert_int_equal(usable(blocks[BLOCKS - 1]), 112 * KIB);
+    check_all();
+    for (size_t i = 0; i < BLOCKS; i++) {
+        assert_true(is_all(blocks[i], usable(blocks[i]), (unsigned char)i));
+        heap_free(blocks[i]);
+    }
+    assert_nothing_is_used();
+}
+
+static bool is_of_a_slab(void *block)
+{
+    return slab_at((uintptr_t)block) != NULL;
+}
+
+static void what_is_to_be_zeroed_or_aligned_more_than_its_class_is_a_run(void **state)
+{
+    (void)state;
+    make_medium(MEDIUM);
+    void *plain = heap_alloc(MEDIUM);
+    void *zeroed = heap_alloc_zeroed(MEDIUM);
+    void *of_pages = heap_alloc_aligned(4096, MEDIUM);
+    void *of_units = heap_alloc_aligned(UNIT_BYTES, MEDIUM);
+
+    assert_true(is_of_a_slab(plain));
+    assert_false(is_of_a_slab(zeroed));
+    assert_true(is_of_a_slab(of_pages));
+    assert_false(is_of_a_slab(of_units));
+    assert_int_equal((uintptr_t)of_pages % 4096, 0);
+    assert_int_equal((uintptr_t)of_units % UNIT_BYTES, 0);
+    assert_int_equal(resident_pages(zeroed, MEDIUM), 0);
+    heap_free(plain);
+    /* The same way without the slow path. */
+    assert_ptr_equal(heap_alloc_aligned(4096, MEDIUM), plain);
+    check_all();
+}
+
+static void without_room_for_a_slab_a_medium_block_is_a_run(void **state)
+{
+    char *large = filled(2 * UNIT_BYTES);
+
+    (void)state;
+    make_medium(MEDIUM);
+    use_up_all_memory();
+    assert_null(heap_alloc(MEDIUM));
+    heap_free(large);
+    char *block = (char *)heap_alloc(MEDIUM);
+
+    assert_ptr_equal(block, large);
+    assert_int_equal(usable(block), 2 * UNIT_BYTES);
+    heap_free(block);
+    os_fail_calls(0, 0);
+    check_all();
+}
+
+static void a_medium_block_freed_twice_or_from_its_middle_dies(void **state)
+{
+    (void)state;
+    make_medium(MEDIUM);
+    char *block = filled(MEDIUM);
+
+    assert_dies_at(free_it, block + UNIT_BYTES, "invalid free of", (uintptr_t)block + UNIT_BYTES);
+    heap_free(block);
+    assert_dies_at(free_it, block, "double free of", (uintptr_t)block);
+}
+
+static void *free_medium(void *block)
+{
+    heap_free(block);
+    return NULL;
+}
+
+static void a_medium_block_freed_by_another_thread_comes_home(void **state)
+{
+    (void)state;
+    make_medium(MEDIUM);
+    char *blocks[4];
+
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        blocks[i] = filled(MEDIUM);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        run_threads(1, free_medium, blocks[i]);
+    }
+    assert_nothing_is_used();
+}
+
+static void with_the_gate_closed_a_medium_block_comes_from_elsewhere(void **state)
+{
+    (void)state;
+    make_medium(MEDIUM);
+    char *before = filled(MEDIUM);
+
+    gate_close();
+    char *block = filled(MEDIUM);
+
+    assert_true(emergency_owns((uintptr_t)block));
+    heap_free(block);
+    heap_free(before);
+    open_gate();
+    assert_nothing_is_used();
+}
+
 int main(void)
 {
     static const struct isolated_test tests[] = {
@@ -538,6 +655,12 @@ int main(void)
         ISOLATED(faults_are_found_with_the_gate_closed),
         ISOLATED(a_growing_free_stack_leaves_other_classes_alone),
         ISOLATED(a_class_that_fills_slabs_is_split_into_finer_ones),
+        ISOLATED(sizes_asked_for_often_get_slabs),
+        ISOLATED(what_is_to_be_zeroed_or_aligned_more_than_its_class_is_a_run),
+        ISOLATED(without_room_for_a_slab_a_medium_block_is_a_run),
+        ISOLATED(a_medium_block_freed_twice_or_from_its_middle_dies),
+        ISOLATED(a_medium_block_freed_by_another_thread_comes_home),
+        ISOLATED(with_the_gate_closed_a_medium_block_comes_from_elsewhere),
     };
 
     return run_isolated(tests, ARRAY_SIZE(tests));

@@ -148,6 +148,19 @@ static void what_the_own_cache_holds_makes_way_too(void **state)
     page_heap_check();
 }
 
+static void where_memory_is_limited_blocks_above_64_KiB_stay_runs(void **state)
+{
+    enum { COUNT = 40 };
+    void *blocks[COUNT];
+
+    (void)state;
+    assert_true(bw_set_limits(0, 16 * MIB));
+    assert_int_equal(take_all(blocks, COUNT, 100 * KIB), COUNT);
+    assert_int_equal(size_class_code_of_any(100 * KIB), 0);
+    free_all(blocks, COUNT);
+    page_heap_check();
+}
+
 static void over_the_soft_limit_free_memory_goes_back_at_once(void **state)
 {
     void *blocks[BLOCKS];
@@ -352,6 +365,7 @@ int main(void)
         ISOLATED(small_blocks_are_limited_too),
         ISOLATED(free_memory_makes_way_before_the_hard_limit_refuses),
         ISOLATED(what_the_own_cache_holds_makes_way_too),
+        ISOLATED(where_memory_is_limited_blocks_above_64_KiB_stay_runs),
         ISOLATED(over_the_soft_limit_free_memory_goes_back_at_once),
         ISOLATED(without_a_limit_free_memory_stays),
         ISOLATED(the_program_is_told_of_both_limits),

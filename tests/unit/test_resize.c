@@ -144,6 +144,29 @@ static void a_huge_block_that_had_to_move_grows_into_the_room_it_was_left(void *
     page_heap_check();
 }
 
+static void a_medium_block_stays_while_it_fits_and_grows_into_a_run(void **state)
+{
+    (void)state;
+    make_medium(100 * KIB);
+    make_medium(200 * KIB);
+    char *block = filled(100 * KIB);
+
+    assert_non_null(slab_at((uintptr_t)block));
+    assert_ptr_equal(heap_resize(block, 112 * KIB), block);
+    assert_ptr_equal(heap_resize(block, 84 * KIB), block);
+    char *moved = (char *)heap_resize(block, 200 * KIB);
+
+    assert_null(slab_at((uintptr_t)moved));
+    assert_true(is_all(moved, 84 * KIB, PATTERN));
+    heap_free(moved);
+    block = filled(100 * KIB);
+    moved = (char *)heap_resize(block, 100);
+    assert_ptr_not_equal(moved, block);
+    assert_true(is_all(moved, 100, PATTERN));
+    heap_free(moved);
+    assert_nothing_is_used();
+}
+
 static void blocks_got_with_the_gate_closed_are_resized_like_others(void **state)
 {
     (void)state;
@@ -195,6 +218,7 @@ int main(void)
         ISOLATED(a_block_that_cannot_move_to_shrink_stays_and_succeeds),
         ISOLATED(a_block_stays_where_another_would_be_as_large),
         ISOLATED(a_huge_block_that_had_to_move_grows_into_the_room_it_was_left),
+        ISOLATED(a_medium_block_stays_while_it_fits_and_grows_into_a_run),
         ISOLATED(blocks_got_with_the_gate_closed_are_resized_like_others),
         ISOLATED(a_heap_block_is_resized_with_the_gate_closed),
     };

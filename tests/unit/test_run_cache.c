@@ -297,9 +297,9 @@ static void a_block_in_a_kept_unit_is_free(void **state)
     static char *blocks[64];
 
     (void)state;
-    /* One a slab: with more empty slabs than a bin keeps, a run is kept. */
+    /* Three a slab: with more empty slabs than a bin keeps, a run is kept. */
     for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
-        blocks[i] = filled(UNIT_BYTES);
+        blocks[i] = filled(20000);
     }
     for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
         heap_free(blocks[i]);

@@ -239,6 +239,40 @@ static void check_first_run(void *argument)
     (void)run_check_locked((struct region *)argument, 0, &free_units, &used_units);
 }
 
+static void check_first(void *first)
+{
+    size_t free_units = 0;
+    size_t used_units = 0;
+    const struct span *span = (const struct span *)first;
+
+    (void)run_check_locked(region_by_index(span->region), span_unit(span), &free_units,
+                           &used_units);
+}
+
+static void each_unit_of_a_slab_is_one_until_it_is_released(void **state)
+{
+    (void)state;
+    struct region *region = free_region_of(8);
+    struct span *span = run_carve_locked(run_find_locked(3), 3, 1, SPAN_SLAB);
+
+    for (size_t unit = 0; unit < 3; unit++) {
+        assert_int_equal(span[unit].state, SPAN_SLAB);
+        assert_int_equal(span[unit].region, region->index);
+        assert_null(span[unit].slab);
+    }
+    check_first(span);
+    span[2].state = SPAN_NONE;
+    assert_dies(check_first, span, "page heap: a slab's units are not all its own");
+    span[2].state = SPAN_SLAB;
+    span[1].slab = (struct slab *)(void *)span;
+    assert_dies(check_first, span, "page heap: a slab's units are not all its own");
+    run_release_locked(span, 3, region->index);
+    assert_int_equal(region->spans[0].units, 8);
+    for (size_t unit = 1; unit < 7; unit++) {
+        assert_int_equal(region->spans[unit].state, SPAN_NONE);
+    }
+}
+
 static void the_check_tells_a_run_from_its_middle(void **state)
 {
     struct region *region = free_region();
@@ -281,6 +315,7 @@ int main(void)
         ISOLATED(a_purge_waits_for_the_time_that_was_stamped),
         ISOLATED(huge_pages_are_purged_whole_one_at_a_time),
         ISOLATED(huge_pages_are_found_in_each_run),
+        ISOLATED(each_unit_of_a_slab_is_one_until_it_is_released),
         ISOLATED(the_check_tells_a_run_from_its_middle),
         ISOLATED(without_the_lock_nothing_is_taken),
     };

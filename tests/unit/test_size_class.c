@@ -55,6 +55,7 @@ static void above_rounding_up_costs_a_slab_no_block(void **state)
 {
     (void)state;
     size_class_init();
+    size_class_coarsen(2);
     for (size_t size = 16 * 1024; size <= SMALL_MAX_BYTES; size++) {
         size_t rounded = align_up(size, BLOCK_ALIGN);
 
@@ -62,14 +63,35 @@ static void above_rounding_up_costs_a_slab_no_block(void **state)
     }
 }
 
-static void the_largest_class_is_a_unit_and_all_are_multiples_of_the_alignment(void **state)
+static void classes_ascend_and_all_are_multiples_of_the_alignment(void **state)
 {
     (void)state;
     size_class_init();
-    assert_int_equal(size_classes[CLASS_COUNT - 1].size, UNIT_BYTES);
+    assert_int_equal(size_classes[CLASS_COUNT - 1].size, MEDIUM_MAX_BYTES);
     for (unsigned class = 0; class < CLASS_COUNT; class ++) {
         assert_int_equal(size_classes[class].size % BLOCK_ALIGN, 0);
+        assert_true(class == 0 || size_classes[class].size >= size_classes[class - 1].size);
     }
+}
+
+static void a_slab_of_several_units_has_blocks_of_whole_pages_and_few_of_them(void **state)
+{
+    unsigned found = 0;
+
+    (void)state;
+    size_class_init();
+    for (unsigned class = 0; class < CLASS_COUNT; class ++) {
+        const struct size_class *described = &size_classes[class];
+
+        if (described->units > 1) {
+            assert_int_equal(described->size % 4096, 0);
+            assert_in_range(described->blocks, 4, 16);
+            /* An eighth of its memory is never used, at most. */
+            assert_true(described->bytes * 8 >= described->units * UNIT_BYTES * 7);
+            found++;
+        }
+    }
+    assert_true(found > MEDIUM_CLASS_COUNT);
 }
 
 static void only_the_start_of_a_block_has_an_index(void **state)
@@ -79,7 +101,7 @@ static void only_the_start_of_a_block_has_an_index(void **state)
     for (unsigned class = 0; class < CLASS_COUNT; class ++) {
         const struct size_class *described = &size_classes[class];
 
-        for (size_t offset = 0; offset < UNIT_BYTES; offset++) {
+        for (size_t offset = 0; offset < described->units * UNIT_BYTES; offset++) {
             size_t index = offset / described->size;
             bool starts = offset % described->size == 0 && index < described->blocks;
 
@@ -163,7 +185,9 @@ static void the_bitmap_has_room_for_every_block(void **state)
         assert_in_range(described->words, 1, SLAB_MAX_WORDS);
         assert_true((size_t)described->words * BITS_PER_WORD >= described->blocks);
         assert_true((size_t)(described->words - 1) * BITS_PER_WORD < described->blocks);
-        assert_true((size_t)described->blocks * described->size <= UNIT_BYTES);
+        assert_int_equal(described->bytes, (size_t)described->blocks * described->size);
+        assert_true(described->bytes <= described->units * UNIT_BYTES);
+        assert_true(described->bytes + described->size > described->units * UNIT_BYTES);
     }
 }
 
@@ -255,6 +279,75 @@ static void refining_every_size_gives_the_finest_table(void **state)
     }
 }
 
+static void where_there_is_much_of_a_size_its_slabs_are_several_units(void **state)
+{
+    (void)state;
+    size_class_init();
+    size_class_coarsen(2);
+    unsigned single = size_class_of(SMALL_MAX_BYTES);
+
+    assert_int_equal(size_classes[single].units, 1);
+    size_class_wear(single);
+    assert_true(size_class_is_worn[single]);
+    size_class_refine(single, SMALL_MAX_BYTES);
+    unsigned several = size_class_of(SMALL_MAX_BYTES);
+
+    assert_int_equal(size_classes[several].size, SMALL_MAX_BYTES);
+    assert_true(size_classes[several].units > 1);
+    /* Nothing is finer. */
+    size_class_wear(several);
+    assert_false(size_class_is_worn[several]);
+    assert_int_equal(size_class_of(40000), single);
+}
+
+static unsigned class_of_any(size_t size)
+{
+    uint16_t code = size_class_code_of_any(size);
+
+    return code != 0 ? code / CODE_STEP - 1U : CLASS_COUNT;
+}
+
+static void above_a_size_has_a_class_once_it_was_asked_for_often(void **state)
+{
+    (void)state;
+    size_class_init();
+    assert_int_equal(class_of_any(1000), size_class_of(1000));
+    for (size_t size = SMALL_MAX_BYTES + 1; size <= MEDIUM_MAX_BYTES + 1; size++) {
+        assert_int_equal(class_of_any(size), CLASS_COUNT);
+    }
+    for (unsigned i = 0; i < 31; i++) {
+        size_class_ask_medium(100000 + i);
+    }
+    assert_int_equal(class_of_any(100000), CLASS_COUNT);
+    size_class_ask_medium(100000);
+    for (size_t size = SMALL_MAX_BYTES + 1; size <= MEDIUM_MAX_BYTES + 1; size++) {
+        bool has_one = size > 96 * KIB && size <= 112 * KIB;
+
+        assert_int_equal(class_of_any(size) != CLASS_COUNT, has_one);
+        assert_true(!has_one || size_classes[class_of_any(size)].size == 112 * KIB);
+    }
+}
+
+static void every_medium_size_can_have_the_smallest_class_that_holds_it(void **state)
+{
+    (void)state;
+    size_class_init();
+    for (size_t size = SMALL_MAX_BYTES + 1; size <= MEDIUM_MAX_BYTES; size += 1000) {
+        for (unsigned i = 0; i < 32; i++) {
+            size_class_ask_medium(size);
+        }
+    }
+    for (size_t size = SMALL_MAX_BYTES + 1; size <= MEDIUM_MAX_BYTES; size++) {
+        unsigned class = class_of_any(size);
+
+        assert_true(class < CLASS_COUNT);
+        assert_true(size_classes[class].size >= size && size_classes[class - 1].size < size);
+        size_class_wear(class);
+        assert_false(size_class_is_worn[class]);
+    }
+    assert_int_equal(class_of_any(MEDIUM_MAX_BYTES + 1), CLASS_COUNT);
+}
+
 int main(void)
 {
     static const struct isolated_test tests[] = {
@@ -263,7 +356,8 @@ int main(void)
         ISOLATED(no_class_has_code_0_and_no_two_share_a_code),
         ISOLATED(rounding_up_wastes_at_most_16_bytes_or_a_sixteenth_up_to_16_KiB),
         ISOLATED(above_rounding_up_costs_a_slab_no_block),
-        ISOLATED(the_largest_class_is_a_unit_and_all_are_multiples_of_the_alignment),
+        ISOLATED(classes_ascend_and_all_are_multiples_of_the_alignment),
+        ISOLATED(a_slab_of_several_units_has_blocks_of_whole_pages_and_few_of_them),
         ISOLATED(only_the_start_of_a_block_has_an_index),
         ISOLATED(blocks_of_an_aligned_class_are_all_aligned),
         ISOLATED(no_smaller_class_would_have_been_aligned),
@@ -274,6 +368,9 @@ int main(void)
         ISOLATED(the_coarsest_classes_are_powers_of_four),
         ISOLATED(refining_gives_a_size_its_finest_class_and_leaves_the_others),
         ISOLATED(refining_every_size_gives_the_finest_table),
+        ISOLATED(where_there_is_much_of_a_size_its_slabs_are_several_units),
+        ISOLATED(above_a_size_has_a_class_once_it_was_asked_for_often),
+        ISOLATED(every_medium_size_can_have_the_smallest_class_that_holds_it),
     };
 
     return run_isolated(tests, ARRAY_SIZE(tests));

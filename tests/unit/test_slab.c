@@ -9,19 +9,27 @@
 
 #define BLOCKS_MAX (UNIT_BYTES / BLOCK_ALIGN)
 
-/* A slab of the class of `size`. */
-static struct slab *slab_of_size(size_t size)
+static struct slab *slab_of_class(unsigned class)
 {
-    size_class_init();
-    struct span *span = page_heap_alloc(&(struct run_request){
-        .units = 1, .align_units = 1, .state = SPAN_SLAB, .grow = true, .zero = false});
+    struct span *span = page_heap_alloc(&(struct run_request){.units = size_classes[class].units,
+                                                              .align_units = 1,
+                                                              .state = SPAN_SLAB,
+                                                              .grow = true,
+                                                              .zero = false});
 
     assert_non_null(span);
-    struct slab *slab = slab_create(span, size_class_of(size), 0, NULL);
+    struct slab *slab = slab_create(span, class, 0, NULL);
 
     assert_non_null(slab);
     slab_check(slab);
     return slab;
+}
+
+/* A slab of the class of `size`. */
+static struct slab *slab_of_size(size_t size)
+{
+    size_class_init();
+    return slab_of_class(size_class_of(size));
 }
 
 static uintptr_t block_address(const struct slab *slab, size_t index)
@@ -135,7 +143,7 @@ static void every_class_gives_and_takes_every_block(void **state)
     (void)state;
     size_class_init();
     for (unsigned class = 0; class < CLASS_COUNT; class ++) {
-        struct slab *slab = slab_of_size(size_classes[class].size);
+        struct slab *slab = slab_of_class(class);
         size_t blocks = size_classes[class].blocks;
 
         assert_int_equal(slab_take_locked(slab, stack, blocks), blocks);
@@ -182,6 +190,71 @@ static void only_the_start_of_a_block_is_a_block(void **state)
     assert_null(slab_of_block(slab->start + UNIT_BYTES, &index));
     assert_null(slab_of_block(0, &index));
     assert_null(slab_of_block((uintptr_t)&slab, &index));
+}
+
+static void a_slab_of_several_units_is_found_from_each_of_them(void **state)
+{
+    struct slab *slab = slab_of_size(40 * KIB);
+    size_t units = slab_class(slab)->units;
+    uintptr_t start = slab->start;
+    unsigned index;
+
+    (void)state;
+    assert_true(units > 1);
+    for (size_t offset = 0; offset < units * UNIT_BYTES; offset += 1024) {
+        bool starts = offset % (40 * KIB) == 0 && offset < slab_class(slab)->bytes;
+
+        assert_ptr_equal(slab_at(start + offset), slab);
+        assert_ptr_equal(slab_of_block(start + offset, &index), starts ? slab : NULL);
+        if (starts) {
+            assert_int_equal(index, offset / (40 * KIB));
+        }
+    }
+    page_heap_check();
+    struct span *span = slab_destroy(slab);
+
+    assert_ptr_equal(span, span_of(start));
+    assert_null(slab_at(start));
+    assert_null(slab_at(start + UNIT_BYTES));
+    page_heap_free(span);
+    page_heap_check();
+    /* The same units as a large run: none of them is a slab's. */
+    span = page_heap_alloc(&(struct run_request){
+        .units = units, .align_units = 1, .state = SPAN_LARGE, .grow = false, .zero = false});
+    assert_ptr_equal(span, span_of(start));
+    for (size_t unit = 1; unit < units; unit++) {
+        assert_int_equal(span[unit].state, SPAN_NONE);
+    }
+}
+
+static void of_a_slab_of_several_units_whole_blocks_go_back(void **state)
+{
+    struct slab *slab = slab_of_size(40 * KIB);
+    struct iovec ranges[SLAB_RANGES_MAX];
+    void *stack[8];
+
+    (void)state;
+    assert_int_equal(slab_class(slab)->blocks, ARRAY_SIZE(stack));
+    assert_int_equal(slab_take_locked(slab, stack, ARRAY_SIZE(stack)), ARRAY_SIZE(stack));
+    assert_int_equal(slab_idle_pages_locked(slab, ranges), 0);
+    /* The second; the fourth and fifth. */
+    void *freed[] = {(void *)block_address(slab, 1), (void *)block_address(slab, 3),
+                     (void *)block_address(slab, 4)};
+
+    put_back(slab, freed, ARRAY_SIZE(freed));
+    assert_int_equal(slab_idle_pages_locked(slab, ranges), 2);
+    assert_ptr_equal(ranges[0].iov_base, freed[0]);
+    assert_int_equal(ranges[0].iov_len, 40 * KIB);
+    assert_ptr_equal(ranges[1].iov_base, freed[1]);
+    assert_int_equal(ranges[1].iov_len, 80 * KIB);
+    slab_note_purged_locked(slab, &ranges[1]);
+    assert_int_equal(slab_idle_pages_locked(slab, ranges), 1);
+    assert_int_equal(slab_take_locked(slab, stack, 2), 2);
+    assert_ptr_equal(stack[0], freed[1]);
+    put_back(slab, stack, 2);
+    assert_int_equal(slab_idle_pages_locked(slab, ranges), 2);
+    assert_ptr_equal(ranges[1].iov_base, freed[1]);
+    assert_int_equal(ranges[1].iov_len, 40 * KIB);
 }
 
 static void a_large_run_has_no_blocks(void **state)
@@ -318,6 +391,8 @@ int main(void)
         ISOLATED(every_class_gives_and_takes_every_block),
         ISOLATED(blocks_are_never_touched),
         ISOLATED(only_the_start_of_a_block_is_a_block),
+        ISOLATED(a_slab_of_several_units_is_found_from_each_of_them),
+        ISOLATED(of_a_slab_of_several_units_whole_blocks_go_back),
         ISOLATED(a_large_run_has_no_blocks),
         ISOLATED(an_address_that_must_be_a_block_and_is_none_dies),
         ISOLATED(putting_a_free_block_back_dies_and_names_it),

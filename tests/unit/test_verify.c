@@ -77,12 +77,12 @@ static void an_address_between_two_blocks_dies(void **state)
 
 static void verify_other_class(void *block)
 {
-    verify_block(stack.class + 1, block);
+    verify_block(stack.class + 1, (uintptr_t)block);
 }
 
 static void verify_own_class(void *block)
 {
-    verify_block(stack.class, block);
+    verify_block(stack.class, (uintptr_t)block);
 }
 
 static void a_block_is_one_of_its_class_only(void **state)
