@@ -143,7 +143,8 @@ void run_release_locked(struct span *span, size_t units, uint8_t region_index)
     struct region *region = region_by_index(region_index);
     struct span *after = run_after(region, span, units);
 
-    for (size_t unit = 0; unit < units && span[unit].state != SPAN_NONE; unit++) {
+    span->state = SPAN_NONE;
+    for (size_t unit = 1; unit < units && span[unit].state == SPAN_SLAB; unit++) {
         span[unit].state = SPAN_NONE;
     }
     if (after != NULL && after->state == SPAN_FREE) {
