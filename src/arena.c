@@ -6,8 +6,8 @@
  * bins are given up, so that neither adds to the heap's peak, and (but with thp:always) idle bins
  * give as many free pages back as the heap grew by before.
  *
- * Owns         the arenas, and the tag of every slab's unit.
- * Invariants   a tag is set exactly while its unit is a slab of the arena.
+ * Owns         the arenas, and the tags of slabs' units.
+ * Invariants   a tag is set exactly while a block of a slab of the arena begins in its unit.
  * Concurrency  a bin's lock (rank BIN) guards the bin; drain_lock (rank DRAIN) makes drains of one
  *              arena take turns. A thread holds one bin's lock at a time. The page heap is called
  *              with no bin locked, so that it may be slow.
@@ -26,8 +26,6 @@ enum {
     AHEAD_SHARE = 32, /* the part of what a bin holds that may get memory before it is used */
     SLAB_RUNS_SHARE = 32,  /* the part of the heap that may be kept of slabs' runs, */
     LARGE_RUNS_SHARE = 64, /* and of large blocks' */
-    NEAR_SHARE =
-        2, /* the part of itself by which a block may be larger before another slab is better */
     PURGE_UNITS_AT_ONCE = 16,
     STACKS_AT_ONCE = 64,
 };
@@ -62,17 +60,21 @@ struct arena *arena_create(unsigned index)
 
 /* Tags */
 
-static void tag_units(const struct arena *arena, const struct span *span, uint16_t code)
+/* Each unit of the slab in which a block begins gets the code. */
+static void tag_units(const struct arena *arena, const struct slab *slab, uint16_t code)
 {
+    const struct span *span = span_of(slab->start);
+    size_t step = size_max(slab_class(slab)->size, UNIT_BYTES);
+
     if (span->region != region_primary.index || arena->tags == NULL) {
         return;
     }
     _Atomic uint16_t *tags = &arena->tags[span_unit(span)];
 
-    for (size_t unit = 0; unit < span->units; unit++) {
+    for (size_t offset = 0; offset < slab_class(slab)->bytes; offset += step) {
         /* Relaxed: who frees a block of the slab got it after this store; who frees something else
          * here makes an error that the slow path or the bitmaps detect. */
-        atomic_store_explicit(&tags[unit], code, memory_order_relaxed);
+        atomic_store_explicit(&tags[offset >> UNIT_SHIFT], code, memory_order_relaxed);
     }
 }
 
@@ -84,7 +86,7 @@ static void slabs_release(struct arena *arena, struct slab *slabs, bool keep)
         struct slab *slab = slabs;
 
         slabs = slab->next;
-        tag_units(arena, span_of(slab->start), 0);
+        tag_units(arena, slab, 0);
         struct span *span = slab_destroy(slab);
 
         if (!keep || span->units > 1 || !run_cache_put(&arena->slab_runs, span)) {
@@ -213,7 +215,7 @@ static bool slab_add(struct arena *arena, unsigned class, bool grow)
     }
     struct bin *bin = arena_bin(arena, class);
 
-    tag_units(arena, span_of(slab->start), SIZE_CLASS_CODE(class));
+    tag_units(arena, slab, SIZE_CLASS_CODE(class));
     lock_acquire(&bin->lock);
     bin_add_locked(bin, slab);
     lock_release(&bin->lock);
@@ -291,7 +293,7 @@ struct magazine *arena_flush(struct arena *arena, unsigned class, struct magazin
 
 /* Single blocks */
 
-static void *take_one(struct arena *arena, unsigned class)
+void *arena_take_one(struct arena *arena, unsigned class)
 {
     struct bin *bin = arena_bin(arena, class);
 
@@ -308,19 +310,19 @@ static void *take_one(struct arena *arena, unsigned class)
 
 void *arena_alloc_one(struct arena *arena, unsigned class)
 {
-    void *block = take_one(arena, class);
+    void *block = arena_take_one(arena, class);
 
     if (block == NULL) {
         arena_drain_all();
-        block = take_one(arena, class);
+        block = arena_take_one(arena, class);
     }
     while (block == NULL && slab_add(arena, class, true)) {
-        block = take_one(arena, class);
+        block = arena_take_one(arena, class);
     }
     if (block == NULL) {
         arena_reclaim_all();
         (void)slab_add(arena, class, true);
-        block = take_one(arena, class);
+        block = arena_take_one(arena, class);
     }
     return block;
 }
@@ -334,22 +336,36 @@ void *arena_borrow(struct arena *arena, unsigned class, size_t alignment, size_t
          larger++) {
         /* A larger block may be aligned less. */
         if (size_classes[larger].align_mask + 1 >= alignment) {
-            block = take_one(arena, larger);
+            block = arena_take_one(arena, larger);
         }
     }
     return block;
 }
 
-void *arena_take_near(struct arena *arena, unsigned class, size_t alignment)
+static void *take_near_from_stock(struct arena *arena, unsigned class, size_t alignment)
 {
-    size_t size = size_classes[class].size;
-    void *block = take_one(arena, class);
+    void *block = arena_take_one(arena, class);
 
     if (block == NULL && remote_queue_has_slabs(&arena->queue)) {
         (void)arena_drain(arena);
-        block = take_one(arena, class);
+        block = arena_take_one(arena, class);
     }
-    return block != NULL ? block : arena_borrow(arena, class, alignment, size + size / NEAR_SHARE);
+    return block != NULL ? block
+                         : arena_borrow(arena, class, alignment, size_class_near_bytes(class));
+}
+
+void *arena_take_near(struct arena *arena, unsigned class, size_t alignment)
+{
+    void *block = take_near_from_stock(arena, class, alignment);
+
+    if (block == NULL && slab_add(arena, class, false)) {
+        return arena_take_one(arena, class);
+    }
+    if (block == NULL) {
+        arena_prepare_growth();
+        block = take_near_from_stock(arena, class, alignment);
+    }
+    return block == NULL && slab_add(arena, class, true) ? arena_take_one(arena, class) : block;
 }
 
 void arena_free_blocks(struct arena *arena, unsigned class, void **blocks, size_t count)
@@ -560,13 +576,14 @@ void arena_reclaim_all(void)
 /* The lock is given up every few units. */
 static size_t purge_bin(struct bin *bin, unsigned ticks, size_t most_bytes)
 {
+    const unsigned units = size_classes[bin->class].units;
     unsigned units_left = 0;
     size_t bytes = 0;
 
     if (os_page_bytes() != SLAB_PAGE_BYTES) {
         return 0;
     }
-    while (units_left == 0 && bytes < most_bytes) {
+    while (units_left < units && bytes < most_bytes) {
         units_left = PURGE_UNITS_AT_ONCE;
         lock_acquire(&bin->lock);
         bytes += bin_purge_locked(bin, ticks, &units_left);

@@ -59,8 +59,11 @@ void *arena_alloc_one(struct arena *arena, unsigned class);
  * NULL. */
 void *arena_borrow(struct arena *arena, unsigned class, size_t alignment, size_t most_bytes);
 
-/* One block of a slab that exists, of the class or of one little larger; or NULL. Slabs of several units are
- * too long for each class to have free ones of its own. */
+/* One block of a slab of the class that exists, or NULL. */
+void *arena_take_one(struct arena *arena, unsigned class);
+
+/* One block of a class whose slabs are several units, or of one little larger (size_class_near_bytes()); NULL
+ * without memory for another slab: there may still be some for a smaller one. */
 void *arena_take_near(struct arena *arena, unsigned class, size_t alignment);
 
 /* Take blocks of the arena's slabs of `class` back into the bitmaps. */

@@ -482,9 +482,9 @@ struct purge_batch {
     struct slab *slabs[PURGE_RANGES]; /* that they are of */
 };
 
-static void batch_add_locked(struct purge_batch *batch, struct slab *slab)
+static void batch_add_locked(struct purge_batch *batch, struct slab *slab, unsigned ticks)
 {
-    unsigned count = slab_idle_pages_locked(slab, &batch->ranges[batch->count]);
+    unsigned count = slab_idle_pages_locked(slab, ticks, &batch->ranges[batch->count]);
 
     for (; count > 0; count--) {
         batch->slabs[batch->count++] = slab;
@@ -514,19 +514,20 @@ size_t bin_purge_locked(struct bin *bin, unsigned ticks, unsigned *most_units)
     ASSERT(lock_is_held(&bin->lock));
     batch.count = 0;
     for (unsigned list = SLAB_LIST_PARTIAL; bin->may_purge && list < SLAB_LIST_COUNT; list++) {
-        for (struct slab *slab = bin->slabs[list]; slab && *most_units > 0; slab = slab->next) {
-            if (!slab->settled && (uint8_t)(tick_now() - slab->freed_tick) >= ticks) {
+        for (struct slab *slab = bin->slabs[list]; slab && *most_units >= units;
+             slab = slab->next) {
+            if (slab_may_purge_locked(slab, ticks)) {
                 if (batch.count + SLAB_RANGES_MAX > PURGE_RANGES) {
                     bytes += batch_purge_locked(&batch);
                 }
-                batch_add_locked(&batch, slab);
-                *most_units -= *most_units < units ? *most_units : units;
+                batch_add_locked(&batch, slab, ticks);
+                *most_units -= units;
             }
         }
     }
     bytes += batch_purge_locked(&batch);
     /* A class that rests does not have its slabs looked through again and again. */
-    if (ticks == 0 && *most_units > 0) {
+    if (ticks == 0 && *most_units >= units) {
         bin->may_purge = false;
     }
     return bytes;

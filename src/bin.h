@@ -93,10 +93,10 @@ void bin_age_locked(struct bin *bin, uint32_t most_stacks, struct slab **release
 /* Give up the whole depot, every empty stack, and empty slabs. */
 void bin_reclaim_locked(struct bin *bin, struct slab **released);
 
-/* Give free pages, of SLAB_PAGE_BYTES, of slabs that nothing was freed to for `ticks` back to the
- * kernel. Of at most *most_slabs, which is lessened by those looked into: if it is 0 then, there
- * may be more. Returns the bytes that went back. */
-size_t bin_purge_locked(struct bin *bin, unsigned ticks, unsigned *most_slabs);
+/* Give free pages of slabs back to the kernel that have been free for `ticks` (slab_idle_pages_locked()). Of
+ * slabs of at most *most_units, which is lessened by those looked into: if it is less than a slab's then,
+ * there may be more. Returns the bytes that went back. */
+size_t bin_purge_locked(struct bin *bin, unsigned ticks, unsigned *most_units);
 
 /* Panics unless the accounts add up and every slab checks. */
 void bin_check_locked(struct bin *bin);

@@ -30,8 +30,10 @@ enum {
     SWAP_BYTES = 8 * 1024, /* unless their blocks are so big that they cost more memory */
     SCAVENGE_MISSES = 256, /* misses between two looks for idle classes, */
     SHARE_MISSES = 16,     /* and between two looks at what the cache holds */
-    TRIM_STACKS = 16,      /* stacks of a class freed between two trims of it */
-    VERIFY_ALL = 64, /* stacks of a class that a thread verifies before it goes over to samples */
+    STACK_BYTES_MAX = 2 * MEDIUM_MAX_BYTES,
+    NEXT_SHARE = 4,   /* a class is next to another if it is larger by no more than this part */
+    TRIM_STACKS = 16, /* stacks of a class freed between two trims of it */
+    VERIFY_ALL = 64,  /* stacks of a class that a thread verifies before it goes over to samples */
     VERIFY_SAMPLE = 16,
 };
 
@@ -73,10 +75,18 @@ static void bin_set_alloc(struct cache_bin *bin, struct magazine *magazine, size
     bin->alloc_top = magazine != NULL ? &magazine->slots[count] - 1 : &no_stack[0];
 }
 
+/* The most blocks that a stack may hold: the smallest has room for more than a thread should keep, which may
+ * fall asleep on them, of blocks above SMALL_MAX_BYTES. */
+static size_t room_of(const struct cache_bin *bin, const struct magazine *magazine)
+{
+    return bin->size > SMALL_MAX_BYTES ? size_min(magazine->capacity, STACK_BYTES_MAX / bin->size)
+                                       : magazine->capacity;
+}
+
 static void bin_set_free(struct cache_bin *bin, struct magazine *magazine, size_t count)
 {
     bin->free_top = magazine != NULL ? &magazine->slots[count] : &no_stack[1];
-    bin->free_end = magazine != NULL ? &magazine->slots[magazine->capacity] : &no_stack[1];
+    bin->free_end = magazine != NULL ? &magazine->slots[room_of(bin, magazine)] : &no_stack[1];
 }
 
 static size_t alloc_count(const struct cache_bin *bin, const struct magazine *magazine)
@@ -327,11 +337,36 @@ bool cache_refill(struct cache *cache, unsigned class)
     return true;
 }
 
+/* A block of the next larger class from the thread's own stacks: one still larger its own size will want. */
+static void *pop_next_larger(struct cache *cache, unsigned class, size_t alignment)
+{
+    unsigned next = class + 1;
+    size_t size = size_classes[class].size;
+
+    if (next == CLASS_COUNT || size_classes[next].size > size + size / NEXT_SHARE ||
+        size_classes[next].align_mask < alignment - 1) {
+        return NULL;
+    }
+    void *block = cache_pop(cache_bin_of_class(cache, next));
+
+    return block == NULL && cache_swap(cache, next) ? cache_pop(cache_bin_of_class(cache, next))
+                                                    : block;
+}
+
 void *cache_take_near(struct cache *cache, unsigned class, size_t alignment)
 {
-    cache->misses++;
-    cache->fetched_bytes += size_classes[class].size;
-    return arena_take_near(cache->arena, class, alignment);
+    void *block = arena_take_one(cache->arena, class);
+
+    if (block == NULL) {
+        block = pop_next_larger(cache, class, alignment);
+    }
+    if (block == NULL) {
+        block = arena_take_near(cache->arena, class, alignment);
+    }
+    if (block != NULL) {
+        cache->misses++;
+    }
+    return block;
 }
 
 bool cache_grow_free(struct cache *cache, unsigned class)
@@ -379,6 +414,11 @@ void cache_flush(struct cache *cache, unsigned class)
 }
 
 /* Blocks of other arenas */
+
+bool cache_keeps_remote(uint32_t size)
+{
+    return size <= REMOTE_BYTES_MAX;
+}
 
 bool cache_keep_remote(struct cache *cache, void *block, uint32_t size)
 {

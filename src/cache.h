@@ -141,7 +141,9 @@ void cache_flush(struct cache *cache, unsigned class);
  * thread. */
 void cache_share(size_t limit, uint32_t threads);
 
-/* Keep a block of another arena for publishing; false if there is no room. */
+/* Keep a block of another arena for publishing; false if there is no room. Blocks of some sizes are never
+ * kept. */
+bool cache_keeps_remote(uint32_t size);
 bool cache_keep_remote(struct cache *cache, void *block, uint32_t size);
 
 /* After every miss: give everything back if that was asked for; now and then, what is more than the

@@ -113,12 +113,19 @@ static void *small_alloc(struct cache *cache, unsigned class, size_t alignment)
     if (arena == NULL) {
         return NULL;
     }
-    if (cache_is_real(cache) && size_classes[class].units > 1) {
+    if (size_classes[class].units > 1) {
         block = cache_take_near(cache, class, alignment);
         if (block != NULL) {
             upkeep_after_miss(cache);
             return block;
         }
+        /* A free unit, or a few, may be all that there is. */
+        unsigned single = size_class_single(class);
+
+        if (single == CLASS_COUNT) {
+            return large_alloc(cache, alignment, size_classes[class].size, FOR_A_RUN);
+        }
+        class = single;
     }
     if (cache_is_real(cache) && (cache_refill(cache, class) || cache_swap(cache, class))) {
         block = cache_pop(cache_bin_of_class(cache, class));
@@ -128,10 +135,6 @@ static void *small_alloc(struct cache *cache, unsigned class, size_t alignment)
     /* No cache; or no memory, but perhaps for a stack only. */
     give_cache_back(cache);
     block = arena_alloc_one(arena, class);
-    if (block == NULL && size_classes[class].units > 1) {
-        /* There may be no room for a slab, but for one block. */
-        block = large_alloc(cache, alignment, size_classes[class].size, FOR_A_RUN);
-    }
     if (unlikely(limit_presses())) {
         upkeep_poll(cache);
     }
@@ -166,8 +169,8 @@ static void *alloc_large_slow(struct cache *cache, size_t alignment, size_t size
     }
     void *block = large_alloc(cache, alignment, size, purpose);
 
-    /* Where memory is limited, it is not for slabs that may stay half empty. */
-    if (purpose == FOR_MALLOC && size <= MEDIUM_MAX_BYTES && !limit_is_set()) {
+    if (purpose == FOR_MALLOC && size > SMALL_MAX_BYTES && size <= MEDIUM_MAX_BYTES &&
+        alignment <= SLAB_PAGE_BYTES && !limit_is_set()) {
         size_class_ask_medium(size);
     }
 
@@ -188,6 +191,12 @@ static void *alloc_slow(size_t alignment, size_t size, enum purpose purpose)
     unsigned class = purpose == FOR_MALLOC && size > SMALL_MAX_BYTES
                          ? medium_class(alignment, size)
                          : size_class_of_aligned(size, alignment);
+
+    /* Where memory is limited, it is not for slabs that may stay half empty. */
+    if (class != CLASS_COUNT && size_classes[class].units > 1 &&
+        (limit_is_set() || !cache_is_real(cache))) {
+        class = size_class_single(class);
+    }
 
     if (class == CLASS_COUNT) {
         return alloc_large_slow(cache, alignment, size, purpose);
@@ -348,8 +357,10 @@ static void free_remote(struct cache *cache, void *block, uint32_t size)
         free_later(block);
         return;
     }
-    cache_publish_remote(cache);
-    upkeep_poll(cache);
+    if (cache_keeps_remote(size)) {
+        cache_publish_remote(cache);
+        upkeep_poll(cache);
+    }
     if (!cache_keep_remote(cache, block, size)) {
         arena_free_remote(&block, 1);
     }

@@ -47,7 +47,7 @@ static inline void heap_free(void *block)
     size_t unit = ((uintptr_t)block - cache->base) >> UNIT_SHIFT;
 
     if (likely(unit < cache->units)) {
-        /* Relaxed: see tag_unit() in arena.c. */
+        /* Relaxed: see tag_units() in arena.c. */
         uint16_t code = atomic_load_explicit(&cache->tags[unit], memory_order_relaxed);
 
         if (likely(cache_push(cache_bin_of_code(cache, code), block))) {

@@ -36,7 +36,7 @@ static size_t own_block_bytes(uintptr_t address)
     if (unit >= cache->units) {
         return 0;
     }
-    /* Relaxed: see tag_unit() in arena.c. */
+    /* Relaxed: see tag_units() in arena.c. */
     unsigned code = atomic_load_explicit(&cache->tags[unit], memory_order_relaxed);
 
     if (code == 0) {
@@ -104,23 +104,32 @@ static bool resize_large_in_place(struct span *span, size_t units)
     return done;
 }
 
+/* Could `size` get a block as large as this one? */
+static bool may_serve(void *block, size_t size)
+{
+    const struct slab *slab = slab_at((uintptr_t)block);
+    uint16_t code = size_class_code_of_any(size);
+
+    return slab != NULL && code != 0 &&
+           size_class_near_bytes(code / CODE_STEP - 1U) >= slab_class(slab)->size;
+}
+
 /* Would another block for `size` be as large, or little smaller? */
-static bool fits_well(size_t old_size, size_t size)
+static bool fits_well(void *block, size_t old_size, size_t size)
 {
     return size <= old_size &&
-           (size >= old_size - old_size / SHRINK_SHARE ||
-            (size <= SMALL_MAX_BYTES && size_classes[size_class_of(size)].size >= old_size));
+           (size >= old_size - old_size / SHRINK_SHARE || may_serve(block, size));
 }
 
 static bool resize_in_place(void *block, size_t old_size, size_t size)
 {
     if (old_size <= SMALL_MAX_BYTES || size <= SMALL_MAX_BYTES) {
-        return fits_well(old_size, size);
+        return fits_well(block, old_size, size);
     }
     struct span *span = span_of((uintptr_t)block);
 
     return span != NULL && span->state == SPAN_LARGE ? resize_large_in_place(span, units_for(size))
-                                                     : fits_well(old_size, size);
+                                                     : fits_well(block, old_size, size);
 }
 
 /* A block that grows will grow again: where memory is not limited, leave it some room, and save

@@ -216,7 +216,8 @@ void run_mark_freed(const struct span *span)
 {
     uint8_t *history = span_history(span);
 
-    *history = UNIT_FREED;
+    /* Blocks of a slab began in each of its units. */
+    memset(history, UNIT_FREED, span->state == SPAN_SLAB ? span->units : 1);
     run_stamp(history, span->units);
 }
 

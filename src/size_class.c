@@ -206,6 +206,14 @@ void size_class_refine(unsigned class, size_t size)
     }
 }
 
+unsigned size_class_single(unsigned class)
+{
+    while (class < FIRST_MEDIUM && size_classes[class].units > 1) {
+        class ++;
+    }
+    return class < FIRST_MEDIUM ? class : CLASS_COUNT;
+}
+
 void size_class_ask_medium(size_t size)
 {
     unsigned class = FIRST_MEDIUM;
@@ -232,10 +240,12 @@ unsigned size_class_of_aligned(size_t size, size_t alignment)
     if (size > SMALL_MAX_BYTES || alignment > SMALL_MAX_BYTES) {
         return CLASS_COUNT;
     }
-    unsigned class = size_class_of(size_max(size, alignment));
+    unsigned first = size_class_of(size_max(size, alignment));
+    unsigned class = first;
 
-    while (class < CLASS_COUNT &&
-           (size_classes[class].align_mask & (alignment - 1)) != (uint32_t)(alignment - 1)) {
+    /* Slabs of several units only where there is much of the size. */
+    while (size_classes[class].align_mask < alignment - 1 ||
+           (size_classes[class].units > 1 && class != first)) {
         class ++;
     }
     return class;

@@ -97,7 +97,19 @@ static inline uint16_t size_class_code(size_t size)
                                 memory_order_relaxed);
 }
 
-/* The same for any size; 0 if no class serves it, or none yet. */
+/* How large a block may be that serves in place of one of the class: slabs of several units are too long
+ * for each class to have free blocks of its own. */
+static inline size_t size_class_near_bytes(unsigned class)
+{
+    size_t size = size_classes[class].size;
+
+    return size_classes[class].units > 1 ? size + size / 2 : size;
+}
+
+/* The class of slabs of one unit that serves where one of several units does not; CLASS_COUNT if there is none. */
+unsigned size_class_single(unsigned class);
+
+/* As size_class_code(), for any size; 0 if no class serves it, or none yet. */
 static inline uint16_t size_class_code_of_any(size_t size)
 {
     if (size <= SMALL_MAX_BYTES) {

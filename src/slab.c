@@ -126,7 +126,7 @@ static bool page_is_free_locked(const struct slab *slab, size_t page)
 }
 
 /* The blocks of `taken` are handed out: their pages will have memory behind them. */
-static void forget_purged_locked(struct slab *slab, unsigned word, uint64_t taken)
+static void forget_idle_locked(struct slab *slab, unsigned word, uint64_t taken)
 {
     size_t size = slab_class(slab)->size;
     size_t bytes = page_bytes(slab);
@@ -136,21 +136,36 @@ static void forget_purged_locked(struct slab *slab, unsigned word, uint64_t take
 
         for (size_t page = start / bytes; page <= (start + size - 1) / bytes; page++) {
             slab->purged &= (uint16_t) ~(1U << page);
+            slab->stayed &= (uint16_t) ~(1U << page);
         }
     }
 }
 
-unsigned slab_idle_pages_locked(struct slab *slab, struct iovec *ranges)
+/* Bit set: the page has stayed free for long enough. */
+static uint16_t stayed_free_locked(struct slab *slab, unsigned ticks)
 {
+    uint16_t stayed = slab->stayed;
+
+    if (ticks == 0 || slab_class(slab)->units == 1) {
+        slab->settled = true;
+        return UINT16_MAX;
+    }
+    slab->stayed = (uint16_t)slab->free[0];
+    slab->freed_tick = tick_now();
+    slab->settled = (slab->stayed & ~(stayed | slab->purged)) == 0;
+    return stayed;
+}
+
+unsigned slab_idle_pages_locked(struct slab *slab, unsigned ticks, struct iovec *ranges)
+{
+    uint16_t candidates = (uint16_t)(stayed_free_locked(slab, ticks) & ~slab->purged);
     size_t bytes = page_bytes(slab);
     unsigned count = 0;
 
-    slab->settled = true;
     for (size_t page = 0; page < SLAB_PAGES; page++) {
         size_t end = page;
 
-        while (end < SLAB_PAGES && (slab->purged >> end & 1) == 0 &&
-               page_is_free_locked(slab, end)) {
+        while (end < SLAB_PAGES && (candidates >> end & 1) != 0 && page_is_free_locked(slab, end)) {
             end++;
         }
         if (end > page) {
@@ -192,8 +207,8 @@ size_t slab_take_locked(struct slab *slab, void **out, size_t want)
             slab->free_summary &= ~(UINT64_C(1) << word);
         }
         write_blocks(slab, word, taken, out + want - taken_count);
-        if (unlikely(slab->purged != 0)) {
-            forget_purged_locked(slab, word, taken);
+        if (unlikely((slab->purged | slab->stayed) != 0)) {
+            forget_idle_locked(slab, word, taken);
         }
         taken_count += count;
     }

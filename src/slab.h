@@ -30,8 +30,9 @@ struct slab {
     uint16_t list;         /* bin.c: which list of the bin the slab is on, */
     uint16_t list_most;    /* and the highest free_count that belongs there */
     uint16_t purged;       /* bit set: the page (or block) is free and has no memory behind it */
-    uint8_t freed_tick;    /* when blocks were last taken in, the first all at once */
-    bool settled;          /* nothing was taken in since its free pages were last purged */
+    uint16_t stayed; /* of several units; bit set: the block is free since the last look at least */
+    uint8_t freed_tick; /* when blocks were last taken in, the first all at once; or of that look */
+    bool settled;       /* nothing was taken in since its free pages were last purged */
 
     /* Constant while the slab lives. */
     uint16_t words;
@@ -168,16 +169,26 @@ size_t slab_put_rows_locked(struct slab *slab, unsigned index, void *const *bloc
 static inline void slab_settle_locked(struct slab *slab, unsigned count, bool idle)
 {
     slab->free_count += count;
-    if (!idle || slab->settled) {
+    if (slab->settled || (!idle && slab_class(slab)->units == 1)) {
         slab->freed_tick = tick_now();
         slab->settled = false;
     }
 }
 
+/* Can there be pages that have been free for `ticks`? */
+static inline bool slab_may_purge_locked(const struct slab *slab, unsigned ticks)
+{
+    unsigned wait = slab_class(slab)->units == 1 ? ticks : (ticks + 1) / 2;
+
+    return !slab->settled && (uint8_t)(tick_now() - slab->freed_tick) >= wait;
+}
+
 /* The pages that hold no live block and have memory behind them, as at most SLAB_RANGES_MAX ranges:
  * what a purge would give back. Returns how many ranges. slab_note_purged_locked() for each that has
- * gone back, while the lock is still held. */
-unsigned slab_idle_pages_locked(struct slab *slab, struct iovec *ranges);
+ * gone back, while the lock is still held. Of one unit, nothing was taken in for `ticks`; of several, a block
+ * is idle that has stayed free from one look to the next, at least half as long: one that comes and goes
+ * does not keep the memory of the others. For 0 ticks all that are free. */
+unsigned slab_idle_pages_locked(struct slab *slab, unsigned ticks, struct iovec *ranges);
 void slab_note_purged_locked(struct slab *slab, const struct iovec *range);
 
 static inline bool slab_is_empty(const struct slab *slab)

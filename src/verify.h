@@ -5,8 +5,7 @@
 
 #include "util.h"
 
-/* If a block is twice among the `count`, or does not start where a block of the class may. Needs no
- * slab: it may be called with blocks of slabs that are gone. */
+/* If a block is twice among the `count`, or does not start where a block of the class may. */
 void verify_stack(unsigned class, void *const *blocks, size_t count);
 
 /* If `block` is among the `count` blocks. */

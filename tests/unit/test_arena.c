@@ -816,30 +816,46 @@ static void what_is_near_is_taken_before_there_is_another_slab(void **state)
     unsigned too_large = size_class_of(64 * KIB);
 
     (void)state;
-    assert_null(arena_take_near(arena, class, BLOCK_ALIGN));
-    assert_non_null(arena_alloc_one(arena, too_large));
-    assert_null(arena_take_near(arena, class, BLOCK_ALIGN));
-    assert_non_null(arena_alloc_one(arena, larger));
-    void *near = arena_take_near(arena, class, BLOCK_ALIGN);
-
-    assert_int_equal(class_of(near), larger);
-    /* Not aligned as much. */
-    assert_null(arena_take_near(arena, class, 16 * KIB));
-    /* The last block of its own class is pending. */
-    class_of_blocks = class;
     void *blocks[8];
 
-    assert_int_equal(blocks_per_slab(), ARRAY_SIZE(blocks));
+    /* Too large by far: rather a slab of its own. */
+    assert_non_null(arena_alloc_one(arena, too_large));
     for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
-        blocks[i] = arena_alloc_one(arena, class);
+        blocks[i] = arena_take_near(arena, class, BLOCK_ALIGN);
+        assert_int_equal(class_of(blocks[i]), class);
     }
+    assert_ptr_equal(slab_at((uintptr_t)blocks[7]), slab_at((uintptr_t)blocks[0]));
+    assert_non_null(arena_alloc_one(arena, larger));
     assert_int_equal(class_of(arena_take_near(arena, class, BLOCK_ALIGN)), larger);
+    /* What comes home first, and what is its own before all. */
     arena_free_remote(&blocks[5], 1);
     assert_ptr_equal(arena_take_near(arena, class, BLOCK_ALIGN), blocks[5]);
-    /* What is its own comes first. */
+    class_of_blocks = class;
     give_back(arena, &blocks[2], 1);
     assert_ptr_equal(arena_take_near(arena, class, BLOCK_ALIGN), blocks[2]);
+    /* The larger ones are not aligned as much. */
+    void *other = arena_take_near(arena, class, size_classes[larger].align_mask + 2UL);
+
+    assert_int_equal(class_of(other), class);
+    assert_ptr_not_equal(slab_at((uintptr_t)other), slab_at((uintptr_t)blocks[0]));
     arena_check(arena);
+}
+
+static void without_room_for_its_slab_nothing_is_near(void **state)
+{
+    struct arena *arena = first_arena();
+
+    (void)state;
+    void *block = arena_alloc_one(arena, size_class_of(16));
+
+    while (page_heap_alloc(&(struct run_request){
+               .units = 1, .align_units = 1, .state = SPAN_LARGE, .grow = false}) != NULL) {
+    }
+    os_fail_calls(1, UINT64_MAX);
+    assert_non_null(block);
+    assert_null(arena_take_near(arena, size_class_of(40 * KIB), BLOCK_ALIGN));
+    os_fail_calls(0, 0);
+    page_heap_check();
 }
 
 static void the_smallest_blocks_are_never_borrowed_for_larger_ones(void **state)
@@ -1021,6 +1037,7 @@ int main(void)
         ISOLATED(single_blocks_come_from_the_depot_too),
         ISOLATED(borrowing_gives_the_nearest_larger_block_there_is),
         ISOLATED(what_is_near_is_taken_before_there_is_another_slab),
+        ISOLATED(without_room_for_its_slab_nothing_is_near),
         ISOLATED(the_smallest_blocks_are_never_borrowed_for_larger_ones),
         ISOLATED(totals_count_what_is_free_and_what_slabs_cannot_use),
         ISOLATED(the_check_sees_blocks_that_got_lost),

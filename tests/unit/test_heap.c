@@ -595,6 +595,71 @@ static void *free_medium(void *block)
     return NULL;
 }
 
+static void a_small_block_without_room_for_its_slab_has_a_unit_of_its_own(void **state)
+{
+    static char *blocks[BLOCKS];
+
+    (void)state;
+    for (size_t i = 0; i < BLOCKS; i++) {
+        blocks[i] = filled(40 * KIB);
+    }
+    assert_true(slab_class(slab_at((uintptr_t)blocks[BLOCKS - 1]))->units > 1);
+    char *unit = (char *)heap_alloc_aligned(UNIT_BYTES, UNIT_BYTES + 1);
+
+    use_up_all_memory();
+    /* Its own slabs' free blocks first, and those of the next sizes. */
+    while (heap_alloc(40 * KIB) != NULL) {
+    }
+    heap_free(unit);
+    char *block = (char *)heap_alloc(40 * KIB);
+
+    assert_non_null(block);
+    assert_int_equal(slab_class(slab_at((uintptr_t)block))->units, 1);
+    os_fail_calls(0, 0);
+    check_all();
+}
+
+static void a_thread_keeps_few_medium_blocks(void **state)
+{
+    enum { COUNT = 20 };
+    char *blocks[COUNT];
+
+    (void)state;
+    make_medium(MEDIUM_MAX_BYTES);
+    for (size_t i = 0; i < COUNT; i++) {
+        blocks[i] = filled(MEDIUM_MAX_BYTES);
+    }
+    for (size_t i = 0; i < COUNT; i++) {
+        heap_free(blocks[i]);
+        size_t count;
+        size_t bytes;
+
+        cache_count(cache_self, &count, &bytes);
+        assert_true(bytes <= 3 * MEDIUM_MAX_BYTES);
+    }
+    check_all();
+}
+
+static void the_next_size_that_the_thread_holds_serves_too(void **state)
+{
+    (void)state;
+    make_medium(80 * KIB);
+    make_medium(96 * KIB);
+    char *first = filled(80 * KIB);
+    char *second = filled(96 * KIB);
+    unsigned class = slab_at((uintptr_t)first)->class;
+
+    assert_int_equal(slab_at((uintptr_t)second)->class, class + 1);
+    /* All of the smaller class are taken. */
+    while (arena_take_one(cache_self->arena, class) != NULL) {
+    }
+    heap_free(second);
+    assert_ptr_equal(heap_alloc(70 * KIB), second);
+    /* As large as the class that it could have got: it stays. */
+    assert_ptr_equal(heap_resize(second, 66 * KIB), second);
+    check_all();
+}
+
 static void a_medium_block_freed_by_another_thread_comes_home(void **state)
 {
     (void)state;
@@ -659,6 +724,9 @@ int main(void)
         ISOLATED(what_is_to_be_zeroed_or_aligned_more_than_its_class_is_a_run),
         ISOLATED(without_room_for_a_slab_a_medium_block_is_a_run),
         ISOLATED(a_medium_block_freed_twice_or_from_its_middle_dies),
+        ISOLATED(a_small_block_without_room_for_its_slab_has_a_unit_of_its_own),
+        ISOLATED(a_thread_keeps_few_medium_blocks),
+        ISOLATED(the_next_size_that_the_thread_holds_serves_too),
         ISOLATED(a_medium_block_freed_by_another_thread_comes_home),
         ISOLATED(with_the_gate_closed_a_medium_block_comes_from_elsewhere),
     };

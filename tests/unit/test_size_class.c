@@ -135,7 +135,9 @@ static void no_smaller_class_would_have_been_aligned(void **state)
             unsigned chosen = size_class_of_aligned(size, alignment);
 
             for (unsigned class = size_class_of(size); class < chosen; class ++) {
-                assert_int_not_equal(size_classes[class].size % alignment, 0);
+                /* Slabs of several units are for what is asked for often. */
+                assert_true(size_classes[class].size % alignment != 0 ||
+                            size_classes[class].units > 1);
             }
         }
     }
@@ -300,6 +302,24 @@ static void where_there_is_much_of_a_size_its_slabs_are_several_units(void **sta
     assert_int_equal(size_class_of(40000), single);
 }
 
+static void each_class_of_several_units_up_to_64_KiB_has_a_single_one(void **state)
+{
+    (void)state;
+    size_class_init();
+    for (unsigned class = 0; class < CLASS_COUNT; class ++) {
+        unsigned single = size_class_single(class);
+
+        if (size_classes[class].size > SMALL_MAX_BYTES) {
+            assert_int_equal(single, CLASS_COUNT);
+        } else {
+            assert_int_equal(size_classes[single].units, 1);
+            assert_true(single == class || size_classes[class].units > 1);
+            assert_true(size_classes[single].size >= size_classes[class].size);
+            assert_true(size_classes[single].align_mask >= size_classes[class].align_mask);
+        }
+    }
+}
+
 static unsigned class_of_any(size_t size)
 {
     uint16_t code = size_class_code_of_any(size);
@@ -369,6 +389,7 @@ int main(void)
         ISOLATED(refining_gives_a_size_its_finest_class_and_leaves_the_others),
         ISOLATED(refining_every_size_gives_the_finest_table),
         ISOLATED(where_there_is_much_of_a_size_its_slabs_are_several_units),
+        ISOLATED(each_class_of_several_units_up_to_64_KiB_has_a_single_one),
         ISOLATED(above_a_size_has_a_class_once_it_was_asked_for_often),
         ISOLATED(every_medium_size_can_have_the_smallest_class_that_holds_it),
     };

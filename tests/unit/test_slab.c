@@ -236,25 +236,69 @@ static void of_a_slab_of_several_units_whole_blocks_go_back(void **state)
     (void)state;
     assert_int_equal(slab_class(slab)->blocks, ARRAY_SIZE(stack));
     assert_int_equal(slab_take_locked(slab, stack, ARRAY_SIZE(stack)), ARRAY_SIZE(stack));
-    assert_int_equal(slab_idle_pages_locked(slab, ranges), 0);
+    assert_int_equal(slab_idle_pages_locked(slab, 0, ranges), 0);
     /* The second; the fourth and fifth. */
     void *freed[] = {(void *)block_address(slab, 1), (void *)block_address(slab, 3),
                      (void *)block_address(slab, 4)};
 
     put_back(slab, freed, ARRAY_SIZE(freed));
-    assert_int_equal(slab_idle_pages_locked(slab, ranges), 2);
+    assert_int_equal(slab_idle_pages_locked(slab, 0, ranges), 2);
     assert_ptr_equal(ranges[0].iov_base, freed[0]);
     assert_int_equal(ranges[0].iov_len, 40 * KIB);
     assert_ptr_equal(ranges[1].iov_base, freed[1]);
     assert_int_equal(ranges[1].iov_len, 80 * KIB);
     slab_note_purged_locked(slab, &ranges[1]);
-    assert_int_equal(slab_idle_pages_locked(slab, ranges), 1);
+    assert_int_equal(slab_idle_pages_locked(slab, 0, ranges), 1);
     assert_int_equal(slab_take_locked(slab, stack, 2), 2);
     assert_ptr_equal(stack[0], freed[1]);
     put_back(slab, stack, 2);
-    assert_int_equal(slab_idle_pages_locked(slab, ranges), 2);
+    assert_int_equal(slab_idle_pages_locked(slab, 0, ranges), 2);
     assert_ptr_equal(ranges[1].iov_base, freed[1]);
     assert_int_equal(ranges[1].iov_len, 40 * KIB);
+}
+
+static void look_after(struct slab *slab, unsigned ticks, struct iovec *ranges, unsigned expected)
+{
+    for (; ticks > 0; ticks--) {
+        assert_false(slab_may_purge_locked(slab, 4));
+        tick_advance();
+    }
+    assert_true(slab_may_purge_locked(slab, 4));
+    assert_int_equal(slab_idle_pages_locked(slab, 4, ranges), expected);
+}
+
+static void a_block_that_comes_and_goes_does_not_keep_the_memory_of_others(void **state)
+{
+    struct slab *slab = slab_of_size(64 * KIB);
+    struct iovec ranges[SLAB_RANGES_MAX];
+    void *stack[8];
+
+    (void)state;
+    assert_int_equal(slab_class(slab)->blocks, ARRAY_SIZE(stack));
+    assert_int_equal(slab_take_locked(slab, stack, ARRAY_SIZE(stack)), ARRAY_SIZE(stack));
+    slab->settled = true;
+    void *resting = (void *)block_address(slab, 5);
+    void *busy = (void *)block_address(slab, 1);
+
+    put_back(slab, &resting, 1);
+    look_after(slab, 2, ranges, 0);
+    put_back(slab, &busy, 1);
+    /* The first look after half the time saw it free, the second sees it still free. */
+    look_after(slab, 2, ranges, 1);
+    assert_ptr_equal(ranges[0].iov_base, resting);
+    assert_int_equal(ranges[0].iov_len, 64 * KIB);
+    slab_note_purged_locked(slab, &ranges[0]);
+    assert_false(slab->settled);
+    /* The other one has gone and come back. */
+    assert_int_equal(slab_take_locked(slab, stack, 1), 1);
+    assert_ptr_equal(stack[0], busy);
+    put_back(slab, &busy, 1);
+    look_after(slab, 2, ranges, 0);
+    look_after(slab, 2, ranges, 1);
+    assert_ptr_equal(ranges[0].iov_base, busy);
+    slab_note_purged_locked(slab, &ranges[0]);
+    /* Nothing is left to look at. */
+    assert_true(slab->settled);
 }
 
 static void a_large_run_has_no_blocks(void **state)
@@ -393,6 +437,7 @@ int main(void)
         ISOLATED(only_the_start_of_a_block_is_a_block),
         ISOLATED(a_slab_of_several_units_is_found_from_each_of_them),
         ISOLATED(of_a_slab_of_several_units_whole_blocks_go_back),
+        ISOLATED(a_block_that_comes_and_goes_does_not_keep_the_memory_of_others),
         ISOLATED(a_large_run_has_no_blocks),
         ISOLATED(an_address_that_must_be_a_block_and_is_none_dies),
         ISOLATED(putting_a_free_block_back_dies_and_names_it),
