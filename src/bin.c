@@ -18,11 +18,11 @@
 #include "tick.h"
 
 enum {
-    SPARES_MAX = 8,      /* empty stacks a bin keeps while it is in use, */
-    SPARES_IDLE = 4,     /* and for long */
-    EMPTY_UNITS_MAX = 8, /* in empty slabs that a bin keeps, until it is aged; or one slab */
-    ROW = 8,             /* neighbours that tell of more */
-    PURGE_RANGES = 64,   /* that go back at once */
+    SPARES_MAX = 8,       /* empty stacks a bin keeps while it is in use, */
+    SPARES_IDLE = 4,      /* and for long */
+    EMPTY_UNITS_MAX = 64, /* in empty slabs that a bin keeps, until it is aged */
+    ROW = 8,              /* neighbours that tell of more */
+    PURGE_RANGES = 64,    /* that go back at once */
     QUARTERS = 4,
 };
 
@@ -129,7 +129,7 @@ static void slab_relist_locked(struct bin *bin, struct slab *slab, struct slab *
     }
     slab_unlink_locked(bin, slab);
     bin->empty_slabs -= slab->list == SLAB_LIST_EMPTY;
-    if (list == SLAB_LIST_EMPTY && bin->empty_slabs > 0 &&
+    if (list == SLAB_LIST_EMPTY &&
         (bin->empty_slabs + 1) * slab_class(slab)->units > EMPTY_UNITS_MAX) {
         slab_release_locked(bin, slab, released);
         return;

@@ -37,9 +37,12 @@ enum purpose {
 
 /* Allocation */
 
-/* The class that serves `size`, which is above SMALL_MAX_BYTES; CLASS_COUNT if there is none, or none yet. */
-static unsigned medium_class(size_t alignment, size_t size)
+/* The class that serves `size`; CLASS_COUNT if there is none, or none yet. */
+static unsigned class_of_any(size_t alignment, size_t size)
 {
+    if (size <= SMALL_MAX_BYTES) {
+        return size_class_of_aligned(size, alignment);
+    }
     uint16_t code = size_class_code_of_any(size);
     unsigned class = code != 0 ? code / CODE_STEP - 1U : CLASS_COUNT;
 
@@ -188,9 +191,8 @@ static void *alloc_slow(size_t alignment, size_t size, enum purpose purpose)
 
         return first != NULL && purpose == FOR_ZEROES ? memset(first, 0, size) : first;
     }
-    unsigned class = purpose == FOR_MALLOC && size > SMALL_MAX_BYTES
-                         ? medium_class(alignment, size)
-                         : size_class_of_aligned(size, alignment);
+    unsigned class = purpose == FOR_MALLOC ? class_of_any(alignment, size)
+                                           : size_class_of_aligned(size, alignment);
 
     /* Where memory is limited, it is not for slabs that may stay half empty. */
     if (class != CLASS_COUNT && size_classes[class].units > 1 &&
@@ -308,8 +310,8 @@ void *heap_alloc_aligned(size_t alignment, size_t size)
     struct cache *cache = cache_self;
     void *block = NULL;
 
-    if (size > SMALL_MAX_BYTES && alignment <= UNIT_BYTES && cache_is_real(cache)) {
-        unsigned class = medium_class(alignment, size);
+    if (alignment <= UNIT_BYTES && cache_is_real(cache)) {
+        unsigned class = class_of_any(alignment, size);
 
         block = class != CLASS_COUNT ? pop_or_swap(cache, class) : large_reuse(cache, size);
     }

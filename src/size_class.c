@@ -240,12 +240,11 @@ unsigned size_class_of_aligned(size_t size, size_t alignment)
     if (size > SMALL_MAX_BYTES || alignment > SMALL_MAX_BYTES) {
         return CLASS_COUNT;
     }
-    unsigned first = size_class_of(size_max(size, alignment));
-    unsigned class = first;
+    unsigned class = size_class_of(size_max(size, alignment));
 
     /* Slabs of several units only where there is much of the size. */
     while (size_classes[class].align_mask < alignment - 1 ||
-           (size_classes[class].units > 1 && class != first)) {
+           (size_classes[class].units > 1 && size_class_of(size_classes[class].size) != class)) {
         class ++;
     }
     return class;

@@ -294,7 +294,7 @@ static void a_kept_block_is_free(void **state)
 
 static void a_block_in_a_kept_unit_is_free(void **state)
 {
-    static char *blocks[64];
+    static char *blocks[3 * 90];
 
     (void)state;
     /* Three a slab: with more empty slabs than a bin keeps, a run is kept. */
