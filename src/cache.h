@@ -47,6 +47,7 @@ struct cache {
     uint32_t flushes_seen;   /* of those asked for by cache_ask_all_to_flush() */
     bool is_laid_out;        /* the bins are, by an earlier thread, and empty */
     struct gate_slot gate;
+    uint32_t large_hits;          /* large blocks for malloc from runs that were kept */
     struct run_cache runs;        /* one run, of a large block that was freed last */
     struct cache_class classes[]; /* CLASS_COUNT; none in cache_none */
 };

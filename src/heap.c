@@ -25,7 +25,11 @@ static void *out_of_memory(void)
     return NULL;
 }
 
-enum { OWN_RUN_UNITS = 4 }; /* the longest run that a thread keeps for itself */
+enum {
+    OWN_RUN_UNITS = 4, /* the longest run that a thread keeps for itself */
+    HITS_PER_ASK =
+        64, /* kept runs that served a thread, for one more that is taken not to have been there */
+};
 
 /* What a block is for. Above SMALL_MAX_BYTES, what has to read as zero is a run of its own, since a fresh one
  * need not be zeroed, and what is likely to grow is one, since a run can. */
@@ -172,8 +176,8 @@ static void *alloc_large_slow(struct cache *cache, size_t alignment, size_t size
     }
     void *block = large_alloc(cache, alignment, size, purpose);
 
-    if (purpose == FOR_MALLOC && size > SMALL_MAX_BYTES && size <= MEDIUM_MAX_BYTES &&
-        alignment <= SLAB_PAGE_BYTES && !limit_is_set()) {
+    if (purpose == FOR_MALLOC && size > SMALL_MAX_BYTES && alignment <= SLAB_PAGE_BYTES &&
+        !limit_is_set()) {
         size_class_ask_medium(size);
     }
 
@@ -288,6 +292,9 @@ void *heap_alloc_slow(size_t size)
         uint16_t code = size_class_code_of_any(size);
 
         block = code != 0 ? pop_or_swap(cache, code / CODE_STEP - 1U) : large_reuse(cache, size);
+        if (code == 0 && block != NULL && ++cache->large_hits % HITS_PER_ASK == 0) {
+            size_class_ask_medium(size);
+        }
     }
     return block != NULL ? block : alloc_keeping_errno(BLOCK_ALIGN, size, FOR_MALLOC);
 }

@@ -218,6 +218,9 @@ void size_class_ask_medium(size_t size)
 {
     unsigned class = FIRST_MEDIUM;
 
+    if (size > MEDIUM_MAX_BYTES) {
+        return;
+    }
     while (size_classes[class].size < size) {
         class ++;
     }

@@ -86,8 +86,8 @@ void size_class_wear(unsigned class);
  * and set size_class_is_worn back. Blocks that exist stay what they are. Any thread. */
 void size_class_refine(unsigned class, size_t size);
 
-/* malloc has found no run of `size` bytes kept, a size above SMALL_MAX_BYTES. Where that has happened
- * often, the size has a class from now on. Any thread. */
+/* malloc has found no run of `size` bytes kept, a size above SMALL_MAX_BYTES, or many. Where that has
+ * happened often, the size has a class from now on, if there is one. Any thread. */
 void size_class_ask_medium(size_t size);
 
 /* The code of the smallest class that holds `size` <= SMALL_MAX_BYTES bytes. */

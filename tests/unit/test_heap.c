@@ -533,6 +533,27 @@ static void sizes_asked_for_often_get_slabs(void **state)
     assert_nothing_is_used();
 }
 
+static void take_and_free(size_t size, size_t times)
+{
+    for (; times > 0; times--) {
+        heap_free(filled(size));
+    }
+}
+
+static void sizes_that_kept_runs_serve_again_and_again_get_slabs(void **state)
+{
+    enum { TIMES = 31 * 64 };
+
+    (void)state;
+    take_and_free(MEDIUM, TIMES);
+    assert_int_equal(size_class_code_of_any(MEDIUM), 0);
+    /* Too large to have a class. */
+    take_and_free(MEDIUM_MAX_BYTES + 1, TIMES);
+    assert_int_equal(size_class_code_of_any(MEDIUM), 0);
+    take_and_free(MEDIUM, 2 * 64);
+    assert_int_not_equal(size_class_code_of_any(MEDIUM), 0);
+}
+
 static bool is_of_a_slab(void *block)
 {
     return slab_at((uintptr_t)block) != NULL;
@@ -721,6 +742,7 @@ int main(void)
         ISOLATED(a_growing_free_stack_leaves_other_classes_alone),
         ISOLATED(a_class_that_fills_slabs_is_split_into_finer_ones),
         ISOLATED(sizes_asked_for_often_get_slabs),
+        ISOLATED(sizes_that_kept_runs_serve_again_and_again_get_slabs),
         ISOLATED(what_is_to_be_zeroed_or_aligned_more_than_its_class_is_a_run),
         ISOLATED(without_room_for_a_slab_a_medium_block_is_a_run),
         ISOLATED(a_medium_block_freed_twice_or_from_its_middle_dies),
