@@ -1,37 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* arena.c - refills and flushes, growth, remote frees, and the walks that give memory up.
+/* arena.c - the arenas: their bins, tags and remote frees.
  *
- * What one bin does under its lock is bin.c's. Here a refill goes from the bin's stock over the
- * queue of remote frees to new slabs. Before the break grows, idle stacks and empty slabs of all
- * bins are given up, so that neither adds to the heap's peak, and (but with thp:always) idle bins
- * give as many free pages back as the heap grew by before.
+ * What one bin does under its lock is bin.c's; where a bin gets more from, refill.c's; what all of
+ * them
+ * give up, reclaim.c's. Here blocks go back to the slabs of an arena, from its own threads and from
+ * others,
+ * and a slab that its bin gives up stops being one.
  *
  * Owns         the arenas, and the tags of slabs' units.
  * Invariants   a tag is set exactly while a block of a slab of the arena begins in its unit.
  * Concurrency  a bin's lock (rank BIN) guards the bin; drain_lock (rank DRAIN) makes drains of one
  *              arena take turns. A thread holds one bin's lock at a time. The page heap is called
  *              with no bin locked, so that it may be slow.
- * Called by    cache.c, heap.c, purge.c, life.c and stats.c.
+ * Called by    refill.c, reclaim.c, cache.c, heap.c, life.c and stats.c.
  */
 #include "arena.h"
 
-#include "conf.h"
 #include "meta.h"
-#include "os.h"
 #include "page_heap.h"
-
-enum {
-    REFINE_SLABS = 4, /* of a class in a bin, a thread: from then on finer classes save memory */
-    IDLE_SHARE = 8,   /* the part of the heap that a bin nobody asks may hold free */
-    AHEAD_SHARE = 32, /* the part of what a bin holds that may get memory before it is used */
-    SLAB_RUNS_SHARE = 32,  /* the part of the heap that may be kept of slabs' runs, */
-    LARGE_RUNS_SHARE = 64, /* and of large blocks' */
-    PURGE_UNITS_AT_ONCE = 16,
-    STACKS_AT_ONCE = 64,
-};
-
-/* A pause for who is about to grow the heap. */
-#define MAKE_UP_BYTES_MOST ((size_t)4 * 1024 * 1024)
 
 static _Atomic(struct arena *) arenas[ARENAS_MAX];
 
@@ -58,75 +44,7 @@ struct arena *arena_create(unsigned index)
     return arena;
 }
 
-/* Tags */
-
-/* Each unit of the slab in which a block begins gets the code. */
-static void tag_units(const struct arena *arena, const struct slab *slab, uint16_t code)
-{
-    const struct span *span = span_of(slab->start);
-    size_t step = size_max(slab_class(slab)->size, UNIT_BYTES);
-
-    if (span->region != region_primary.index || arena->tags == NULL) {
-        return;
-    }
-    _Atomic uint16_t *tags = &arena->tags[span_unit(span)];
-
-    for (size_t offset = 0; offset < slab_class(slab)->bytes; offset += step) {
-        /* Relaxed: who frees a block of the slab got it after this store; who frees something else
-         * here makes an error that the slow path or the bitmaps detect. */
-        atomic_store_explicit(&tags[offset >> UNIT_SHIFT], code, memory_order_relaxed);
-    }
-}
-
-/* Slabs that a bin has given up. Their runs go to the page heap, unless they are to be kept for slabs to
- * come. */
-static void slabs_release(struct arena *arena, struct slab *slabs, bool keep)
-{
-    while (slabs != NULL) {
-        struct slab *slab = slabs;
-
-        slabs = slab->next;
-        tag_units(arena, slab, 0);
-        struct span *span = slab_destroy(slab);
-
-        if (!keep || span->units > 1 || !run_cache_put(&arena->slab_runs, span)) {
-            page_heap_free(span);
-        }
-    }
-}
-
-/* A bin's stock */
-
-/* Growth of the heap so far, in events: by it a bin knows whether it was asked since the last. */
-static _Atomic uint64_t growths;
-
-static void note_demand_locked(struct bin *bin)
-{
-    /* Relaxed: an event that is not seen yet is as good as one that comes a little later. */
-    bin->asked_growth = atomic_load_explicit(&growths, memory_order_relaxed);
-}
-
-/* From slabs that exist: the bin's own stock. */
-static struct magazine *refill_from_stock(struct arena *arena, unsigned class,
-                                          struct magazine *magazine, uint32_t want)
-{
-    struct bin *bin = arena_bin(arena, class);
-
-    if (bin == NULL) {
-        return NULL;
-    }
-    lock_acquire(&bin->lock);
-    note_demand_locked(bin);
-    struct magazine *full = bin_refill_locked(bin, magazine, want);
-
-    lock_release(&bin->lock);
-    return full;
-}
-
-/* Growth */
-
-/* The bin, made if need be; NULL without memory for it. */
-static struct bin *bin_get(struct arena *arena, unsigned class)
+struct bin *arena_bin_make(struct arena *arena, unsigned class)
 {
     struct bin *bin = arena_bin(arena, class);
 
@@ -148,127 +66,69 @@ static struct bin *bin_get(struct arena *arena, unsigned class)
     return made;
 }
 
-/* How much of a fresh slab is to have memory before it is used. Blocks longer than a page have pages
- * that their owner may never write; of shorter ones every page has some that begin there. */
-static size_t bytes_ahead(const struct bin *bin, const struct size_class *described)
-{
-    size_t share = (size_t)bin_slabs(bin) * (UNIT_BYTES / AHEAD_SHARE);
+/* Growth of the heap so far, in events: by it a bin knows whether it was asked since the last. */
+static _Atomic uint64_t growths;
 
-    return described->size <= SLAB_PAGE_BYTES
-               ? size_min(align_down(share, SLAB_PAGE_BYTES), described->bytes)
-               : 0;
+/* Relaxed, both: an event that is not seen yet is as good as one that comes a little later. */
+void arena_note_demand_locked(struct bin *bin)
+{
+    bin->asked_growth = atomic_load_explicit(&growths, memory_order_relaxed);
 }
 
-/* A run that is a slab now, which its bin does not have yet; NULL if the page heap has none, or if
- * there is no memory for descriptors. */
-static struct slab *slab_get(struct arena *arena, unsigned class, bool grow, bool *lacks_descriptor)
+uint64_t arena_note_growth(void)
 {
-    const struct bin *bin = bin_get(arena, class);
-
-    if (bin == NULL) {
-        *lacks_descriptor = true;
-        return NULL;
-    }
-    size_t units = size_classes[class].units;
-    struct span *span = units == 1 ? run_cache_take(&arena->slab_runs, 1) : NULL;
-
-    if (span == NULL) {
-        span = page_heap_alloc(
-            &(struct run_request){.units = units,
-                                  .align_units = 1,
-                                  .state = SPAN_SLAB,
-                                  .grow = grow,
-                                  .populate_bytes = bytes_ahead(bin, &size_classes[class])});
-    }
-    struct slab *slab = span != NULL ? slab_create(span, class, arena->index, &arena->queue) : NULL;
-
-    *lacks_descriptor = span != NULL && slab == NULL;
-    if (*lacks_descriptor) {
-        page_heap_free(span);
-    }
-    return slab;
+    return atomic_fetch_add_explicit(&growths, 1, memory_order_relaxed);
 }
 
-/* There is no room to map descriptors, but there may be in the heap. */
-static bool feed_meta(void)
-{
-    struct span *span = page_heap_alloc(&(struct run_request){
-        .units = 1, .align_units = 1, .state = SPAN_META, .grow = true, .zero = true});
+/* Tags */
 
-    if (span == NULL) {
-        return false;
+void arena_tag_slab(const struct arena *arena, const struct slab *slab, uint16_t code)
+{
+    const struct span *span = span_of(slab->start);
+    size_t step = size_max(slab_class(slab)->size, UNIT_BYTES);
+
+    if (span->region != region_primary.index || arena->tags == NULL) {
+        return;
     }
-    meta_donate((void *)span_address(span), UNIT_BYTES); /* NOLINT(performance-no-int-to-ptr) */
-    return true;
+    _Atomic uint16_t *tags = &arena->tags[span_unit(span)];
+
+    for (size_t offset = 0; offset < slab_class(slab)->bytes; offset += step) {
+        /* Relaxed: who frees a block of the slab got it after this store; who frees something else
+         * here makes an error that the slow path or the bitmaps detect. */
+        atomic_store_explicit(&tags[offset >> UNIT_SHIFT], code, memory_order_relaxed);
+    }
 }
 
-static bool slab_add(struct arena *arena, unsigned class, bool grow)
+void arena_release_slabs(struct arena *arena, struct slab *slabs, bool keep)
 {
-    bool lacks_descriptor;
-    struct slab *slab = slab_get(arena, class, grow, &lacks_descriptor);
+    while (slabs != NULL) {
+        struct slab *slab = slabs;
 
-    if (lacks_descriptor && grow && feed_meta()) {
-        slab = slab_get(arena, class, grow, &lacks_descriptor);
+        slabs = slab->next;
+        arena_tag_slab(arena, slab, 0);
+        struct span *span = slab_destroy(slab);
+
+        if (!keep || span->units > 1 || !run_cache_put(&arena->slab_runs, span)) {
+            page_heap_free(span);
+        }
     }
-    if (slab == NULL) {
-        return false;
-    }
+}
+
+/* Blocks in and out of slabs that exist */
+
+void *arena_take_one(struct arena *arena, unsigned class)
+{
     struct bin *bin = arena_bin(arena, class);
 
-    tag_units(arena, slab, SIZE_CLASS_CODE(class));
+    if (bin == NULL) {
+        return NULL;
+    }
     lock_acquire(&bin->lock);
-    bin_add_locked(bin, slab);
+    arena_note_demand_locked(bin);
+    void *block = bin_take_one_locked(bin);
+
     lock_release(&bin->lock);
-    /* Relaxed: roughly how many stacks of each finer class there would be. */
-    if (bin_slabs(bin) >
-        REFINE_SLABS * (uint64_t)atomic_load_explicit(&arena->threads, memory_order_relaxed)) {
-        size_class_wear(class);
-    }
-    return true;
-}
-
-/* Each step gives more away than the one before; after each the bin's stock is tried again. */
-static struct magazine *refill_by_growing(struct arena *arena, unsigned class,
-                                          struct magazine *magazine, uint32_t want, bool *added)
-{
-    struct magazine *full = NULL;
-
-    *added = slab_add(arena, class, false);
-    if (*added) {
-        return refill_from_stock(arena, class, magazine, want);
-    }
-    arena_prepare_growth();
-    full = refill_from_stock(arena, class, magazine, want);
-    if (full == NULL && (*added = slab_add(arena, class, true))) {
-        full = refill_from_stock(arena, class, magazine, want);
-    }
-    if (full == NULL) {
-        arena_reclaim_all();
-        *added = slab_add(arena, class, true);
-        full = refill_from_stock(arena, class, magazine, want);
-    }
-    return full;
-}
-
-/* Refills and flushes */
-
-struct magazine *arena_refill(struct arena *arena, unsigned class, struct magazine *magazine,
-                              uint32_t want)
-{
-    struct magazine *full = refill_from_stock(arena, class, magazine, want);
-    bool added = true;
-
-    /* Only now: the longer the queue is left alone, the more blocks come in with each word. */
-    if (full == NULL && remote_queue_has_slabs(&arena->queue)) {
-        (void)arena_drain(arena);
-        full = refill_from_stock(arena, class, magazine, want);
-    }
-
-    /* A slab added may be emptied by other threads before we look again; then there is memory. */
-    while (full == NULL && added) {
-        full = refill_by_growing(arena, class, magazine, want, &added);
-    }
-    return full;
+    return block;
 }
 
 struct magazine *arena_flush(struct arena *arena, unsigned class, struct magazine *magazine)
@@ -287,85 +147,8 @@ struct magazine *arena_flush(struct arena *arena, unsigned class, struct magazin
         empty = magazine;
     }
     lock_release(&bin->lock);
-    slabs_release(arena, released, true);
+    arena_release_slabs(arena, released, true);
     return empty;
-}
-
-/* Single blocks */
-
-void *arena_take_one(struct arena *arena, unsigned class)
-{
-    struct bin *bin = arena_bin(arena, class);
-
-    if (bin == NULL) {
-        return NULL;
-    }
-    lock_acquire(&bin->lock);
-    note_demand_locked(bin);
-    void *block = bin_take_one_locked(bin);
-
-    lock_release(&bin->lock);
-    return block;
-}
-
-void *arena_alloc_one(struct arena *arena, unsigned class)
-{
-    void *block = arena_take_one(arena, class);
-
-    if (block == NULL) {
-        arena_drain_all();
-        block = arena_take_one(arena, class);
-    }
-    while (block == NULL && slab_add(arena, class, true)) {
-        block = arena_take_one(arena, class);
-    }
-    if (block == NULL) {
-        arena_reclaim_all();
-        (void)slab_add(arena, class, true);
-        block = arena_take_one(arena, class);
-    }
-    return block;
-}
-
-void *arena_borrow(struct arena *arena, unsigned class, size_t alignment, size_t most_bytes)
-{
-    void *block = NULL;
-
-    for (unsigned larger = class + 1;
-         block == NULL && larger < CLASS_COUNT && size_classes[larger].size <= most_bytes;
-         larger++) {
-        /* A larger block may be aligned less. */
-        if (size_classes[larger].align_mask + 1 >= alignment) {
-            block = arena_take_one(arena, larger);
-        }
-    }
-    return block;
-}
-
-static void *take_near_from_stock(struct arena *arena, unsigned class, size_t alignment)
-{
-    void *block = arena_take_one(arena, class);
-
-    if (block == NULL && remote_queue_has_slabs(&arena->queue)) {
-        (void)arena_drain(arena);
-        block = arena_take_one(arena, class);
-    }
-    return block != NULL ? block
-                         : arena_borrow(arena, class, alignment, size_class_near_bytes(class));
-}
-
-void *arena_take_near(struct arena *arena, unsigned class, size_t alignment)
-{
-    void *block = take_near_from_stock(arena, class, alignment);
-
-    if (block == NULL && slab_add(arena, class, false)) {
-        return arena_take_one(arena, class);
-    }
-    if (block == NULL) {
-        arena_prepare_growth();
-        block = take_near_from_stock(arena, class, alignment);
-    }
-    return block == NULL && slab_add(arena, class, true) ? arena_take_one(arena, class) : block;
 }
 
 void arena_free_blocks(struct arena *arena, unsigned class, void **blocks, size_t count)
@@ -378,7 +161,7 @@ void arena_free_blocks(struct arena *arena, unsigned class, void **blocks, size_
     bin->stats.flush_blocks += count;
     bin_put_locked(bin, blocks, count, false, &released);
     lock_release(&bin->lock);
-    slabs_release(arena, released, true);
+    arena_release_slabs(arena, released, true);
 }
 
 /* Remote frees */
@@ -455,7 +238,7 @@ size_t arena_drain(struct arena *arena)
         slab = next;
     }
     lock_release(&arena->drain_lock);
-    slabs_release(arena, released, true);
+    arena_release_slabs(arena, released, true);
     return count;
 }
 
@@ -473,38 +256,9 @@ void arena_drain_all(void)
     }
 }
 
-/* Giving memory up */
+/* Walks and accounts */
 
-static void reclaim_bin(struct arena *arena, struct bin *bin)
-{
-    struct slab *released = NULL;
-
-    lock_acquire(&bin->lock);
-    bin_reclaim_locked(bin, &released);
-    lock_release(&bin->lock);
-    slabs_release(arena, released, false);
-}
-
-static void age_bin(struct arena *arena, struct bin *bin, uint32_t most_stacks)
-{
-    struct slab *released = NULL;
-
-    lock_acquire(&bin->lock);
-    bin_age_locked(bin, most_stacks, &released);
-    lock_release(&bin->lock);
-    slabs_release(arena, released, false);
-}
-
-/* A bin, for a walk over all arenas. */
-struct bin_place {
-    unsigned index; /* of the arena, */
-    struct arena *arena;
-    unsigned class;
-    struct bin *bin;
-};
-
-/* The first bin from `place` on; false if there is none. */
-static bool find_bin(struct bin_place *place)
+bool arena_find_bin(struct bin_place *place)
 {
     for (; (place->arena = arena_by_index(place->index)) != NULL; place->index++) {
         for (; place->class < CLASS_COUNT; place->class ++) {
@@ -517,132 +271,6 @@ static bool find_bin(struct bin_place *place)
     }
     return false;
 }
-
-static void age_all(uint32_t most_stacks)
-{
-    arena_drain_all();
-    for (struct bin_place at = {0}; find_bin(&at); at.class ++) {
-        age_bin(at.arena, at.bin, most_stacks);
-    }
-}
-
-/* More is kept while threads wait for the page heap's lock. Once a tick; the doublings. Relaxed: if
- * two threads take a step at once, what one of them saw may be lost. */
-static unsigned runs_doublings(void)
-{
-    static _Atomic uint64_t waits_seen;
-    static _Atomic unsigned pressure;
-    uint64_t waits = page_heap_waits();
-    uint64_t seen = atomic_exchange_explicit(&waits_seen, waits, memory_order_relaxed);
-    unsigned now = run_cache_pressure(atomic_load_explicit(&pressure, memory_order_relaxed),
-                                      waits > seen ? waits - seen : 0);
-
-    atomic_store_explicit(&pressure, now, memory_order_relaxed);
-    return (now + RUN_CACHE_QUIET_TICKS - 1) / RUN_CACHE_QUIET_TICKS;
-}
-
-/* How much each arena keeps: a small part of the heap, since runs can serve for nothing else. */
-static void limit_runs(unsigned doublings)
-{
-    unsigned count = 0;
-
-    while (arena_by_index(count) != NULL) {
-        count++;
-    }
-    size_t units = (page_heap_bytes() / UNIT_BYTES << doublings) / size_max(count, 1);
-
-    for (unsigned index = 0; index < count; index++) {
-        run_cache_limit(&arena_by_index(index)->slab_runs, units / SLAB_RUNS_SHARE);
-        run_cache_limit(&arena_by_index(index)->large_runs, units / LARGE_RUNS_SHARE);
-    }
-}
-
-void arena_age(void)
-{
-    age_all(STACKS_AT_ONCE);
-    run_cache_age_all();
-    limit_runs(runs_doublings());
-}
-
-void arena_reclaim_all(void)
-{
-    arena_drain_all();
-    for (struct bin_place at = {0}; find_bin(&at); at.class ++) {
-        reclaim_bin(at.arena, at.bin);
-    }
-    run_cache_empty_all();
-}
-
-/* The lock is given up every few units. */
-static size_t purge_bin(struct bin *bin, unsigned ticks, size_t most_bytes)
-{
-    const unsigned units = size_classes[bin->class].units;
-    unsigned units_left = 0;
-    size_t bytes = 0;
-
-    if (os_page_bytes() != SLAB_PAGE_BYTES) {
-        return 0;
-    }
-    while (units_left < units && bytes < most_bytes) {
-        units_left = PURGE_UNITS_AT_ONCE;
-        lock_acquire(&bin->lock);
-        bytes += bin_purge_locked(bin, ticks, &units_left);
-        lock_release(&bin->lock);
-    }
-    return bytes;
-}
-
-size_t arena_decay(unsigned ticks, size_t most_bytes)
-{
-    size_t bytes = 0;
-
-    for (struct bin_place at = {0}; bytes < most_bytes && find_bin(&at); at.class ++) {
-        bytes += purge_bin(at.bin, ticks, most_bytes - bytes);
-    }
-    return bytes;
-}
-
-static bool is_idle(struct bin *bin, unsigned class, uint64_t growth, size_t least_bytes)
-{
-    lock_acquire(&bin->lock);
-    bool idle = bin->asked_growth < growth && bin->may_purge &&
-                bin->free_blocks * size_classes[class].size >= least_bytes;
-
-    lock_release(&bin->lock);
-    return idle;
-}
-
-/* What the heap has grown by is made up for by free pages in slabs of bins that nobody has asked
- * since it grew before: those of other bins would soon be needed again. */
-static void make_up_for_growth(void)
-{
-    size_t heap_bytes;
-    size_t left = size_min(page_heap_take_growth(&heap_bytes), MAKE_UP_BYTES_MOST);
-
-    if (left == 0) {
-        return;
-    }
-    /* Relaxed: see note_demand_locked(). */
-    uint64_t growth = atomic_fetch_add_explicit(&growths, 1, memory_order_relaxed);
-
-    for (struct bin_place at = {0}; left > 0 && find_bin(&at); at.class ++) {
-        if (is_idle(at.bin, at.class, growth, heap_bytes / IDLE_SHARE)) {
-            left -= size_min(left, purge_bin(at.bin, 0, left));
-        }
-    }
-}
-
-void arena_prepare_growth(void)
-{
-    age_all(UINT32_MAX);
-    run_cache_empty_all();
-    /* Page by page, which takes huge pages apart. */
-    if (conf.thp != THP_ALWAYS) {
-        make_up_for_growth();
-    }
-}
-
-/* Accounts */
 
 static void totals_add(struct arena_totals *totals, struct bin *bin, unsigned class)
 {
@@ -660,7 +288,7 @@ struct arena_totals arena_totals(void)
 {
     struct arena_totals totals = {.bins = 0};
 
-    for (struct bin_place at = {0}; find_bin(&at); at.class ++) {
+    for (struct bin_place at = {0}; arena_find_bin(&at); at.class ++) {
         totals_add(&totals, at.bin, at.class);
     }
     totals.run_bytes = run_cache_bytes_all();

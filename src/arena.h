@@ -31,9 +31,26 @@ struct arena {
 /* The bin of a class; NULL if the arena has had no slab of it. No lock. */
 static inline struct bin *arena_bin(struct arena *arena, unsigned class)
 {
-    /* Acquire: pairs with the release in bin_get(); the bin is seen initialised. */
+    /* Acquire: pairs with the release in arena_bin_make(); the bin is seen initialised. */
     return atomic_load_explicit(&arena->bins[class], memory_order_acquire);
 }
+
+/* The bin, made if need be; NULL without memory for it. */
+struct bin *arena_bin_make(struct arena *arena, unsigned class);
+
+/* The bin was asked for blocks. Under its lock. */
+void arena_note_demand_locked(struct bin *bin);
+
+/* The heap is about to grow, for the how manieth time. A bin whose asked_growth is less was not
+ * asked since the last. */
+uint64_t arena_note_growth(void);
+
+/* Each unit of the slab in which a block begins gets the code. */
+void arena_tag_slab(const struct arena *arena, const struct slab *slab, uint16_t code);
+
+/* Slabs that a bin has given up. Their runs go to the page heap, unless they are to be kept for
+ * slabs to come. With no bin locked. */
+void arena_release_slabs(struct arena *arena, struct slab *slabs, bool keep);
 
 /* Arena `index`, or NULL if it does not exist (yet). No lock. */
 struct arena *arena_by_index(unsigned index);
@@ -42,29 +59,12 @@ struct arena *arena_by_index(unsigned index);
  * hold the life lock. */
 struct arena *arena_create(unsigned index);
 
-/* Fill a stack with up to `want` blocks, or more out of the depot. `magazine` is empty; the result
- * is it, or another one in exchange, with at least one block; NULL without memory, and `magazine`
- * stays the caller's. */
-struct magazine *arena_refill(struct arena *arena, unsigned class, struct magazine *magazine,
-                              uint32_t want);
-
 /* Take a stack of the arena's blocks back, of a class whose stacks are kept; the result is an empty
  * one, perhaps another. */
 struct magazine *arena_flush(struct arena *arena, unsigned class, struct magazine *magazine);
 
-/* One block without a stack, for threads that have no cache; NULL without memory. */
-void *arena_alloc_one(struct arena *arena, unsigned class);
-
-/* A free block of the nearest larger class, of at most `most_bytes`, that is aligned to `alignment`; or
- * NULL. */
-void *arena_borrow(struct arena *arena, unsigned class, size_t alignment, size_t most_bytes);
-
 /* One block of a slab of the class that exists, or NULL. */
 void *arena_take_one(struct arena *arena, unsigned class);
-
-/* One block of a class whose slabs are several units, or of one little larger (size_class_near_bytes()); NULL
- * without memory for another slab: there may still be some for a smaller one. */
-void *arena_take_near(struct arena *arena, unsigned class, size_t alignment);
 
 /* Take blocks of the arena's slabs of `class` back into the bitmaps. */
 void arena_free_blocks(struct arena *arena, unsigned class, void **blocks, size_t count);
@@ -78,21 +78,16 @@ size_t arena_drain(struct arena *arena);
 /* arena_drain() of every arena. */
 void arena_drain_all(void);
 
-/* Before the break grows: take in every queue, and give up what depots have held idly since the
- * last call, and empty slabs. What the heap grew by before is made up for by free pages in slabs of
- * bins that nobody asked since, but with thp:always. */
-void arena_prepare_growth(void);
+/* A bin, for a walk over all arenas. */
+struct bin_place {
+    unsigned index; /* of the arena, */
+    struct arena *arena;
+    unsigned class;
+    struct bin *bin;
+};
 
-/* As time goes by: take in every queue, and give up idle stacks, some of each depot at a time, and
- * empty slabs. */
-void arena_age(void);
-
-/* Give free pages of slabs that nothing was freed to for `ticks` back to the kernel, up to
- * `most_bytes` and what is left of a slab. Returns the bytes that went back. */
-size_t arena_decay(unsigned ticks, size_t most_bytes);
-
-/* Take in every queue, empty every depot, release every empty slab to the page heap. */
-void arena_reclaim_all(void);
+/* The first bin from `place` on; false if there is none. */
+bool arena_find_bin(struct bin_place *place);
 
 struct arena_totals {
     uint32_t bins;

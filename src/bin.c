@@ -9,7 +9,7 @@
  *              slabs.
  * Invariants   a slab is on the list that its free_count says; free_blocks = the sum over slabs.
  * Concurrency  the caller of a function named *_locked holds the bin's lock (rank BIN).
- * Called by    arena.c; cache.c asks bin_keeps_stacks().
+ * Called by    arena.c, refill.c, reclaim.c; cache.c asks bin_keeps_stacks().
  */
 #include "bin.h"
 
@@ -156,8 +156,8 @@ static struct slab *slab_best_locked(const struct bin *bin)
     return NULL;
 }
 
-/* Blocks out of slabs: up to `want`, ascending from the top of `out` down; fewer where that spares a
- * word (slab_take_locked). */
+/* Blocks out of slabs: up to `want`, ascending from the top of `out` down; fewer where that spares
+ * a word (slab_take_locked). */
 static size_t take_from_slabs_locked(struct bin *bin, void **out, size_t want)
 {
     size_t taken = 0;

@@ -45,9 +45,9 @@ struct bin {
     _Atomic uint32_t slab_count; /* written under the lock */
     uint64_t free_blocks;        /* in the slabs */
     uint64_t depot_blocks;       /* in the depot */
-    uint64_t asked_growth;       /* the heap's last growth before blocks were asked for (arena.c) */
-    uint8_t class;               /* constant */
-    bool may_purge;              /* some slab may have free pages that have not gone back */
+    uint64_t asked_growth; /* the heap's last growth before blocks were asked for (reclaim.c) */
+    uint8_t class;         /* constant */
+    bool may_purge;        /* some slab may have free pages that have not gone back */
     struct bin_stats stats;
 };
 
@@ -93,9 +93,9 @@ void bin_age_locked(struct bin *bin, uint32_t most_stacks, struct slab **release
 /* Give up the whole depot, every empty stack, and empty slabs. */
 void bin_reclaim_locked(struct bin *bin, struct slab **released);
 
-/* Give free pages of slabs back to the kernel that have been free for `ticks` (slab_idle_pages_locked()). Of
- * slabs of at most *most_units, which is lessened by those looked into: if it is less than a slab's then,
- * there may be more. Returns the bytes that went back. */
+/* Give free pages of slabs back to the kernel that have been free for `ticks`
+ * (slab_idle_pages_locked()). Of slabs of at most *most_units, which is lessened by those looked
+ * into: if it is less than a slab's then, there may be more. Returns the bytes that went back. */
 size_t bin_purge_locked(struct bin *bin, unsigned ticks, unsigned *most_units);
 
 /* Panics unless the accounts add up and every slab checks. */

@@ -18,6 +18,7 @@
 
 #include "conf.h"
 #include "page_heap.h"
+#include "refill.h"
 #include "verify.h"
 
 enum {
@@ -75,8 +76,8 @@ static void bin_set_alloc(struct cache_bin *bin, struct magazine *magazine, size
     bin->alloc_top = magazine != NULL ? &magazine->slots[count] - 1 : &no_stack[0];
 }
 
-/* The most blocks that a stack may hold: the smallest has room for more than a thread should keep, which may
- * fall asleep on them, of blocks above SMALL_MAX_BYTES. */
+/* The most blocks that a stack may hold: the smallest has room for more than a thread should keep,
+ * which may fall asleep on them, of blocks above SMALL_MAX_BYTES. */
 static size_t room_of(const struct cache_bin *bin, const struct magazine *magazine)
 {
     return bin->size > SMALL_MAX_BYTES ? size_min(magazine->capacity, STACK_BYTES_MAX / bin->size)
@@ -322,7 +323,7 @@ bool cache_refill(struct cache *cache, unsigned class)
     mark_in_use(cache, class);
     cache->misses++;
     uint32_t want = batch < empty->capacity ? batch : empty->capacity;
-    struct magazine *full = arena_refill(cache->arena, class, empty, want);
+    struct magazine *full = refill_stack(cache->arena, class, empty, want);
 
     if (full == NULL) {
         return false;
@@ -337,7 +338,8 @@ bool cache_refill(struct cache *cache, unsigned class)
     return true;
 }
 
-/* A block of the next larger class from the thread's own stacks: one still larger its own size will want. */
+/* A block of the next larger class from the thread's own stacks: one still larger its own size will
+ * want. */
 static void *pop_next_larger(struct cache *cache, unsigned class, size_t alignment)
 {
     unsigned next = class + 1;
@@ -361,7 +363,7 @@ void *cache_take_near(struct cache *cache, unsigned class, size_t alignment)
         block = pop_next_larger(cache, class, alignment);
     }
     if (block == NULL) {
-        block = arena_take_near(cache->arena, class, alignment);
+        block = refill_near(cache->arena, class, alignment);
     }
     if (block != NULL) {
         cache->misses++;
@@ -540,8 +542,8 @@ static size_t give_half_back(struct cache *cache, unsigned class)
     return (held - blocks_held(cache, class)) * bin->size;
 }
 
-/* What is more than the cache's share goes back, from the largest blocks on: of them the fewest have
- * to go, and their owners have the most to do between two misses. */
+/* What is more than the cache's share goes back, from the largest blocks on: of them the fewest
+ * have to go, and their owners have the most to do between two misses. */
 static void keep_to_share(struct cache *cache)
 {
     size_t share = share_now();

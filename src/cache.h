@@ -130,20 +130,20 @@ void cache_trim(struct cache *cache, unsigned class);
 /* Fill the empty alloc stack. False without memory. Inside the gate. */
 bool cache_refill(struct cache *cache, unsigned class);
 
-/* One block past the stacks: see arena_take_near(). A miss. Inside the gate. */
+/* One block past the stacks: see refill_near(). A miss. Inside the gate. */
 void *cache_take_near(struct cache *cache, unsigned class, size_t alignment);
 
 /* Make room on the full free stack by a longer one or, inside the gate, by a flush to the arena. */
 bool cache_grow_free(struct cache *cache, unsigned class);
 void cache_flush(struct cache *cache, unsigned class);
 
-/* Let each cache hold its share of a limit in the sense of conf.h, 8 MiB at most. One that holds more
- * gives half of a stack back, and of the next, from the largest blocks on, at every 16th miss. Any
- * thread. */
+/* Let each cache hold its share of a limit in the sense of conf.h, 8 MiB at most. One that holds
+ * more gives half of a stack back, and of the next, from the largest blocks on, at every 16th miss.
+ * Any thread. */
 void cache_share(size_t limit, uint32_t threads);
 
-/* Keep a block of another arena for publishing; false if there is no room. Blocks of some sizes are never
- * kept. */
+/* Keep a block of another arena for publishing; false if there is no room. Blocks of some sizes are
+ * never kept. */
 bool cache_keeps_remote(uint32_t size);
 bool cache_keep_remote(struct cache *cache, void *block, uint32_t size);
 

@@ -17,6 +17,8 @@
 #include "limit.h"
 #include "page_heap.h"
 #include "purge.h"
+#include "reclaim.h"
+#include "refill.h"
 #include "upkeep.h"
 
 static void *out_of_memory(void)
@@ -31,8 +33,8 @@ enum {
         64, /* kept runs that served a thread, for one more that is taken not to have been there */
 };
 
-/* What a block is for. Above SMALL_MAX_BYTES, what has to read as zero is a run of its own, since a fresh one
- * need not be zeroed, and what is likely to grow is one, since a run can. */
+/* What a block is for. Above SMALL_MAX_BYTES, what has to read as zero is a run of its own, since a
+ * fresh one need not be zeroed, and what is likely to grow is one, since a run can. */
 enum purpose {
     FOR_MALLOC,
     FOR_ZEROES,
@@ -94,12 +96,12 @@ static void *large_alloc(struct cache *cache, size_t alignment, size_t size, enu
 
     request.grow = true;
     if (span == NULL) {
-        arena_prepare_growth();
+        reclaim_before_growth();
         span = page_heap_alloc(&request);
     }
     if (span == NULL) {
         give_cache_back(cache);
-        arena_reclaim_all();
+        reclaim_all();
         span = page_heap_alloc(&request);
     }
     if (span == NULL) {
@@ -141,11 +143,11 @@ static void *small_alloc(struct cache *cache, unsigned class, size_t alignment)
     }
     /* No cache; or no memory, but perhaps for a stack only. */
     give_cache_back(cache);
-    block = arena_alloc_one(arena, class);
+    block = refill_one(arena, class);
     if (unlikely(limit_presses())) {
         upkeep_poll(cache);
     }
-    return block != NULL ? block : arena_borrow(arena, class, alignment, SIZE_MAX);
+    return block != NULL ? block : refill_borrow(arena, class, alignment, SIZE_MAX);
 }
 
 /* errno is saved by the callers of the three functions below. */
@@ -467,8 +469,8 @@ static bool is_kept_remote(void *block)
            cache_keep_remote(cache, block, slab_class(slab)->size);
 }
 
-/* The run of a large block stays with the arena that handed it out, where whoever allocates next looks;
- * if that is the thread's own, with the thread before all. */
+/* The run of a large block stays with the arena that handed it out, where whoever allocates next
+ * looks; if that is the thread's own, with the thread before all. */
 static bool keep_run(struct cache *cache, struct span *span)
 {
     bool own = span->arena == cache->arena->index && span->units <= OWN_RUN_UNITS;

@@ -13,11 +13,12 @@ void *heap_alloc_slow(size_t size);
 /* Free whatever heap_free() could not; NULL is fine. errno is preserved. */
 void heap_free_slow(void *block);
 
-/* Free a block that realloc has moved away from. What lies next to it may be about to grow as well: a
- * large block's run is not kept for the next. errno may change. */
+/* Free a block that realloc has moved away from. What lies next to it may be about to grow as well:
+ * a large block's run is not kept for the next. errno may change. */
 void heap_free_moved(void *block);
 
-/* heap_alloc() for what is likely to grow: above SMALL_MAX_BYTES it is a run, which can where it lies. */
+/* heap_alloc() for what is likely to grow: above SMALL_MAX_BYTES it is a run, which can where it
+ * lies. */
 void *heap_alloc_to_grow(size_t size);
 
 /* At least `size` bytes aligned to `alignment`, a power of two; NULL with errno ENOMEM. */
@@ -47,7 +48,7 @@ static inline void heap_free(void *block)
     size_t unit = ((uintptr_t)block - cache->base) >> UNIT_SHIFT;
 
     if (likely(unit < cache->units)) {
-        /* Relaxed: see tag_units() in arena.c. */
+        /* Relaxed: see arena_tag_slab(). */
         uint16_t code = atomic_load_explicit(&cache->tags[unit], memory_order_relaxed);
 
         if (likely(cache_push(cache_bin_of_code(cache, code), block))) {

@@ -32,7 +32,7 @@
 #define TIGHT_BYTES    ((size_t)16 * 1024 * 1024)
 #define TIGHTEST_BYTES ((size_t)5 * 1024 * 1024)
 
-/* Size classes a doubling: there, and everywhere until a class fills some slabs (arena.c). */
+/* Size classes a doubling: there, and everywhere until a class fills some slabs (refill.c). */
 enum { TIGHTEST_STEPS = 0, TIGHT_STEPS = 1, FIRST_STEPS = 2 };
 
 /* On a processor: beyond so many threads there are more arenas. */

@@ -22,6 +22,7 @@
 #include "arena.h"
 #include "conf.h"
 #include "page_heap.h"
+#include "reclaim.h"
 #include "tick.h"
 
 enum {
@@ -58,14 +59,14 @@ static bool step(uint64_t now, uint64_t tick_ms)
         bytes += page_heap_decay(wait * DECAY_TICKS, STEP_BYTES - bytes);
     }
     if (bytes < STEP_BYTES) {
-        bytes += arena_decay(wait * SLAB_DECAY_TICKS, STEP_BYTES - bytes);
+        bytes += reclaim_idle_pages(wait * SLAB_DECAY_TICKS, STEP_BYTES - bytes);
     }
     /* Relaxed: a hint; two threads that take a step at once do no harm. */
     if (bytes >= STEP_BYTES) {
         atomic_store_explicit(&next_step_ms, now + REST_MS, memory_order_relaxed);
         return true;
     }
-    arena_age();
+    reclaim_aged();
     tick_advance();
     atomic_store_explicit(&next_step_ms, now + tick_ms, memory_order_relaxed);
     return false;
@@ -104,6 +105,6 @@ uint64_t purge_interval_ms(void)
 
 size_t purge_all(size_t pad_bytes)
 {
-    arena_reclaim_all();
-    return page_heap_purge(pad_bytes) + arena_decay(0, SIZE_MAX);
+    reclaim_all();
+    return page_heap_purge(pad_bytes) + reclaim_idle_pages(0, SIZE_MAX);
 }

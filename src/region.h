@@ -23,8 +23,9 @@ enum span_state {
     SPAN_GAP,   /* not ours: a foreign sbrk() took it, or the break was lowered */
 };
 
-/* What may lie in a unit's memory. Units in use and gaps are never UNIT_FREED. While a unit that is not
- * clean is free, the bits above UNIT_HISTORY_BITS hold the tick (tick.h) at which it was freed. */
+/* What may lie in a unit's memory. Units in use and gaps are never UNIT_FREED. While a unit that is
+ * not clean is free, the bits above UNIT_HISTORY_BITS hold the tick (tick.h) at which it was freed.
+ */
 enum unit_history {
     UNIT_CLEAN = 0, /* reads as zero */
     UNIT_USED,      /* was handed out since it was last clean */

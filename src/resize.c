@@ -26,8 +26,8 @@ enum { GROWTH_SHARE = 8, GROWTH_BYTES_LEAST = 256 };
 #define HUGE_BYTES  ((size_t)1024 * 1024)
 #define PIECE_BYTES ((size_t)4 * 1024 * 1024)
 
-/* The size of a block of the thread's own arena, from its tag alone; 0 if the tag does not tell, as where a
- * slab is several units. */
+/* The size of a block of the thread's own arena, from its tag alone; 0 if the tag does not tell, as
+ * where a slab is several units. */
 static size_t own_block_bytes(uintptr_t address)
 {
     const struct cache *cache = cache_self;
@@ -36,7 +36,7 @@ static size_t own_block_bytes(uintptr_t address)
     if (unit >= cache->units) {
         return 0;
     }
-    /* Relaxed: see tag_units() in arena.c. */
+    /* Relaxed: see arena_tag_slab(). */
     unsigned code = atomic_load_explicit(&cache->tags[unit], memory_order_relaxed);
 
     if (code == 0) {

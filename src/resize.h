@@ -25,7 +25,7 @@ static inline size_t heap_usable_size(void *block, const char *fault)
     size_t unit = ((uintptr_t)block - cache->base) >> UNIT_SHIFT;
 
     if (likely(unit < cache->units)) {
-        /* Relaxed: see tag_units() in arena.c. */
+        /* Relaxed: see arena_tag_slab(). */
         uint16_t code = atomic_load_explicit(&cache->tags[unit], memory_order_relaxed);
         const struct cache_bin *bin = cache_bin_of_code(cache, code);
 

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* run_cache.c - see run_cache.h.
  *
- * A slot is one word: 0, or the address of a run's first span, with the run's length in the high bits
+ * A slot is one word: 0, or the address of a run's first span, with the run's length in the high
+ * bits
  * and the tick at which it was put in the low ones. Who exchanges the word owns the run: there is
- * nothing else to agree about. A word that comes back while a thread is about to exchange it is again
+ * nothing else to agree about. A word that comes back while a thread is about to exchange it is
+ * again
  * a kept run, the same one, so it does no harm. src/model/run_cache.pml checks this with spin.
  *
  * Owns         the runs in the slots; the list of run caches, which only grows.
@@ -12,7 +14,8 @@
  *              out.
  * Concurrency  lock-free. Release when a run is put, acquire when it is taken: the taker sees the
  *              span and the memory as the last owner left them.
- * Called by    arena.c for slabs and as time goes by, heap.c for large blocks, life.c for threads.
+ * Called by    arena.c and refill.c for slabs, reclaim.c as time goes by, heap.c for large blocks,
+ *              life.c for threads.
  */
 #include "run_cache.h"
 

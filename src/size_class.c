@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* size_class.c - the tables of size_class.h.
  *
- * Owns         size_classes: written once by size_class_init(), then constant; the codes, which change as
+ * Owns         size_classes: written once by size_class_init(), then constant; the codes, which
+ *              change as
  *              sizes are asked for.
  * Concurrency  readers need no lock; life.c runs the initialisation before it publishes anything.
  */
@@ -28,11 +29,11 @@ enum {
     INITIAL_BATCH_BYTES = 512,
 };
 
-/* Of the sizes in slabs of one unit, which hold three, two or one of them, a finer one would save no
- * memory: what a block does not use of its place is never touched. Those in between keep short what a
- * block may have of pages that an earlier one touched. Slabs of several units hold at least four blocks,
- * so that a lock of the page heap is for several, and begin at different lines of a processor's cache. Of
- * equal sizes the one that serves when there is much of it comes first. */
+/* Of the sizes in slabs of one unit, which hold three, two or one of them, a finer one would save
+ * no memory: what a block does not use of its place is never touched. Those in between keep short
+ * what a block may have of pages that an earlier one touched. Slabs of several units hold at least
+ * four blocks, so that a lock of the page heap is for several, and begin at different lines of a
+ * processor's cache. Of equal sizes the one that serves when there is much of it comes first. */
 static const struct big_size {
     uint32_t size;
     uint16_t units;

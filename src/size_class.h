@@ -3,11 +3,11 @@
  *
  * Sizes step by 16 bytes up to 256 and by a sixteenth of a power of two up to 16 KiB: a block is at
  * most 16 bytes or a sixteenth larger than what was asked for, whichever is more. Above there are
- * two kinds. Those whose slabs are one unit serve where there is little of a size: any unit will do, and
- * is soon another slab's. Those whose slabs are several units serve where there is much of it.
+ * two kinds. Those whose slabs are one unit serve where there is little of a size: any unit will
+ * do, and is soon another slab's. Those whose slabs are several units serve where there is much of
+ * it.
  *
- * A class is known by its index, or by its
- * code (see SIZE_CLASS_CODE), the form the fast path uses.
+ * A class is known by its index, or by its code (see SIZE_CLASS_CODE), the form the fast path uses.
  */
 #ifndef BREAKWATER_SIZE_CLASS_H
 #define BREAKWATER_SIZE_CLASS_H
@@ -31,8 +31,9 @@ static inline size_t units_for(size_t size)
 #define CLASS_COUNT     134
 #define SLAB_MAX_WORDS  (UNIT_BYTES / BLOCK_ALIGN / BITS_PER_WORD)
 
-/* Larger blocks have classes too, up to this size. They serve malloc once it has asked for enough of
- * them; before, and where a block is to be zeroed, aligned or likely to grow, it is a run of its own. */
+/* Larger blocks have classes too, up to this size. They serve malloc once it has asked for enough
+ * of them; before, and where a block is to be zeroed, aligned or likely to grow, it is a run of its
+ * own. */
 #define MEDIUM_MAX_BYTES   (4 * UNIT_BYTES)
 #define MEDIUM_STEP        (UNIT_BYTES / 4)
 #define MEDIUM_CLASS_COUNT 8
@@ -86,8 +87,8 @@ void size_class_wear(unsigned class);
  * and set size_class_is_worn back. Blocks that exist stay what they are. Any thread. */
 void size_class_refine(unsigned class, size_t size);
 
-/* malloc has found no run of `size` bytes kept, a size above SMALL_MAX_BYTES, or many. Where that has
- * happened often, the size has a class from now on, if there is one. Any thread. */
+/* malloc has found no run of `size` bytes kept, a size above SMALL_MAX_BYTES, or many. Where that
+ * has happened often, the size has a class from now on, if there is one. Any thread. */
 void size_class_ask_medium(size_t size);
 
 /* The code of the smallest class that holds `size` <= SMALL_MAX_BYTES bytes. */
@@ -97,8 +98,8 @@ static inline uint16_t size_class_code(size_t size)
                                 memory_order_relaxed);
 }
 
-/* How large a block may be that serves in place of one of the class: slabs of several units are too long
- * for each class to have free blocks of its own. */
+/* How large a block may be that serves in place of one of the class: slabs of several units are too
+ * long for each class to have free blocks of its own. */
 static inline size_t size_class_near_bytes(unsigned class)
 {
     size_t size = size_classes[class].size;
@@ -106,7 +107,8 @@ static inline size_t size_class_near_bytes(unsigned class)
     return size_classes[class].units > 1 ? size + size / 2 : size;
 }
 
-/* The class of slabs of one unit that serves where one of several units does not; CLASS_COUNT if there is none. */
+/* The class of slabs of one unit that serves where one of several units does not; CLASS_COUNT if
+ * there is none. */
 unsigned size_class_single(unsigned class);
 
 /* As size_class_code(), for any size; 0 if no class serves it, or none yet. */
@@ -133,9 +135,9 @@ unsigned size_class_of_aligned(size_t size, size_t alignment);
 /* The index of the block at `offset` in its slab, or blocks if no block starts there. */
 static inline unsigned size_class_index(const struct size_class *class, size_t offset)
 {
-    /* Exact for every offset in a slab: the reciprocal's error is below size / 2^40. The fraction is
-     * below the reciprocal exactly if nothing is left over (Lemire, Kaser and Kurz, "Faster remainder
-     * by direct computation", 2019). */
+    /* Exact for every offset in a slab: the reciprocal's error is below size / 2^40. The fraction
+     * is below the reciprocal exactly if nothing is left over (Lemire, Kaser and Kurz, "Faster
+     * remainder by direct computation", 2019). */
     uint64_t quotient = (uint64_t)offset * class->reciprocal;
     uint64_t fraction = quotient & ((UINT64_C(1) << RECIPROCAL_SHIFT) - 1);
     unsigned index = (unsigned)(quotient >> RECIPROCAL_SHIFT);

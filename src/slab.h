@@ -13,8 +13,8 @@
 
 struct remote_queue; /* remote.h */
 
-/* The pages that a slab's free memory goes back by; where the kernel's are longer, it stays. Of a slab
- * of several units it goes back by blocks, which are whole pages then. */
+/* The pages that a slab's free memory goes back by; where the kernel's are longer, it stays. Of a
+ * slab of several units it goes back by blocks, which are whole pages then. */
 #define SLAB_PAGE_BYTES 4096
 #define SLAB_PAGES      (UNIT_BYTES / SLAB_PAGE_BYTES)
 #define SLAB_RANGES_MAX (SLAB_PAGES / 2)
@@ -60,7 +60,8 @@ static inline _Atomic uint64_t *slab_remote_word(struct slab *slab, unsigned wor
 struct slab *slab_create(struct span *span, unsigned class, unsigned arena,
                          struct remote_queue *queue);
 
-/* Undo slab_create(); returns the run, which is the caller's. Every block must be free in the slab. */
+/* Undo slab_create(); returns the run, which is the caller's. Every block must be free in the slab.
+ */
 struct span *slab_destroy(struct slab *slab);
 
 static inline const struct size_class *slab_class(const struct slab *slab)
@@ -110,8 +111,8 @@ _Noreturn void slab_fatal_double_free(const struct slab *slab, unsigned index);
  * words are quick, and their blocks stay together. Under the bin's lock. */
 size_t slab_take_locked(struct slab *slab, void **out, size_t want);
 
-/* Take in the blocks of one word; slab_settle_locked() afterwards. A block that is free already stops
- * the process. */
+/* Take in the blocks of one word; slab_settle_locked() afterwards. A block that is free already
+ * stops the process. */
 static inline void slab_put_word_locked(struct slab *slab, unsigned word, uint64_t blocks)
 {
     uint64_t twice = slab->free[word] & blocks;
@@ -123,8 +124,8 @@ static inline void slab_put_word_locked(struct slab *slab, unsigned word, uint64
     slab->free_summary |= UINT64_C(1) << word;
 }
 
-/* The index of blocks[at] of `count` in the slab; class->blocks if it is another's, or there is none.
- */
+/* The index of blocks[at] of `count` in the slab; class->blocks if it is another's, or there is
+ * none. */
 static inline unsigned slab_index_among(const struct slab *slab, const struct size_class *class,
                                         void *const *blocks, size_t at, size_t count)
 {
@@ -184,10 +185,10 @@ static inline bool slab_may_purge_locked(const struct slab *slab, unsigned ticks
 }
 
 /* The pages that hold no live block and have memory behind them, as at most SLAB_RANGES_MAX ranges:
- * what a purge would give back. Returns how many ranges. slab_note_purged_locked() for each that has
- * gone back, while the lock is still held. Of one unit, nothing was taken in for `ticks`; of several, a block
- * is idle that has stayed free from one look to the next, at least half as long: one that comes and goes
- * does not keep the memory of the others. For 0 ticks all that are free. */
+ * what a purge would give back. Returns how many ranges. slab_note_purged_locked() for each that
+ * has gone back, while the lock is still held. Of one unit, nothing was taken in for `ticks`; of
+ * several, a block is idle that has stayed free from one look to the next, at least half as long:
+ * one that comes and goes does not keep the memory of the others. For 0 ticks all that are free. */
 unsigned slab_idle_pages_locked(struct slab *slab, unsigned ticks, struct iovec *ranges);
 void slab_note_purged_locked(struct slab *slab, const struct iovec *range);
 

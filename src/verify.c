@@ -35,8 +35,8 @@ void verify_not_among(void *const *blocks, size_t count, void *block)
     }
 }
 
-/* Stop the process unless a block of the class may start at `address`. Needs no slab where slabs are one
- * unit. */
+/* Stop the process unless a block of the class may start at `address`. Needs no slab where slabs
+ * are one unit. */
 static void verify_start(const struct size_class *described, uintptr_t address)
 {
     if (described->units > 1) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* verify.h - double and invalid frees among blocks of one class: each function stops the process. */
+/* verify.h - double and invalid frees among blocks of one class: each function stops the process.
+ */
 #ifndef BREAKWATER_VERIFY_H
 #define BREAKWATER_VERIFY_H
 

@@ -9,6 +9,7 @@
 #include "meta.h"
 #include "os.h"
 #include "page_heap.h"
+#include "reclaim.h"
 #include "resize.h"
 #include "stats.h"
 
@@ -39,7 +40,7 @@ size_t usable(void *block)
 
 void use_up_all_memory(void)
 {
-    arena_reclaim_all();
+    reclaim_all();
     while (page_heap_alloc(&(struct run_request){
                .units = 1, .align_units = 1, .state = SPAN_LARGE, .grow = false}) != NULL) {
     }

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* test_arena.c - stacks are filled and taken back, remote frees come home, empty slabs go. */
+/* test_arena.c - arenas with all that they get and give up: stacks are filled and taken back,
+ * remote frees come home, empty slabs go. */
 #include "support.h"
 
 #include "arena.h"
 #include "meta.h"
 #include "os.h"
 #include "page_heap.h"
+#include "reclaim.h"
+#include "refill.h"
 
 enum { SIZE = 64, SLABS = 90, THREADS = 4, ROUNDS = 200 };
 
@@ -44,7 +47,7 @@ static struct magazine *new_stack(void)
 /* A stack with `want` blocks of the arena, or what it gives at once. */
 static struct magazine *stack_of(struct arena *arena, uint32_t want)
 {
-    struct magazine *magazine = arena_refill(arena, class_of_blocks, new_stack(), want);
+    struct magazine *magazine = refill_stack(arena, class_of_blocks, new_stack(), want);
 
     assert_non_null(magazine);
     assert_true(magazine->count >= 1);
@@ -58,7 +61,7 @@ static struct magazine *full_stack_of(struct arena *arena)
     struct magazine *magazine = stack_of(arena, 1);
 
     while (magazine->count < magazine->capacity) {
-        void *block = arena_alloc_one(arena, class_of_blocks);
+        void *block = refill_one(arena, class_of_blocks);
 
         assert_non_null(block);
         magazine->slots[magazine->count++] = block;
@@ -70,7 +73,7 @@ static struct magazine *full_stack_of(struct arena *arena)
 static void take_blocks(struct arena *arena, void **blocks, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        blocks[i] = arena_alloc_one(arena, class_of_blocks);
+        blocks[i] = refill_one(arena, class_of_blocks);
         assert_non_null(blocks[i]);
     }
     arena_check(arena);
@@ -84,7 +87,7 @@ static void give_back(struct arena *arena, void **blocks, size_t count)
 
 static void assert_nothing_is_held(struct arena *arena)
 {
-    arena_reclaim_all();
+    reclaim_all();
     arena_check(arena);
     page_heap_check();
     meta_check();
@@ -132,7 +135,7 @@ static void a_refill_gives_what_is_wanted_in_ascending_order(void **state)
 {
     struct arena *arena = first_arena();
     struct magazine *empty = new_stack();
-    struct magazine *full = arena_refill(arena, class_of_blocks, empty, 20);
+    struct magazine *full = refill_stack(arena, class_of_blocks, empty, 20);
 
     (void)state;
     assert_ptr_equal(full, empty);
@@ -220,7 +223,7 @@ static void a_full_stack_is_kept_whole_and_handed_on_unopened(void **state)
     assert_int_equal(bin_of(arena)->depot_blocks, capacity);
     arena_check(arena);
     /* Even when only one block is wanted. */
-    assert_ptr_equal(arena_refill(arena, class_of_blocks, empty, 1), full);
+    assert_ptr_equal(refill_stack(arena, class_of_blocks, empty, 1), full);
     assert_int_equal(full->count, capacity);
     assert_ptr_equal(full->slots[7], block);
     assert_int_equal(bin_of(arena)->depot_blocks, 0);
@@ -284,15 +287,15 @@ static void stacks_that_nobody_asked_for_leave_the_depot_before_growth(void **st
         stacks[i] = arena_flush(arena, class_of_blocks, stacks[i]);
     }
     /* The depot was empty at some moment since the start. */
-    arena_prepare_growth();
+    reclaim_before_growth();
     assert_int_equal(bin_of(arena)->depot_blocks, 3 * capacity);
     /* One of three is used: the others were idle. */
-    struct magazine *used = arena_refill(arena, class_of_blocks, stacks[0], capacity);
+    struct magazine *used = refill_stack(arena, class_of_blocks, stacks[0], capacity);
 
     magazine_destroy(arena_flush(arena, class_of_blocks, used));
-    arena_prepare_growth();
+    reclaim_before_growth();
     assert_int_equal(bin_of(arena)->depot_blocks, capacity);
-    arena_prepare_growth();
+    reclaim_before_growth();
     assert_int_equal(bin_of(arena)->depot_blocks, 0);
     assert_nothing_is_held(arena);
 }
@@ -307,12 +310,12 @@ static void without_memory_a_refill_leaves_the_stack_with_its_caller(void **stat
                .units = 1, .align_units = 1, .state = SPAN_LARGE, .grow = false}) != NULL) {
     }
     os_fail_calls(1, UINT64_MAX);
-    assert_null(arena_refill(arena, class_of_blocks, empty, 5));
-    assert_null(arena_alloc_one(arena, class_of_blocks));
+    assert_null(refill_stack(arena, class_of_blocks, empty, 5));
+    assert_null(refill_one(arena, class_of_blocks));
     os_fail_calls(0, 0);
     assert_int_equal(empty->count, 0);
     arena_check(arena);
-    assert_ptr_equal(arena_refill(arena, class_of_blocks, empty, 5), empty);
+    assert_ptr_equal(refill_stack(arena, class_of_blocks, empty, 5), empty);
     arena_check(arena);
 }
 
@@ -327,7 +330,7 @@ static void whichever_call_fails_a_refill_loses_nothing(void **state)
         struct magazine *empty = new_stack();
 
         os_fail_calls(call % 4 + 1, call / 4 + 1);
-        stacks[call] = arena_refill(arena, class_of_blocks, empty, 200);
+        stacks[call] = refill_stack(arena, class_of_blocks, empty, 200);
         os_fail_calls(0, 0);
         arena_check(arena);
         page_heap_check();
@@ -391,8 +394,8 @@ static void the_fullest_slab_serves_first(void **state)
     /* The first slab nearly empty, the second with one block free. */
     give_back(arena, blocks, count - 1);
     give_back(arena, &blocks[count + 5], 1);
-    assert_ptr_equal(arena_alloc_one(arena, class_of_blocks), blocks[count + 5]);
-    assert_ptr_equal(arena_alloc_one(arena, class_of_blocks), blocks[0]);
+    assert_ptr_equal(refill_one(arena, class_of_blocks), blocks[count + 5]);
+    assert_ptr_equal(refill_one(arena, class_of_blocks), blocks[0]);
     arena_check(arena);
 }
 
@@ -440,11 +443,11 @@ static void more_empty_stacks_than_a_bin_keeps_are_destroyed(void **state)
     }
     assert_int_equal(bin_of(arena)->depot_count, STACKS);
     for (size_t i = 0; i < STACKS; i++) {
-        stacks[i] = arena_refill(arena, class_of_blocks, stacks[i], 1);
+        stacks[i] = refill_stack(arena, class_of_blocks, stacks[i], 1);
         assert_int_equal(stacks[i]->count, capacity);
     }
     assert_in_range(bin_of(arena)->spare_count, STACKS / 2, STACKS - 1);
-    arena_age();
+    reclaim_aged();
     assert_int_equal(bin_of(arena)->spare_count, IDLE_SPARES);
     for (size_t i = 0; i < STACKS; i++) {
         magazine_destroy(arena_flush(arena, class_of_blocks, stacks[i]));
@@ -457,7 +460,7 @@ static void an_empty_stack_can_be_taken_back(void **state)
     (void)state;
     struct arena *arena = first_arena();
     struct magazine *stack = new_stack();
-    void *block = arena_alloc_one(arena, class_of_blocks);
+    void *block = refill_one(arena, class_of_blocks);
 
     assert_ptr_equal(arena_flush(arena, class_of_blocks, stack), stack);
     assert_int_equal(stack->count, 0);
@@ -472,12 +475,12 @@ static void a_class_has_a_bin_from_its_first_slab_on(void **state)
 
     assert_null(arena_bin(arena, class_of_blocks));
     assert_int_equal(arena_totals().bins, 0);
-    void *block = arena_alloc_one(arena, class_of_blocks);
+    void *block = refill_one(arena, class_of_blocks);
 
     assert_non_null(arena_bin(arena, class_of_blocks));
     assert_int_equal(arena_totals().bins, 1);
     arena_free_blocks(arena, class_of_blocks, &block, 1);
-    arena_reclaim_all();
+    reclaim_all();
     assert_int_equal(arena_totals().bins, 1);
     arena_check(arena);
 }
@@ -491,7 +494,7 @@ static void all_the_arenas_that_there_may_be_are_drained(void **state)
         assert_non_null(arena_create(index));
     }
     assert_null(arena_by_index(ARENAS_MAX));
-    void *block = arena_alloc_one(arena_by_index(ARENAS_MAX - 1), class_of_blocks);
+    void *block = refill_one(arena_by_index(ARENAS_MAX - 1), class_of_blocks);
 
     arena_free_remote(&block, 1);
     arena_drain_all();
@@ -513,12 +516,12 @@ static void the_heap_feeds_the_descriptors(struct arena *arena)
     os_fail_calls(1, UINT64_MAX);
     while (meta_alloc(CACHE_LINE_BYTES) != NULL) {
     }
-    assert_null(arena_alloc_one(arena, class_of_blocks));
+    assert_null(refill_one(arena, class_of_blocks));
     page_heap_free(kept);
-    assert_ptr_equal(arena_refill(arena, class_of_blocks, stack, 1), stack);
+    assert_ptr_equal(refill_stack(arena, class_of_blocks, stack, 1), stack);
     blocks[0] = stack->slots[0];
     for (size_t i = 1; i < ARRAY_SIZE(blocks); i++) {
-        blocks[i] = arena_alloc_one(arena, class_of_blocks);
+        blocks[i] = refill_one(arena, class_of_blocks);
         assert_non_null(blocks[i]);
     }
     assert_int_equal(meta_stats().donated_bytes, UNIT_BYTES);
@@ -536,11 +539,11 @@ static void the_heap_feeds_the_descriptors_when_nothing_can_be_mapped(void **sta
 static void the_heap_feeds_the_descriptors_of_a_bin_that_exists(void **state)
 {
     struct arena *arena = first_arena();
-    void *block = arena_alloc_one(arena, class_of_blocks);
+    void *block = refill_one(arena, class_of_blocks);
 
     (void)state;
     arena_free_blocks(arena, class_of_blocks, &block, 1);
-    arena_reclaim_all();
+    reclaim_all();
     the_heap_feeds_the_descriptors(arena);
 }
 
@@ -548,14 +551,14 @@ static void a_tag_tells_the_class_while_the_slab_lives(void **state)
 {
     struct arena *arena = first_arena();
     struct arena *other = arena_create(1);
-    void *block = arena_alloc_one(arena, class_of_blocks);
+    void *block = refill_one(arena, class_of_blocks);
     size_t unit = region_unit_of(&region_primary, (uintptr_t)block);
 
     (void)state;
     assert_int_equal(arena->tags[unit], SIZE_CLASS_CODE(class_of_blocks));
     assert_int_equal(other->tags[unit], 0);
     give_back(arena, &block, 1);
-    arena_reclaim_all();
+    reclaim_all();
     assert_int_equal(arena->tags[unit], 0);
     arena_check(arena);
 }
@@ -567,7 +570,7 @@ static void each_unit_of_a_slab_has_its_tag(void **state)
     (void)state;
     class_of_blocks = size_class_of(48 * KIB);
     const struct size_class *described = &size_classes[class_of_blocks];
-    void *block = arena_alloc_one(arena, class_of_blocks);
+    void *block = refill_one(arena, class_of_blocks);
     size_t unit = region_unit_of(&region_primary, slab_at((uintptr_t)block)->start);
 
     assert_true(described->units > 1);
@@ -576,7 +579,7 @@ static void each_unit_of_a_slab_has_its_tag(void **state)
     }
     assert_int_equal(arena->tags[unit + described->units], 0);
     give_back(arena, &block, 1);
-    arena_reclaim_all();
+    reclaim_all();
     for (size_t i = 0; i < described->units; i++) {
         assert_int_equal(arena->tags[unit + i], 0);
     }
@@ -648,7 +651,7 @@ static void a_block_freed_twice_dies_however_it_is_freed(void **state)
 static void an_address_that_is_no_block_dies_however_it_is_freed(void **state)
 {
     struct arena *arena = first_arena();
-    char *block = (char *)arena_alloc_one(arena, class_of_blocks);
+    char *block = (char *)refill_one(arena, class_of_blocks);
     struct frees frees = {arena, {block + 8}, 1};
 
     (void)state;
@@ -662,7 +665,7 @@ static void what_lies_behind_the_last_block_dies_however_it_is_freed(void **stat
 
     (void)state;
     class_of_blocks = size_class_of(48);
-    char *block = (char *)arena_alloc_one(arena, class_of_blocks);
+    char *block = (char *)refill_one(arena, class_of_blocks);
     char *tail = (char *)align_down((uintptr_t)block, UNIT_BYTES) + (size_t)48 * blocks_per_slab();
     struct frees frees = {arena, {block, tail}, 2};
 
@@ -787,16 +790,16 @@ static void borrowing_gives_the_nearest_larger_block_there_is(void **state)
     unsigned index;
 
     (void)state;
-    assert_null(arena_borrow(arena, class_of_blocks, BLOCK_ALIGN, SIZE_MAX));
-    void *first = arena_alloc_one(arena, larger + 2);
-    void *second = arena_alloc_one(arena, larger);
+    assert_null(refill_borrow(arena, class_of_blocks, BLOCK_ALIGN, SIZE_MAX));
+    void *first = refill_one(arena, larger + 2);
+    void *second = refill_one(arena, larger);
 
     assert_non_null(first);
     assert_non_null(second);
-    void *borrowed = arena_borrow(arena, class_of_blocks, BLOCK_ALIGN, SIZE_MAX);
+    void *borrowed = refill_borrow(arena, class_of_blocks, BLOCK_ALIGN, SIZE_MAX);
 
     assert_int_equal(slab_of_own_block((uintptr_t)borrowed, &index)->class, larger);
-    assert_null(arena_borrow(arena, CLASS_COUNT - 1, BLOCK_ALIGN, SIZE_MAX));
+    assert_null(refill_borrow(arena, CLASS_COUNT - 1, BLOCK_ALIGN, SIZE_MAX));
     arena_free_blocks(arena, larger, &borrowed, 1);
     arena_check(arena);
 }
@@ -819,22 +822,22 @@ static void what_is_near_is_taken_before_there_is_another_slab(void **state)
     void *blocks[8];
 
     /* Too large by far: rather a slab of its own. */
-    assert_non_null(arena_alloc_one(arena, too_large));
+    assert_non_null(refill_one(arena, too_large));
     for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
-        blocks[i] = arena_take_near(arena, class, BLOCK_ALIGN);
+        blocks[i] = refill_near(arena, class, BLOCK_ALIGN);
         assert_int_equal(class_of(blocks[i]), class);
     }
     assert_ptr_equal(slab_at((uintptr_t)blocks[7]), slab_at((uintptr_t)blocks[0]));
-    assert_non_null(arena_alloc_one(arena, larger));
-    assert_int_equal(class_of(arena_take_near(arena, class, BLOCK_ALIGN)), larger);
+    assert_non_null(refill_one(arena, larger));
+    assert_int_equal(class_of(refill_near(arena, class, BLOCK_ALIGN)), larger);
     /* What comes home first, and what is its own before all. */
     arena_free_remote(&blocks[5], 1);
-    assert_ptr_equal(arena_take_near(arena, class, BLOCK_ALIGN), blocks[5]);
+    assert_ptr_equal(refill_near(arena, class, BLOCK_ALIGN), blocks[5]);
     class_of_blocks = class;
     give_back(arena, &blocks[2], 1);
-    assert_ptr_equal(arena_take_near(arena, class, BLOCK_ALIGN), blocks[2]);
+    assert_ptr_equal(refill_near(arena, class, BLOCK_ALIGN), blocks[2]);
     /* The larger ones are not aligned as much. */
-    void *other = arena_take_near(arena, class, size_classes[larger].align_mask + 2UL);
+    void *other = refill_near(arena, class, size_classes[larger].align_mask + 2UL);
 
     assert_int_equal(class_of(other), class);
     assert_ptr_not_equal(slab_at((uintptr_t)other), slab_at((uintptr_t)blocks[0]));
@@ -846,14 +849,14 @@ static void without_room_for_its_slab_nothing_is_near(void **state)
     struct arena *arena = first_arena();
 
     (void)state;
-    void *block = arena_alloc_one(arena, size_class_of(16));
+    void *block = refill_one(arena, size_class_of(16));
 
     while (page_heap_alloc(&(struct run_request){
                .units = 1, .align_units = 1, .state = SPAN_LARGE, .grow = false}) != NULL) {
     }
     os_fail_calls(1, UINT64_MAX);
     assert_non_null(block);
-    assert_null(arena_take_near(arena, size_class_of(40 * KIB), BLOCK_ALIGN));
+    assert_null(refill_near(arena, size_class_of(40 * KIB), BLOCK_ALIGN));
     os_fail_calls(0, 0);
     page_heap_check();
 }
@@ -863,9 +866,9 @@ static void the_smallest_blocks_are_never_borrowed_for_larger_ones(void **state)
     struct arena *arena = first_arena();
 
     (void)state;
-    assert_non_null(arena_alloc_one(arena, 0));
-    assert_null(arena_borrow(arena, 0, BLOCK_ALIGN, SIZE_MAX));
-    assert_null(arena_borrow(arena, class_of_blocks, BLOCK_ALIGN, SIZE_MAX));
+    assert_non_null(refill_one(arena, 0));
+    assert_null(refill_borrow(arena, 0, BLOCK_ALIGN, SIZE_MAX));
+    assert_null(refill_borrow(arena, class_of_blocks, BLOCK_ALIGN, SIZE_MAX));
 }
 
 /* Accounts */
@@ -876,7 +879,7 @@ static void totals_count_what_is_free_and_what_slabs_cannot_use(void **state)
 
     (void)state;
     class_of_blocks = size_class_of(48);
-    void *block = arena_alloc_one(arena, class_of_blocks);
+    void *block = refill_one(arena, class_of_blocks);
     size_t blocks = blocks_per_slab();
 
     assert_int_equal(arena_totals().tail_bytes, UNIT_BYTES - blocks * 48);
@@ -894,7 +897,7 @@ static void check(void *arena)
 static void the_check_sees_blocks_that_got_lost(void **state)
 {
     struct arena *arena = first_arena();
-    void *block = arena_alloc_one(arena, class_of_blocks);
+    void *block = refill_one(arena, class_of_blocks);
     unsigned index;
 
     (void)state;
@@ -928,7 +931,7 @@ static void *take_first_blocks(void *blocks_of_arenas)
             while (atomic_load(&race.arrived) < rounds * RACERS) {
                 sched_yield();
             }
-            blocks[index][class] = arena_alloc_one(race.arenas[index], class);
+            blocks[index][class] = refill_one(race.arenas[index], class);
         }
     }
     return NULL;
@@ -958,7 +961,7 @@ static void threads_that_need_a_class_at_once_make_one_bin(void **state)
         }
         arena_check(race.arenas[index]);
     }
-    arena_reclaim_all();
+    reclaim_all();
     assert_int_equal(page_heap_stats().free_units, page_heap_stats().total_units);
     meta_check();
 }
@@ -971,7 +974,7 @@ static void *churn(void *argument)
 
     for (uint32_t round = 0; stack != NULL && round < ROUNDS; round++) {
         struct magazine *full =
-            arena_refill(arena, class_of_blocks, stack, round % stack->capacity + 1);
+            refill_stack(arena, class_of_blocks, stack, round % stack->capacity + 1);
 
         if (full == NULL) {
             break;

@@ -7,6 +7,8 @@
 #include "meta.h"
 #include "os.h"
 #include "page_heap.h"
+#include "reclaim.h"
+#include "refill.h"
 
 enum { SIZE = 64, BLOCKS_MAX = 300, MISSES = 16 /* between two looks at the share */ };
 
@@ -220,7 +222,7 @@ static void every_class_can_be_refilled_and_given_back(void **state)
     }
     cache_flush_all(cache);
     assert_int_equal(cached_blocks(), 0);
-    arena_reclaim_all();
+    reclaim_all();
     check();
     assert_int_equal(page_heap_stats().free_units, page_heap_stats().total_units);
 }
@@ -308,7 +310,7 @@ static void without_memory_for_longer_stacks_the_short_ones_are_swapped(void **s
     block = take();
     empty_the_alloc_stack();
     assert_in_range(rounds_until_refused(block), 1, 50);
-    while (arena_alloc_one(arena, class_of_blocks) != NULL) {
+    while (refill_one(arena, class_of_blocks) != NULL) {
         os_fail_calls(1, UINT64_MAX);
     }
     assert_false(cache_refill(cache, class_of_blocks));
@@ -502,7 +504,7 @@ static void the_check_sees_a_block_of_another_class(void **state)
 {
     (void)state;
     set_up(SIZE);
-    void *other = arena_alloc_one(arena, size_class_of(1024));
+    void *other = refill_one(arena, size_class_of(1024));
 
     give(other);
     assert_dies_at(check_cache, NULL, "invalid free of", (uintptr_t)other);
@@ -660,7 +662,7 @@ static void flushing_all_gives_every_block_and_stack_back(void **state)
     cache_flush_all(cache);
     assert_int_equal(cached_blocks(), 0);
     assert_null(cache_pop(bin));
-    arena_reclaim_all();
+    reclaim_all();
     check();
     meta_check();
     assert_int_equal(page_heap_stats().free_units, page_heap_stats().total_units);
@@ -728,8 +730,8 @@ static void a_cache_that_holds_more_than_its_share_gives_half_back(void **state)
     check();
 }
 
-/* The free stack holds the blocks, the alloc stack none; that is more than the share, which the next
- * cache_scavenge() looks at. */
+/* The free stack holds the blocks, the alloc stack none; that is more than the share, which the
+ * next cache_scavenge() looks at. */
 static void free_over_the_share(void **blocks, size_t count)
 {
     set_up(SIZE);
@@ -778,7 +780,7 @@ static void cache_large(size_t count)
 
     assert_true(cache_grow_free(cache, class));
     for (size_t i = 0; i < count; i++) {
-        assert_true(cache_push(cache_bin_of_class(cache, class), arena_alloc_one(arena, class)));
+        assert_true(cache_push(cache_bin_of_class(cache, class), refill_one(arena, class)));
     }
 }
 

@@ -12,6 +12,7 @@
 #include "heap.h"
 #include "page_heap.h"
 #include "purge.h"
+#include "reclaim.h"
 #include "tick.h"
 
 enum { TICKS = 5, SLAB_TICKS = 7, SIZE = 512, BLOCKS = 4000, PAGE = 4096, HUGE = 2 * MIB };
@@ -136,7 +137,7 @@ static void thin_out(char **blocks)
         }
     }
     cache_flush_all(cache_self);
-    arena_reclaim_all();
+    reclaim_all();
 }
 
 static size_t resident_pages_of(char *const *blocks)
@@ -162,14 +163,14 @@ static void free_pages_of_slabs_in_use_go_back_too(void **state)
 
     (void)state;
     thin_out(blocks);
-    assert_int_equal(arena_decay(SLAB_TICKS, SIZE_MAX), 0);
+    assert_int_equal(reclaim_idle_pages(SLAB_TICKS, SIZE_MAX), 0);
     let_ticks_pass(SLAB_TICKS);
-    assert_true(arena_decay(SLAB_TICKS, SIZE_MAX) > BLOCKS * SIZE / 2);
+    assert_true(reclaim_idle_pages(SLAB_TICKS, SIZE_MAX) > BLOCKS * SIZE / 2);
     (void)page_heap_decay(SLAB_TICKS, SIZE_MAX);
     /* Of 8 blocks a page: a survivor in each 64, and so in each 8th page. */
     assert_in_range(resident_pages_of(blocks), BLOCKS / 64, BLOCKS / 64 * 10);
     check_survivors(blocks);
-    assert_int_equal(arena_decay(0, SIZE_MAX), 0);
+    assert_int_equal(reclaim_idle_pages(0, SIZE_MAX), 0);
     for (size_t i = 0; i < BLOCKS; i++) {
         if (i % 64 != 0) {
             blocks[i] = filled(SIZE);
@@ -180,7 +181,7 @@ static void free_pages_of_slabs_in_use_go_back_too(void **state)
         heap_free(blocks[i]);
     }
     cache_flush_all(cache_self);
-    arena_reclaim_all();
+    reclaim_all();
     arena_check(arena_by_index(0));
     page_heap_check();
 }
@@ -190,11 +191,11 @@ static void free_pages_of_a_fresh_slab_wait_as_long(void **state)
     (void)state;
     (void)filled(SIZE);
     let_ticks_pass(SLAB_TICKS);
-    (void)arena_decay(0, SIZE_MAX);
+    (void)reclaim_idle_pages(0, SIZE_MAX);
     (void)filled(3 * SIZE);
-    assert_int_equal(arena_decay(SLAB_TICKS, SIZE_MAX), 0);
+    assert_int_equal(reclaim_idle_pages(SLAB_TICKS, SIZE_MAX), 0);
     let_ticks_pass(SLAB_TICKS);
-    assert_true(arena_decay(SLAB_TICKS, SIZE_MAX) > UNIT_BYTES / 2);
+    assert_true(reclaim_idle_pages(SLAB_TICKS, SIZE_MAX) > UNIT_BYTES / 2);
 }
 
 static void grow_heap(void)
@@ -257,11 +258,11 @@ static void of_many_slabs_no_more_goes_back_at_once_than_was_asked_for(void **st
     (void)state;
     thin_out(blocks);
     let_ticks_pass(SLAB_TICKS);
-    size_t bytes = arena_decay(SLAB_TICKS, PAGE);
+    size_t bytes = reclaim_idle_pages(SLAB_TICKS, PAGE);
 
     /* The slabs whose lock it took once, and no more. */
     assert_in_range(bytes, PAGE, 16 * UNIT_BYTES);
-    assert_true(arena_decay(SLAB_TICKS, SIZE_MAX) > 0);
+    assert_true(reclaim_idle_pages(SLAB_TICKS, SIZE_MAX) > 0);
     check_survivors(blocks);
 }
 
@@ -271,7 +272,7 @@ static void pages_used_again_go_back_again(void **state)
 
     (void)state;
     thin_out(blocks);
-    assert_true(arena_decay(0, SIZE_MAX) > 0);
+    assert_true(reclaim_idle_pages(0, SIZE_MAX) > 0);
     char *again[64];
 
     for (size_t i = 0; i < ARRAY_SIZE(again); i++) {
@@ -281,8 +282,8 @@ static void pages_used_again_go_back_again(void **state)
         heap_free(again[i]);
     }
     cache_flush_all(cache_self);
-    assert_true(arena_decay(0, SIZE_MAX) >= PAGE);
-    assert_int_equal(arena_decay(0, SIZE_MAX), 0);
+    assert_true(reclaim_idle_pages(0, SIZE_MAX) >= PAGE);
+    assert_int_equal(reclaim_idle_pages(0, SIZE_MAX), 0);
     check_survivors(blocks);
 }
 

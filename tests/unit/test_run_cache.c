@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* test_run_cache.c - freed runs are kept for the next of their length, tell that they are free, grow
- * old, and are lost to nobody. */
+/* test_run_cache.c - freed runs are kept for the next of their length, tell that they are free,
+ * grow old, and are lost to nobody. */
 #include "heap_support.h"
 
 #include <errno.h>
@@ -12,6 +12,7 @@
 #include "conf.h"
 #include "limit.h"
 #include "page_heap.h"
+#include "reclaim.h"
 #include "resize.h"
 #include "run_cache.h"
 #include "runs.h"
@@ -142,8 +143,9 @@ static void the_time_in_a_slot_counts(void **state)
 
 static _Atomic bool two_owners;
 
-/* Each thread takes a run, or one from the page heap where none is kept, and puts it back, while time
- * passes. Whose it is stands in its memory, not atomic: ThreadSanitizer sees two who have one run. */
+/* Each thread takes a run, or one from the page heap where none is kept, and puts it back, while
+ * time passes. Whose it is stands in its memory, not atomic: ThreadSanitizer sees two who have one
+ * run. */
 static void *take_and_put(void *argument)
 {
     struct run_cache *shared = (struct run_cache *)argument;
@@ -494,7 +496,7 @@ static void as_the_heap_grows_more_runs_are_kept(void **state)
     (void)state;
     heap_free(filled(LARGE));
     heap_free(heap_alloc(64 * MIB)); /* not touched */
-    arena_age();
+    reclaim_aged();
     for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
         blocks[i] = filled(LARGE);
     }

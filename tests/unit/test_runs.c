@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* test_runs.c - free runs are found, cut, joined and purged, here in a mapped region of their own. */
+/* test_runs.c - free runs are found, cut, joined and purged, here in a mapped region of their own.
+ */
 #include "support.h"
 
 #include <string.h>

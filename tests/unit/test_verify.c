@@ -3,6 +3,7 @@
 #include "support.h"
 
 #include "arena.h"
+#include "refill.h"
 #include "verify.h"
 
 enum { SIZE = 48, SHORT = 5, LONG = 253, COUNT = UNIT_BYTES / SIZE };
@@ -18,7 +19,7 @@ static void set_up(void)
 {
     size_class_init();
     stack.class = size_class_of(SIZE);
-    stack.first_block = (char *)arena_alloc_one(arena_create(0), stack.class);
+    stack.first_block = (char *)refill_one(arena_create(0), stack.class);
     assert_non_null(stack.first_block);
 }
 

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* reclaim.c - what arenas give up: as time goes by, before the heap grows, and when it cannot.
+ *
+ * Before the break grows, idle stacks and empty slabs of all bins are given up, so that neither
+ * adds to the
+ * heap's peak, and (but with thp:always) idle bins give as many free pages back as the heap grew by
+ * before.
+ *
+ * Owns         nothing.
+ * Concurrency  as arena.c: one bin's lock at a time, and none where the page heap is called.
+ * Called by    refill.c, heap.c, purge.c and upkeep.c.
+ */
+#include "reclaim.h"
+
+#include "arena.h"
+#include "conf.h"
+#include "os.h"
+#include "page_heap.h"
+
+enum {
+    IDLE_SHARE = 8,        /* the part of the heap that a bin nobody asks may hold free */
+    SLAB_RUNS_SHARE = 32,  /* the part of the heap that may be kept of slabs' runs, */
+    LARGE_RUNS_SHARE = 64, /* and of large blocks' */
+    PURGE_UNITS_AT_ONCE = 16,
+    STACKS_AT_ONCE = 64,
+};
+
+/* A pause for who is about to grow the heap. */
+#define MAKE_UP_BYTES_MOST ((size_t)4 * 1024 * 1024)
+
+static void reclaim_bin(struct arena *arena, struct bin *bin)
+{
+    struct slab *released = NULL;
+
+    lock_acquire(&bin->lock);
+    bin_reclaim_locked(bin, &released);
+    lock_release(&bin->lock);
+    arena_release_slabs(arena, released, false);
+}
+
+static void age_bin(struct arena *arena, struct bin *bin, uint32_t most_stacks)
+{
+    struct slab *released = NULL;
+
+    lock_acquire(&bin->lock);
+    bin_age_locked(bin, most_stacks, &released);
+    lock_release(&bin->lock);
+    arena_release_slabs(arena, released, false);
+}
+
+static void age_all(uint32_t most_stacks)
+{
+    arena_drain_all();
+    for (struct bin_place at = {0}; arena_find_bin(&at); at.class ++) {
+        age_bin(at.arena, at.bin, most_stacks);
+    }
+}
+
+/* More is kept while threads wait for the page heap's lock. Once a tick; the doublings. Relaxed: if
+ * two threads take a step at once, what one of them saw may be lost. */
+static unsigned runs_doublings(void)
+{
+    static _Atomic uint64_t waits_seen;
+    static _Atomic unsigned pressure;
+    uint64_t waits = page_heap_waits();
+    uint64_t seen = atomic_exchange_explicit(&waits_seen, waits, memory_order_relaxed);
+    unsigned now = run_cache_pressure(atomic_load_explicit(&pressure, memory_order_relaxed),
+                                      waits > seen ? waits - seen : 0);
+
+    atomic_store_explicit(&pressure, now, memory_order_relaxed);
+    return (now + RUN_CACHE_QUIET_TICKS - 1) / RUN_CACHE_QUIET_TICKS;
+}
+
+/* How much each arena keeps: a small part of the heap, since runs can serve for nothing else. */
+static void limit_runs(unsigned doublings)
+{
+    unsigned count = 0;
+
+    while (arena_by_index(count) != NULL) {
+        count++;
+    }
+    size_t units = (page_heap_bytes() / UNIT_BYTES << doublings) / size_max(count, 1);
+
+    for (unsigned index = 0; index < count; index++) {
+        run_cache_limit(&arena_by_index(index)->slab_runs, units / SLAB_RUNS_SHARE);
+        run_cache_limit(&arena_by_index(index)->large_runs, units / LARGE_RUNS_SHARE);
+    }
+}
+
+void reclaim_aged(void)
+{
+    age_all(STACKS_AT_ONCE);
+    run_cache_age_all();
+    limit_runs(runs_doublings());
+}
+
+void reclaim_all(void)
+{
+    arena_drain_all();
+    for (struct bin_place at = {0}; arena_find_bin(&at); at.class ++) {
+        reclaim_bin(at.arena, at.bin);
+    }
+    run_cache_empty_all();
+}
+
+/* The lock is given up every few units. */
+static size_t purge_bin(struct bin *bin, unsigned ticks, size_t most_bytes)
+{
+    const unsigned units = size_classes[bin->class].units;
+    unsigned units_left = 0;
+    size_t bytes = 0;
+
+    if (os_page_bytes() != SLAB_PAGE_BYTES) {
+        return 0;
+    }
+    while (units_left < units && bytes < most_bytes) {
+        units_left = PURGE_UNITS_AT_ONCE;
+        lock_acquire(&bin->lock);
+        bytes += bin_purge_locked(bin, ticks, &units_left);
+        lock_release(&bin->lock);
+    }
+    return bytes;
+}
+
+size_t reclaim_idle_pages(unsigned ticks, size_t most_bytes)
+{
+    size_t bytes = 0;
+
+    for (struct bin_place at = {0}; bytes < most_bytes && arena_find_bin(&at); at.class ++) {
+        bytes += purge_bin(at.bin, ticks, most_bytes - bytes);
+    }
+    return bytes;
+}
+
+static bool is_idle(struct bin *bin, unsigned class, uint64_t growth, size_t least_bytes)
+{
+    lock_acquire(&bin->lock);
+    bool idle = bin->asked_growth < growth && bin->may_purge &&
+                bin->free_blocks * size_classes[class].size >= least_bytes;
+
+    lock_release(&bin->lock);
+    return idle;
+}
+
+/* What the heap has grown by is made up for by free pages in slabs of bins that nobody has asked
+ * since it grew before: those of other bins would soon be needed again. */
+static void make_up_for_growth(void)
+{
+    size_t heap_bytes;
+    size_t left = size_min(page_heap_take_growth(&heap_bytes), MAKE_UP_BYTES_MOST);
+
+    if (left == 0) {
+        return;
+    }
+    uint64_t growth = arena_note_growth();
+
+    for (struct bin_place at = {0}; left > 0 && arena_find_bin(&at); at.class ++) {
+        if (is_idle(at.bin, at.class, growth, heap_bytes / IDLE_SHARE)) {
+            left -= size_min(left, purge_bin(at.bin, 0, left));
+        }
+    }
+}
+
+void reclaim_before_growth(void)
+{
+    age_all(UINT32_MAX);
+    run_cache_empty_all();
+    /* Page by page, which takes huge pages apart. */
+    if (conf.thp != THP_ALWAYS) {
+        make_up_for_growth();
+    }
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* reclaim.h - what all arenas give up. Any thread; inside the gate. */
+#ifndef BREAKWATER_RECLAIM_H
+#define BREAKWATER_RECLAIM_H
+
+#include <stddef.h>
+
+/* Before the break grows: take in every queue, and give up what depots have held idly since the
+ * last call, and empty slabs. What the heap grew by before is made up for by free pages in slabs of
+ * bins that nobody asked since, but with thp:always. */
+void reclaim_before_growth(void);
+
+/* As time goes by: take in every queue, and give up idle stacks, some of each depot at a time, and
+ * empty slabs. */
+void reclaim_aged(void);
+
+/* Give free pages of slabs that nothing was freed to for `ticks` back to the kernel, up to
+ * `most_bytes` and what is left of a slab. Returns the bytes that went back. */
+size_t reclaim_idle_pages(unsigned ticks, size_t most_bytes);
+
+/* Take in every queue, empty every depot, release every empty slab to the page heap. */
+void reclaim_all(void);
+
+#endif

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* refill.c - where blocks come from when a thread's stacks have none.
+ *
+ * From the bin's stock over the arena's queue of remote frees to new slabs; before the heap grows
+ * for one,
+ * others give up what they can do without (reclaim.c).
+ *
+ * Owns         nothing.
+ * Concurrency  as arena.c: one bin's lock at a time, and none where the page heap is called.
+ * Called by    cache.c and heap.c.
+ */
+#include "refill.h"
+
+#include "meta.h"
+#include "page_heap.h"
+#include "reclaim.h"
+
+enum {
+    REFINE_SLABS = 4, /* of a class in a bin, a thread: from then on finer classes save memory */
+    AHEAD_SHARE = 32, /* the part of what a bin holds that may get memory before it is used */
+};
+
+/* From slabs that exist: the bin's own stock. */
+static struct magazine *refill_from_stock(struct arena *arena, unsigned class,
+                                          struct magazine *magazine, uint32_t want)
+{
+    struct bin *bin = arena_bin(arena, class);
+
+    if (bin == NULL) {
+        return NULL;
+    }
+    lock_acquire(&bin->lock);
+    arena_note_demand_locked(bin);
+    struct magazine *full = bin_refill_locked(bin, magazine, want);
+
+    lock_release(&bin->lock);
+    return full;
+}
+
+/* How much of a fresh slab is to have memory before it is used. Blocks longer than a page have
+ * pages that their owner may never write; of shorter ones every page has some that begin there. */
+static size_t bytes_ahead(const struct bin *bin, const struct size_class *described)
+{
+    size_t share = (size_t)bin_slabs(bin) * (UNIT_BYTES / AHEAD_SHARE);
+
+    return described->size <= SLAB_PAGE_BYTES
+               ? size_min(align_down(share, SLAB_PAGE_BYTES), described->bytes)
+               : 0;
+}
+
+/* A run that is a slab now, which its bin does not have yet; NULL if the page heap has none, or if
+ * there is no memory for descriptors. */
+static struct slab *slab_get(struct arena *arena, unsigned class, bool grow, bool *lacks_descriptor)
+{
+    const struct bin *bin = arena_bin_make(arena, class);
+
+    if (bin == NULL) {
+        *lacks_descriptor = true;
+        return NULL;
+    }
+    size_t units = size_classes[class].units;
+    struct span *span = units == 1 ? run_cache_take(&arena->slab_runs, 1) : NULL;
+
+    if (span == NULL) {
+        span = page_heap_alloc(
+            &(struct run_request){.units = units,
+                                  .align_units = 1,
+                                  .state = SPAN_SLAB,
+                                  .grow = grow,
+                                  .populate_bytes = bytes_ahead(bin, &size_classes[class])});
+    }
+    struct slab *slab = span != NULL ? slab_create(span, class, arena->index, &arena->queue) : NULL;
+
+    *lacks_descriptor = span != NULL && slab == NULL;
+    if (*lacks_descriptor) {
+        page_heap_free(span);
+    }
+    return slab;
+}
+
+/* There is no room to map descriptors, but there may be in the heap. */
+static bool feed_meta(void)
+{
+    struct span *span = page_heap_alloc(&(struct run_request){
+        .units = 1, .align_units = 1, .state = SPAN_META, .grow = true, .zero = true});
+
+    if (span == NULL) {
+        return false;
+    }
+    meta_donate((void *)span_address(span), UNIT_BYTES); /* NOLINT(performance-no-int-to-ptr) */
+    return true;
+}
+
+static bool slab_add(struct arena *arena, unsigned class, bool grow)
+{
+    bool lacks_descriptor;
+    struct slab *slab = slab_get(arena, class, grow, &lacks_descriptor);
+
+    if (lacks_descriptor && grow && feed_meta()) {
+        slab = slab_get(arena, class, grow, &lacks_descriptor);
+    }
+    if (slab == NULL) {
+        return false;
+    }
+    struct bin *bin = arena_bin(arena, class);
+
+    arena_tag_slab(arena, slab, SIZE_CLASS_CODE(class));
+    lock_acquire(&bin->lock);
+    bin_add_locked(bin, slab);
+    lock_release(&bin->lock);
+    /* Relaxed: roughly how many stacks of each finer class there would be. */
+    if (bin_slabs(bin) >
+        REFINE_SLABS * (uint64_t)atomic_load_explicit(&arena->threads, memory_order_relaxed)) {
+        size_class_wear(class);
+    }
+    return true;
+}
+
+/* Each step gives more away than the one before; after each the bin's stock is tried again. */
+static struct magazine *refill_by_growing(struct arena *arena, unsigned class,
+                                          struct magazine *magazine, uint32_t want, bool *added)
+{
+    struct magazine *full = NULL;
+
+    *added = slab_add(arena, class, false);
+    if (*added) {
+        return refill_from_stock(arena, class, magazine, want);
+    }
+    reclaim_before_growth();
+    full = refill_from_stock(arena, class, magazine, want);
+    if (full == NULL && (*added = slab_add(arena, class, true))) {
+        full = refill_from_stock(arena, class, magazine, want);
+    }
+    if (full == NULL) {
+        reclaim_all();
+        *added = slab_add(arena, class, true);
+        full = refill_from_stock(arena, class, magazine, want);
+    }
+    return full;
+}
+
+/* Stacks and single blocks */
+
+struct magazine *refill_stack(struct arena *arena, unsigned class, struct magazine *magazine,
+                              uint32_t want)
+{
+    struct magazine *full = refill_from_stock(arena, class, magazine, want);
+    bool added = true;
+
+    /* Only now: the longer the queue is left alone, the more blocks come in with each word. */
+    if (full == NULL && remote_queue_has_slabs(&arena->queue)) {
+        (void)arena_drain(arena);
+        full = refill_from_stock(arena, class, magazine, want);
+    }
+
+    /* A slab added may be emptied by other threads before we look again; then there is memory. */
+    while (full == NULL && added) {
+        full = refill_by_growing(arena, class, magazine, want, &added);
+    }
+    return full;
+}
+
+void *refill_one(struct arena *arena, unsigned class)
+{
+    void *block = arena_take_one(arena, class);
+
+    if (block == NULL) {
+        arena_drain_all();
+        block = arena_take_one(arena, class);
+    }
+    while (block == NULL && slab_add(arena, class, true)) {
+        block = arena_take_one(arena, class);
+    }
+    if (block == NULL) {
+        reclaim_all();
+        (void)slab_add(arena, class, true);
+        block = arena_take_one(arena, class);
+    }
+    return block;
+}
+
+void *refill_borrow(struct arena *arena, unsigned class, size_t alignment, size_t most_bytes)
+{
+    void *block = NULL;
+
+    for (unsigned larger = class + 1;
+         block == NULL && larger < CLASS_COUNT && size_classes[larger].size <= most_bytes;
+         larger++) {
+        /* A larger block may be aligned less. */
+        if (size_classes[larger].align_mask + 1 >= alignment) {
+            block = arena_take_one(arena, larger);
+        }
+    }
+    return block;
+}
+
+static void *take_near_from_stock(struct arena *arena, unsigned class, size_t alignment)
+{
+    void *block = arena_take_one(arena, class);
+
+    if (block == NULL && remote_queue_has_slabs(&arena->queue)) {
+        (void)arena_drain(arena);
+        block = arena_take_one(arena, class);
+    }
+    return block != NULL ? block
+                         : refill_borrow(arena, class, alignment, size_class_near_bytes(class));
+}
+
+void *refill_near(struct arena *arena, unsigned class, size_t alignment)
+{
+    void *block = take_near_from_stock(arena, class, alignment);
+
+    if (block == NULL && slab_add(arena, class, false)) {
+        return arena_take_one(arena, class);
+    }
+    if (block == NULL) {
+        reclaim_before_growth();
+        block = take_near_from_stock(arena, class, alignment);
+    }
+    return block == NULL && slab_add(arena, class, true) ? arena_take_one(arena, class) : block;
+}
