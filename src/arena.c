@@ -2,10 +2,8 @@
 /* arena.c - the arenas: their bins, tags and remote frees.
  *
  * What one bin does under its lock is bin.c's; where a bin gets more from, refill.c's; what all of
- * them
- * give up, reclaim.c's. Here blocks go back to the slabs of an arena, from its own threads and from
- * others,
- * and a slab that its bin gives up stops being one.
+ * them give up, reclaim.c's. Here blocks go back to the slabs of an arena, from its own threads and
+ * from others, and a slab that its bin gives up stops being one.
  *
  * Owns         the arenas, and the tags of slabs' units.
  * Invariants   a tag is set exactly while a block of a slab of the arena begins in its unit.

@@ -2,13 +2,12 @@
 /* reclaim.c - what arenas give up: as time goes by, before the heap grows, and when it cannot.
  *
  * Before the break grows, idle stacks and empty slabs of all bins are given up, so that neither
- * adds to the
- * heap's peak, and (but with thp:always) idle bins give as many free pages back as the heap grew by
- * before.
+ * adds to the heap's peak, and (but with thp:always) idle bins give as many free pages back as the
+ * heap grew by before.
  *
  * Owns         nothing.
  * Concurrency  as arena.c: one bin's lock at a time, and none where the page heap is called.
- * Called by    refill.c, heap.c, purge.c and upkeep.c.
+ * Called by    refill.c, heap.c and purge.c.
  */
 #include "reclaim.h"
 
