@@ -211,7 +211,7 @@ bool cache_swap(struct cache *cache, unsigned class)
     cold->alloc = filled;
     bin_set_free(bin, cold->free, 0);
     bin_set_alloc(bin, filled, count);
-    cold->low = (uint16_t)size_min(cold->low, count);
+    cold->low = (uint8_t)size_min(cold->low, count);
     return true;
 }
 
@@ -244,7 +244,7 @@ void cache_trim(struct cache *cache, unsigned class)
     size_t keep = swap_blocks(class);
     size_t unneeded = spare > keep ? size_min(spare / 2, spare - keep) : 0;
 
-    cold->low = UINT16_MAX;
+    cold->low = UINT8_MAX;
     bin_set_alloc(bin, cold->alloc, give_older(cache, class, cold->alloc, count, count - unneeded));
 }
 
@@ -471,11 +471,13 @@ static void flush_class(struct cache *cache, unsigned class)
     stack_destroy(cache, freed);
 }
 
-/* Where both tops are and how many stacks were freed, in a word: a class whose word stays the same
- * has not been used. */
-static uint32_t use_of(const struct cache_bin *bin, const struct cache_class *cold)
+/* Where both tops are and how many stacks were freed, in a number: a class whose number stays the
+ * same has not been used. */
+static uint16_t use_of(const struct cache_bin *bin, const struct cache_class *cold)
 {
-    return (uint32_t)((uintptr_t)bin->alloc_top + 3 * (uintptr_t)bin->free_top) + cold->stacks;
+    uintptr_t tops = (uintptr_t)bin->alloc_top + 3 * (uintptr_t)bin->free_top;
+
+    return (uint16_t)(tops / sizeof(void *) + cold->stacks);
 }
 
 void cache_ask_all_to_flush(void)
@@ -578,10 +580,10 @@ void cache_scavenge(struct cache *cache)
     for (unsigned class = next_in_use(cache, 0); class < CLASS_COUNT;
          class = next_in_use(cache, class + 1)) {
         struct cache_class *cold = &cache->classes[class];
-        uint32_t use = use_of(cache_bin_of_class(cache, class), cold);
+        uint16_t use = use_of(cache_bin_of_class(cache, class), cold);
 
         if (use == cold->seen) {
-            uint16_t doublings = cold->doublings;
+            uint8_t doublings = cold->doublings;
 
             flush_class(cache, class);
             /* The class may come back: then it need not learn its batch from the start. */

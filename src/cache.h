@@ -23,11 +23,11 @@ struct cache_bin {
 struct cache_class {
     struct magazine *alloc; /* what alloc_top points into; NULL before the first refill */
     struct magazine *free;  /* what free_top points into; NULL before the first free */
-    uint32_t stacks;        /* freed stacks that were swapped or flushed */
-    uint32_t seen;          /* where the stacks' tops were at the last look for idle classes */
-    uint16_t doublings;     /* of the class's first batch: blocks to ask for at the next refill */
-    uint16_t swaps;         /* since the last refill */
-    uint16_t low;           /* the fewest blocks held at a swap since the last trim */
+    uint16_t stacks;        /* freed stacks that were swapped or flushed */
+    uint16_t seen;          /* where the stacks' tops were at the last look for idle classes */
+    uint8_t doublings;      /* of the class's first batch: blocks to ask for at the next refill */
+    uint8_t swaps;          /* since the last refill */
+    uint8_t low;            /* the fewest blocks held at a swap since the last trim */
 };
 
 struct cache {
