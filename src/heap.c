@@ -370,8 +370,8 @@ static void free_remote(struct cache *cache, void *block, uint32_t size)
     }
     if (cache_keeps_remote(size)) {
         cache_publish_remote(cache);
-        upkeep_poll(cache);
     }
+    upkeep_poll(cache);
     if (!cache_keep_remote(cache, block, size)) {
         arena_free_remote(&block, 1);
     }
