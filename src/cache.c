@@ -32,6 +32,7 @@ enum {
     SCAVENGE_MISSES = 256, /* misses between two looks for idle classes, */
     SHARE_MISSES = 16,     /* and between two looks at what the cache holds */
     STACK_BYTES_MAX = 2 * MEDIUM_MAX_BYTES,
+    DRY_MISSES = 16,  /* of a class whose bin had nothing, before it is asked again */
     NEXT_SHARE = 4,   /* a class is next to another if it is larger by no more than this part */
     TRIM_STACKS = 16, /* stacks of a class freed between two trims of it */
     VERIFY_ALL = 64,  /* stacks of a class that a thread verifies before it goes over to samples */
@@ -355,11 +356,23 @@ static void *pop_next_larger(struct cache *cache, unsigned class, size_t alignme
                                                     : block;
 }
 
+void *cache_take_next(struct cache *cache, unsigned class, size_t alignment)
+{
+    struct cache_class *cold = &cache->classes[class];
+
+    if (cold->dry == 0) {
+        return NULL;
+    }
+    cold->dry--;
+    return pop_next_larger(cache, class, alignment);
+}
+
 void *cache_take_near(struct cache *cache, unsigned class, size_t alignment)
 {
     void *block = arena_take_one(cache->arena, class);
 
     if (block == NULL) {
+        cache->classes[class].dry = DRY_MISSES;
         block = pop_next_larger(cache, class, alignment);
     }
     if (block == NULL) {

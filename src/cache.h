@@ -28,6 +28,7 @@ struct cache_class {
     uint8_t doublings;      /* of the class's first batch: blocks to ask for at the next refill */
     uint8_t swaps;          /* since the last refill */
     uint8_t low;            /* the fewest blocks held at a swap since the last trim */
+    uint8_t dry;            /* misses to come that need not ask the arena first */
 };
 
 struct cache {
@@ -129,6 +130,10 @@ void cache_trim(struct cache *cache, unsigned class);
 
 /* Fill the empty alloc stack. False without memory. Inside the gate. */
 bool cache_refill(struct cache *cache, unsigned class);
+
+/* A block of the next larger class from the thread's own stacks, where the class's slabs are several
+ * units and had nothing free at one of its last misses; or NULL. No gate needed. */
+void *cache_take_next(struct cache *cache, unsigned class, size_t alignment);
 
 /* One block past the stacks: see refill_near(). A miss. Inside the gate. */
 void *cache_take_near(struct cache *cache, unsigned class, size_t alignment);

@@ -29,8 +29,7 @@ static void *out_of_memory(void)
 
 enum {
     OWN_RUN_UNITS = 4, /* the longest run that a thread keeps for itself */
-    HITS_PER_ASK =
-        64, /* kept runs that served a thread, for one more that is taken not to have been there */
+    HITS_PER_ASK = 64, /* large blocks from kept runs that count as one in vain */
 };
 
 /* What a block is for. Above SMALL_MAX_BYTES, what has to read as zero is a run of its own, since a
@@ -269,8 +268,8 @@ static void trim_class(struct cache *cache, unsigned class)
     errno = saved_errno;
 }
 
-/* The next block of a class, where that takes no lock; or NULL. */
-static void *pop_or_swap(struct cache *cache, unsigned class)
+/* The next block of a class, or one in its place, where that takes no lock; or NULL. */
+static void *pop_or_swap(struct cache *cache, unsigned class, size_t alignment)
 {
     void *block = cache_pop(cache_bin_of_class(cache, class));
 
@@ -280,7 +279,7 @@ static void *pop_or_swap(struct cache *cache, unsigned class)
         }
         block = cache_pop(cache_bin_of_class(cache, class));
     }
-    return block;
+    return block != NULL ? block : cache_take_next(cache, class, alignment);
 }
 
 void *heap_alloc_slow(size_t size)
@@ -293,7 +292,8 @@ void *heap_alloc_slow(size_t size)
     if (cache_is_real(cache)) {
         uint16_t code = size_class_code_of_any(size);
 
-        block = code != 0 ? pop_or_swap(cache, code / CODE_STEP - 1U) : large_reuse(cache, size);
+        block = code != 0 ? pop_or_swap(cache, code / CODE_STEP - 1U, BLOCK_ALIGN)
+                          : large_reuse(cache, size);
         if (code == 0 && block != NULL && ++cache->large_hits % HITS_PER_ASK == 0) {
             size_class_ask_medium(size);
         }
@@ -322,7 +322,8 @@ void *heap_alloc_aligned(size_t alignment, size_t size)
     if (alignment <= UNIT_BYTES && cache_is_real(cache)) {
         unsigned class = class_of_any(alignment, size);
 
-        block = class != CLASS_COUNT ? pop_or_swap(cache, class) : large_reuse(cache, size);
+        block =
+            class != CLASS_COUNT ? pop_or_swap(cache, class, alignment) : large_reuse(cache, size);
     }
     return block != NULL ? block : alloc_keeping_errno(alignment, size, FOR_MALLOC);
 }
