@@ -26,7 +26,7 @@
 enum {
     GROW_UNITS_LEAST = 16,
     GROW_UNITS_MOST = 1024,
-    GROW_SHARE = 32, /* the heap grows by this part of itself */
+    GROW_SHARE = 64, /* the heap grows by this part of itself */
     REGION_UNITS_LEAST = 16,
     REGION_UNITS_MOST = 16384,
     PRESS_SHARE = 16, /* the soft limit presses again when the heap has grown by this part of it */
