@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "breakwater/breakwater.h"
@@ -307,12 +308,20 @@ static void purge_after(unsigned ticks)
     }
 }
 
+/* But the kernel must not give any, nor fill up in the background what has gone back: pages are
+ * counted here. */
+static void ask_for_huge_pages(void)
+{
+    assert_int_equal(prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0), 0);
+    conf.thp = THP_ALWAYS;
+}
+
 static void huge_pages_go_back_whole_and_their_parts_later(void **state)
 {
     enum { RUN = 5 * MIB };
 
     (void)state;
-    conf.thp = THP_ALWAYS;
+    ask_for_huge_pages();
     char *run = free_run(RUN);
     uintptr_t first = align_up((uintptr_t)run, HUGE);
     size_t whole = align_down((uintptr_t)run + RUN, HUGE) - first;
@@ -343,7 +352,7 @@ static void pages_of_slabs_wait_longer_where_huge_pages_are_asked_for(void **sta
     static char *blocks[BLOCKS];
 
     (void)state;
-    conf.thp = THP_ALWAYS;
+    ask_for_huge_pages();
     thin_out(blocks);
     size_t before = resident_pages_of(blocks);
 
