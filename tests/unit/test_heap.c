@@ -681,6 +681,41 @@ static void the_next_size_that_the_thread_holds_serves_too(void **state)
     check_all();
 }
 
+static void after_a_vain_miss_the_next_size_serves_without_the_arena(void **state)
+{
+    enum { DRY_MISSES = 16 };
+
+    (void)state;
+    make_medium(80 * KIB);
+    make_medium(96 * KIB);
+    unsigned class = slab_at((uintptr_t)filled(80 * KIB))->class;
+    char *larger = filled(96 * KIB);
+
+    while (arena_take_one(cache_self->arena, class) != NULL) {
+    }
+    heap_free(larger);
+    assert_ptr_equal(heap_alloc(80 * KIB), larger);
+    heap_free(larger);
+    assert_ptr_equal(heap_alloc(80 * KIB), larger);
+    heap_free(larger);
+    /* Both of the larger class's stacks are made. No lock could be taken now. */
+    gate_close();
+    const struct cache_class *cold = &cache_self->classes[class];
+
+    assert_in_range(cold->dry, 1, DRY_MISSES);
+    while (cold->dry > 0) {
+        assert_ptr_equal(heap_alloc(80 * KIB), larger);
+        heap_free(larger);
+    }
+    /* The arena is due to be asked again. */
+    void *other = heap_alloc(80 * KIB);
+
+    assert_true(emergency_owns((uintptr_t)other));
+    heap_free(other);
+    open_gate();
+    check_all();
+}
+
 static void a_medium_block_freed_by_another_thread_comes_home(void **state)
 {
     (void)state;
@@ -749,6 +784,7 @@ int main(void)
         ISOLATED(a_small_block_without_room_for_its_slab_has_a_unit_of_its_own),
         ISOLATED(a_thread_keeps_few_medium_blocks),
         ISOLATED(the_next_size_that_the_thread_holds_serves_too),
+        ISOLATED(after_a_vain_miss_the_next_size_serves_without_the_arena),
         ISOLATED(a_medium_block_freed_by_another_thread_comes_home),
         ISOLATED(with_the_gate_closed_a_medium_block_comes_from_elsewhere),
     };
