@@ -31,7 +31,7 @@ enum {
     SWAP_BYTES = 8 * 1024, /* unless their blocks are so big that they cost more memory */
     SCAVENGE_MISSES = 256, /* misses between two looks for idle classes, */
     SHARE_MISSES = 16,     /* and between two looks at what the cache holds */
-    STACK_BYTES_MAX = 2 * MEDIUM_MAX_BYTES,
+    STACK_BYTES_MAX = 2 * MEDIUM_MAX_BYTES, /* in a stack of blocks above SMALL_MAX_BYTES */
     DRY_MISSES = 16,  /* of a class whose bin had nothing, before it is asked again */
     NEXT_SHARE = 4,   /* a class is next to another if it is larger by no more than this part */
     TRIM_STACKS = 16, /* stacks of a class freed between two trims of it */
@@ -350,10 +350,7 @@ static void *pop_next_larger(struct cache *cache, unsigned class, size_t alignme
         size_classes[next].align_mask < alignment - 1) {
         return NULL;
     }
-    void *block = cache_pop(cache_bin_of_class(cache, next));
-
-    return block == NULL && cache_swap(cache, next) ? cache_pop(cache_bin_of_class(cache, next))
-                                                    : block;
+    return cache_pop_or_swap(cache, next);
 }
 
 void *cache_take_next(struct cache *cache, unsigned class, size_t alignment)

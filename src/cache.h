@@ -121,6 +121,15 @@ static inline bool cache_push(struct cache_bin *bin, void *block)
  * needed. */
 bool cache_swap(struct cache *cache, unsigned class);
 
+/* The next block of the class, after a swap if need be; or NULL. No gate needed. */
+static inline void *cache_pop_or_swap(struct cache *cache, unsigned class)
+{
+    struct cache_bin *bin = cache_bin_of_class(cache, class);
+    void *block = cache_pop(bin);
+
+    return block == NULL && cache_swap(cache, class) ? cache_pop(bin) : block;
+}
+
 /* After a swap: has the class been used so much since the last trim that another is due? */
 bool cache_trim_is_due(const struct cache *cache, unsigned class);
 

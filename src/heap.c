@@ -49,7 +49,7 @@ static unsigned class_of_any(size_t alignment, size_t size)
         return size_class_of_aligned(size, alignment);
     }
     uint16_t code = size_class_code_of_any(size);
-    unsigned class = code != 0 ? code / CODE_STEP - 1U : CLASS_COUNT;
+    unsigned class = code != 0 ? size_class_of_code(code) : CLASS_COUNT;
 
     return code != 0 && size_classes[class].align_mask >= alignment - 1 ? class : CLASS_COUNT;
 }
@@ -152,9 +152,6 @@ static void *small_alloc(struct cache *cache, unsigned class, size_t alignment)
 /* errno is saved by the callers of the three functions below. */
 static void *alloc_small_slow(struct cache *cache, unsigned class, size_t alignment)
 {
-    if (cache_is_real(cache) && cache_swap(cache, class)) {
-        return cache_pop(cache_bin_of_class(cache, class));
-    }
     if (!gate_enter(cache_gate(cache))) {
         return emergency_alloc(size_classes[class].size, alignment);
     }
@@ -208,7 +205,7 @@ static void *alloc_slow(size_t alignment, size_t size, enum purpose purpose)
     if (class == CLASS_COUNT) {
         return alloc_large_slow(cache, alignment, size, purpose);
     }
-    void *block = cache_is_real(cache) ? cache_pop(cache_bin_of_class(cache, class)) : NULL;
+    void *block = cache_is_real(cache) ? cache_pop_or_swap(cache, class) : NULL;
 
     if (block == NULL) {
         block = alloc_small_slow(cache, class, alignment);
@@ -292,7 +289,7 @@ void *heap_alloc_slow(size_t size)
     if (cache_is_real(cache)) {
         uint16_t code = size_class_code_of_any(size);
 
-        block = code != 0 ? pop_or_swap(cache, code / CODE_STEP - 1U, BLOCK_ALIGN)
+        block = code != 0 ? pop_or_swap(cache, size_class_of_code(code), BLOCK_ALIGN)
                           : large_reuse(cache, size);
         if (code == 0 && block != NULL && ++cache->large_hits % HITS_PER_ASK == 0) {
             size_class_ask_medium(size);

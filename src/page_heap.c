@@ -9,8 +9,7 @@
  * Concurrency  page_heap_lock, of rank PAGE_HEAP; the break's and meta's locks are taken under it.
  *              The memory and the history bytes of a run handed out belong to its owner.
  * Called by    refill.c and arena.c for slabs, heap.c and resize.c for large blocks, run_cache.c;
- *              purge.c,
- *              upkeep.c, stats.c.
+ *              purge.c, upkeep.c, stats.c.
  */
 #include "page_heap.h"
 

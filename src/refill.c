@@ -2,8 +2,7 @@
 /* refill.c - where blocks come from when a thread's stacks have none.
  *
  * From the bin's stock over the arena's queue of remote frees to new slabs; before the heap grows
- * for one,
- * others give up what they can do without (reclaim.c).
+ * for one, others give up what they can do without (reclaim.c).
  *
  * Owns         nothing.
  * Concurrency  as arena.c: one bin's lock at a time, and none where the page heap is called.

@@ -37,12 +37,12 @@ static size_t own_block_bytes(uintptr_t address)
         return 0;
     }
     /* Relaxed: see arena_tag_slab(). */
-    unsigned code = atomic_load_explicit(&cache->tags[unit], memory_order_relaxed);
+    uint16_t code = atomic_load_explicit(&cache->tags[unit], memory_order_relaxed);
 
     if (code == 0) {
         return 0;
     }
-    const struct size_class *class = &size_classes[code / CODE_STEP - 1];
+    const struct size_class *class = &size_classes[size_class_of_code(code)];
 
     return class->units == 1 && size_class_index(class, address % UNIT_BYTES) < class->blocks
                ? class->size
@@ -111,7 +111,7 @@ static bool may_serve(void *block, size_t size)
     uint16_t code = size_class_code_of_any(size);
 
     return slab != NULL && code != 0 &&
-           size_class_near_bytes(code / CODE_STEP - 1U) >= slab_class(slab)->size;
+           size_class_near_bytes(size_class_of_code(code)) >= slab_class(slab)->size;
 }
 
 /* Would another block for `size` be as large, or little smaller? */

@@ -2,8 +2,7 @@
 /* size_class.c - the tables of size_class.h.
  *
  * Owns         size_classes: written once by size_class_init(), then constant; the codes, which
- *              change as
- *              sizes are asked for.
+ *              change as sizes are asked for.
  * Concurrency  readers need no lock; life.c runs the initialisation before it publishes anything.
  */
 #include "size_class.h"

@@ -32,8 +32,8 @@ static inline size_t units_for(size_t size)
 #define SLAB_MAX_WORDS  (UNIT_BYTES / BLOCK_ALIGN / BITS_PER_WORD)
 
 /* Larger blocks have classes too, up to this size. They serve malloc once it has asked for enough
- * of them; before, and where a block is to be zeroed, aligned or likely to grow, it is a run of its
- * own. */
+ * of them; before, and where a block is to be zeroed, aligned to more than its class or likely to
+ * grow, it is a run of its own. */
 #define MEDIUM_MAX_BYTES   (4 * UNIT_BYTES)
 #define MEDIUM_STEP        (UNIT_BYTES / 4)
 #define MEDIUM_CLASS_COUNT 8
@@ -111,6 +111,11 @@ static inline size_t size_class_near_bytes(unsigned class)
  * there is none. */
 unsigned size_class_single(unsigned class);
 
+static inline unsigned size_class_of_code(uint16_t code)
+{
+    return code / CODE_STEP - 1U;
+}
+
 /* As size_class_code(), for any size; 0 if no class serves it, or none yet. */
 static inline uint16_t size_class_code_of_any(size_t size)
 {
@@ -125,7 +130,7 @@ static inline uint16_t size_class_code_of_any(size_t size)
 
 static inline unsigned size_class_of(size_t size)
 {
-    return size_class_code(size) / CODE_STEP - 1U;
+    return size_class_of_code(size_class_code(size));
 }
 
 /* The smallest class of at least `size` bytes whose blocks are all aligned to `alignment`, a power

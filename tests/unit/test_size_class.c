@@ -324,7 +324,7 @@ static unsigned class_of_any(size_t size)
 {
     uint16_t code = size_class_code_of_any(size);
 
-    return code != 0 ? code / CODE_STEP - 1U : CLASS_COUNT;
+    return code != 0 ? size_class_of_code(code) : CLASS_COUNT;
 }
 
 static void above_a_size_has_a_class_once_it_was_asked_for_often(void **state)
