@@ -22,7 +22,9 @@
 #include "verify.h"
 
 enum {
-    SPARES_MAX = 24, /* empty stacks of the smallest size that a cache keeps */
+    SINGLES_MAX = 15,             /* blocks of a class that come and go before it has a stack, */
+    SINGLE_BYTES_MAX = 16 * 1024, /* where slabs have many: else they come and go with each */
+    SPARES_MAX = 24,              /* empty stacks of the smallest size that a cache keeps */
     REMOTE_SLOTS = 253,
     REMOTE_BYTES_MAX = 32 * 1024,
     FETCH_SHARE = 8,       /* a refill fetches at most this part of all that was fetched before */
@@ -305,6 +307,42 @@ static uint32_t blocks_to_fetch(const struct cache *cache, unsigned class)
     uint32_t batch = batch_of(cache, class);
 
     return spare < batch ? (uint32_t)spare : batch;
+}
+
+/* Does the next block pass without a stack? A thread that does a little of everything and then
+ * sleeps keeps neither stacks nor blocks. */
+static bool is_single(struct cache *cache, unsigned class, const struct magazine *stack)
+{
+    struct cache_class *cold = &cache->classes[class];
+
+    if (stack != NULL || cold->singles == SINGLES_MAX ||
+        size_classes[class].size > SINGLE_BYTES_MAX) {
+        return false;
+    }
+    cold->singles++;
+    return true;
+}
+
+void *cache_take_single(struct cache *cache, unsigned class)
+{
+    bool is_one = is_single(cache, class, cache->classes[class].alloc);
+    void *block = is_one ? arena_take_one(cache->arena, class) : NULL;
+
+    if (block != NULL) {
+        cache->misses++;
+        cache->fetched_bytes += size_classes[class].size;
+    }
+    return block;
+}
+
+bool cache_give_single(struct cache *cache, unsigned class, void *block)
+{
+    if (!is_single(cache, class, cache->classes[class].free)) {
+        return false;
+    }
+    cache->misses++;
+    arena_free_blocks(cache->arena, class, &block, 1);
+    return true;
 }
 
 bool cache_refill(struct cache *cache, unsigned class)
@@ -593,11 +631,12 @@ void cache_scavenge(struct cache *cache)
         uint16_t use = use_of(cache_bin_of_class(cache, class), cold);
 
         if (use == cold->seen) {
-            uint8_t doublings = cold->doublings;
+            unsigned doublings = cold->doublings;
 
             flush_class(cache, class);
             /* The class may come back: then it need not learn its batch from the start. */
-            cold->doublings = doublings > 0 ? doublings - 1 : 0;
+            cold->doublings = doublings > 0 ? (doublings - 1) & 15 : 0;
+            cold->singles = SINGLES_MAX;
         } else {
             cold->seen = use;
         }

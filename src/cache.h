@@ -25,10 +25,11 @@ struct cache_class {
     struct magazine *free;  /* what free_top points into; NULL before the first free */
     uint16_t stacks;        /* freed stacks that were swapped or flushed */
     uint16_t seen;          /* where the stacks' tops were at the last look for idle classes */
-    uint8_t doublings;      /* of the class's first batch: blocks to ask for at the next refill */
-    uint8_t swaps;          /* since the last refill */
-    uint8_t low;            /* the fewest blocks held at a swap since the last trim */
-    uint8_t dry;            /* misses to come that need not ask the arena first */
+    uint8_t doublings : 4;  /* of the class's first batch: blocks to ask for at the next refill */
+    uint8_t singles : 4; /* blocks that came and went singly, before there was a stack for them */
+    uint8_t swaps;       /* since the last refill */
+    uint8_t low;         /* the fewest blocks held at a swap since the last trim */
+    uint8_t dry;         /* misses to come that need not ask the arena first */
 };
 
 struct cache {
@@ -43,7 +44,7 @@ struct cache {
     struct magazine *remote; /* blocks of other arenas, to be published together */
     uint32_t remote_bytes;   /* what they hold */
     struct cache *next_idle; /* life.c: caches whose thread has ended */
-    uint64_t misses;         /* refills and flushes */
+    uint64_t misses;         /* refills, flushes, and blocks that came or went singly */
     uint64_t fetched_bytes;  /* by refills */
     uint32_t flushes_seen;   /* of those asked for by cache_ask_all_to_flush() */
     bool is_laid_out;        /* the bins are, by an earlier thread, and empty */
@@ -146,6 +147,13 @@ void *cache_take_next(struct cache *cache, unsigned class, size_t alignment);
 
 /* One block past the stacks: see refill_near(). A miss. Inside the gate. */
 void *cache_take_near(struct cache *cache, unsigned class, size_t alignment);
+
+/* A block from the arena for a class that the thread has hardly used: it gets no stack yet. NULL if
+ * the class has a stack, or should, or if the arena has none at hand. A miss. Inside the gate. */
+void *cache_take_single(struct cache *cache, unsigned class);
+
+/* The same way back: false if the block belongs on a stack. Inside the gate. */
+bool cache_give_single(struct cache *cache, unsigned class, void *block);
 
 /* Make room on the full free stack by a longer one or, inside the gate, by a flush to the arena. */
 bool cache_grow_free(struct cache *cache, unsigned class);

@@ -135,8 +135,12 @@ static void *small_alloc(struct cache *cache, unsigned class, size_t alignment)
         }
         class = single;
     }
-    if (cache_is_real(cache) && (cache_refill(cache, class) || cache_swap(cache, class))) {
+    block = cache_is_real(cache) ? cache_take_single(cache, class) : NULL;
+    if (block == NULL && cache_is_real(cache) &&
+        (cache_refill(cache, class) || cache_swap(cache, class))) {
         block = cache_pop(cache_bin_of_class(cache, class));
+    }
+    if (block != NULL) {
         upkeep_after_miss(cache);
         return block;
     }
@@ -390,6 +394,20 @@ static void free_uncached(const struct slab *slab, void *block)
     gate_leave(NULL);
 }
 
+/* Onto a stack that needs more room. Returns whether it was a miss. Inside the gate. */
+static bool free_with_more_room(struct cache *cache, unsigned class, void *block)
+{
+    bool is_miss = !cache_grow_free(cache, class) && cache->classes[class].free != NULL;
+
+    if (is_miss) {
+        cache_flush(cache, class);
+    }
+    if (!cache_push(cache_bin_of_class(cache, class), block)) {
+        arena_free_blocks(cache->arena, class, &block, 1);
+    }
+    return is_miss;
+}
+
 /* A block of the cache's own arena, on a stack that has no room. */
 static void free_local(struct cache *cache, unsigned class, void *block)
 {
@@ -405,15 +423,7 @@ static void free_local(struct cache *cache, unsigned class, void *block)
         free_later(block);
         return;
     }
-    bool is_miss = !cache_grow_free(cache, class) && cache->classes[class].free != NULL;
-
-    if (is_miss) {
-        cache_flush(cache, class);
-    }
-    if (!cache_push(bin, block)) {
-        arena_free_blocks(cache->arena, class, &block, 1);
-    }
-    if (is_miss) {
+    if (cache_give_single(cache, class, block) || free_with_more_room(cache, class, block)) {
         upkeep_after_miss(cache);
     }
     gate_leave(&cache->gate);

@@ -12,7 +12,7 @@
 /* What has to be done now and then: decay, and the soft limit. Inside the gate. */
 void upkeep_poll(struct cache *cache);
 
-/* After a refill or a flush of `cache`, a real one; never where its count of misses stands still,
+/* After a miss of `cache`, a real one; never where its count of misses stands still,
  * or each call would find it divisible. Inside the gate. */
 void upkeep_after_miss(struct cache *cache);
 

@@ -67,3 +67,16 @@ void open_gate(void)
     assert_true(gate_open());
     emergency_release_deferred(heap_free);
 }
+
+void use_class(size_t size)
+{
+    enum { SINGLES = 16 };
+    void *blocks[SINGLES];
+
+    for (size_t i = 0; i < SINGLES; i++) {
+        blocks[i] = filled(size);
+    }
+    for (size_t i = 0; i < SINGLES; i++) {
+        heap_free(blocks[i]);
+    }
+}

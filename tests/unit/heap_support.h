@@ -24,6 +24,9 @@ void assert_nothing_is_used(void);
 /* As life.c opens it. */
 void open_gate(void);
 
+/* The thread has used the size's class enough that it keeps freed blocks of it on a stack. */
+void use_class(size_t size);
+
 /* The size has a class of its own from now on, of slabs of several units, though it is above
  * SMALL_MAX_BYTES. */
 void make_medium(size_t size);

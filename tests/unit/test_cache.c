@@ -688,6 +688,8 @@ static void classes_not_used_between_two_looks_are_given_back(void **state)
     cache_scavenge(cache);
     assert_null(cache_pop(cache_bin_of_class(cache, idle)));
     assert_null(cache->classes[idle].alloc);
+    /* Should the class come back it has stacks at once. */
+    assert_null(cache_take_single(cache, idle));
     assert_true(cached_blocks() > 0);
     cache->misses = 1;
     cache_scavenge(cache);

@@ -478,10 +478,11 @@ static void a_growing_free_stack_leaves_other_classes_alone(void **state)
     void *blocks[100];
 
     (void)state;
+    use_class(64);
+    use_class(1000);
     for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
         blocks[i] = heap_alloc(64);
     }
-    heap_free(heap_alloc(1000));
     const struct cache_class *idle = &cache_self->classes[size_class_of(1000)];
 
     assert_non_null(idle->free);
@@ -491,6 +492,83 @@ static void a_growing_free_stack_leaves_other_classes_alone(void **state)
     }
     assert_int_equal(cache_self->misses, 0);
     assert_non_null(idle->free);
+}
+
+static size_t blocks_kept(void)
+{
+    size_t count;
+    size_t bytes;
+
+    cache_count(cache_self, &count, &bytes);
+    return count;
+}
+
+/* Seven blocks of each size: fewer than a class has stacks for. */
+static void *do_a_little(void *unused)
+{
+    enum { SIZES = 7, EACH = 7 };
+    void *blocks[SIZES * EACH];
+
+    (void)unused;
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        blocks[i] = heap_alloc((size_t)64 << i % SIZES);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        heap_free(blocks[i]);
+    }
+    return NULL;
+}
+
+static void *do_a_little_and_count_stacks(void *stacks)
+{
+    (void)do_a_little(NULL);
+    for (unsigned class = 0; class < CLASS_COUNT; class ++) {
+        const struct cache_class *cold = &cache_self->classes[class];
+
+        *(size_t *)stacks += (size_t)(cold->alloc != NULL) + (size_t)(cold->free != NULL);
+    }
+    return NULL;
+}
+
+static void a_thread_that_does_a_little_of_everything_keeps_nothing(void **state)
+{
+    size_t stacks = 0;
+
+    (void)state;
+    /* So that the one arena has blocks of these classes. */
+    (void)do_a_little(NULL);
+    life_limit_arenas(1);
+    run_threads(1, do_a_little_and_count_stacks, &stacks);
+    assert_int_equal(stacks, 0);
+    check_all();
+}
+
+static void a_class_that_is_used_more_gets_stacks(void **state)
+{
+    (void)state;
+    use_class(64);
+    void *block = heap_alloc(64);
+    size_t kept = blocks_kept();
+
+    heap_free(block);
+    assert_int_equal(blocks_kept(), kept + 1);
+    check_all();
+}
+
+static void free_again(void *block)
+{
+    heap_free(block);
+}
+
+static void a_block_that_went_back_singly_dies_when_freed_again(void **state)
+{
+    (void)state;
+    void *block = heap_alloc(64);
+
+    assert_non_null(heap_alloc(64));
+    heap_free(block);
+    assert_null(cache_self->classes[size_class_of(64)].free);
+    assert_dies_at(free_again, block, "double free of", (uintptr_t)block);
 }
 
 static void a_class_that_fills_slabs_is_split_into_finer_ones(void **state)
@@ -775,6 +853,9 @@ int main(void)
         ISOLATED(frees_with_the_gate_closed_are_done_when_it_opens),
         ISOLATED(faults_are_found_with_the_gate_closed),
         ISOLATED(a_growing_free_stack_leaves_other_classes_alone),
+        ISOLATED(a_thread_that_does_a_little_of_everything_keeps_nothing),
+        ISOLATED(a_class_that_is_used_more_gets_stacks),
+        ISOLATED(a_block_that_went_back_singly_dies_when_freed_again),
         ISOLATED(a_class_that_fills_slabs_is_split_into_finer_ones),
         ISOLATED(sizes_asked_for_often_get_slabs),
         ISOLATED(sizes_that_kept_runs_serve_again_and_again_get_slabs),

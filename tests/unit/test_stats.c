@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* test_stats.c - the numbers add up, follow what the program does, and are printed. */
-#include "support.h"
+#include "heap_support.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,7 +54,7 @@ static void used_bytes_follow_the_blocks(void **state)
 static void blocks_in_the_own_cache_are_free_and_counted(void **state)
 {
     (void)state;
-    heap_free(heap_alloc(64));
+    use_class(64);
     struct stats_memory memory = balanced_memory();
 
     assert_true(memory.cached_blocks >= 1);
