@@ -137,17 +137,27 @@ static inline unsigned size_class_of(size_t size)
  * of two; CLASS_COUNT if there is none. */
 unsigned size_class_of_aligned(size_t size, size_t alignment);
 
+/* Is `offset` a multiple of the size that the reciprocal is of? Then *index is the quotient. Exact
+ * for every offset in a slab: the reciprocal's error is below size / 2^40. The fraction is below
+ * the reciprocal exactly if nothing is left over (Lemire, Kaser and Kurz, "Faster remainder by
+ * direct computation", 2019). */
+static inline bool size_class_divides(uint64_t reciprocal, size_t offset, unsigned *index)
+{
+    uint64_t quotient = (uint64_t)offset * reciprocal;
+    uint64_t fraction = quotient & ((UINT64_C(1) << RECIPROCAL_SHIFT) - 1);
+
+    *index = (unsigned)(quotient >> RECIPROCAL_SHIFT);
+    return fraction < reciprocal;
+}
+
 /* The index of the block at `offset` in its slab, or blocks if no block starts there. */
 static inline unsigned size_class_index(const struct size_class *class, size_t offset)
 {
-    /* Exact for every offset in a slab: the reciprocal's error is below size / 2^40. The fraction
-     * is below the reciprocal exactly if nothing is left over (Lemire, Kaser and Kurz, "Faster
-     * remainder by direct computation", 2019). */
-    uint64_t quotient = (uint64_t)offset * class->reciprocal;
-    uint64_t fraction = quotient & ((UINT64_C(1) << RECIPROCAL_SHIFT) - 1);
-    unsigned index = (unsigned)(quotient >> RECIPROCAL_SHIFT);
+    unsigned index;
 
-    return fraction < class->reciprocal && index < class->blocks ? index : class->blocks;
+    return size_class_divides(class->reciprocal, offset, &index) && index < class->blocks
+               ? index
+               : class->blocks;
 }
 
 #endif

@@ -255,6 +255,7 @@ static uint64_t row_bits(const struct size_class *class, unsigned index, void *c
 size_t slab_put_rows_locked(struct slab *slab, unsigned index, void *const *blocks, size_t count)
 {
     const struct size_class *class = slab_class(slab);
+    const struct slab_frame frame = slab_frame(slab);
     size_t done = 0;
 
     do {
@@ -263,8 +264,8 @@ size_t slab_put_rows_locked(struct slab *slab, unsigned index, void *const *bloc
         slab_put_word_locked(slab, index / BITS_PER_WORD,
                              row_bits(class, index, blocks + done, &length));
         done += length;
-        index = slab_index_among(slab, class, blocks, done, count);
-    } while (index < class->blocks);
+        index = slab_index_among(&frame, blocks, done, count);
+    } while (index != SLAB_INDEX_NONE);
     return done;
 }
 

@@ -3,6 +3,7 @@
 #ifndef BREAKWATER_SLAB_H
 #define BREAKWATER_SLAB_H
 
+#include <limits.h>
 #include <stdatomic.h>
 #include <sys/uio.h>
 
@@ -124,14 +125,35 @@ static inline void slab_put_word_locked(struct slab *slab, unsigned word, uint64
     slab->free_summary |= UINT64_C(1) << word;
 }
 
-/* The index of blocks[at] of `count` in the slab; class->blocks if it is another's, or there is
- * none. */
-static inline unsigned slab_index_among(const struct slab *slab, const struct size_class *class,
-                                        void *const *blocks, size_t at, size_t count)
-{
-    uintptr_t offset = at < count ? (uintptr_t)blocks[at] - slab->start : class->bytes;
+/* What it takes to tell which block of a slab an address is; copies, of which the compiler knows
+ * that no store to a bitmap changes them. */
+struct slab_frame {
+    uintptr_t start;
+    uint64_t reciprocal;
+    size_t bytes;
+};
 
-    return offset < class->bytes ? size_class_index(class, offset) : class->blocks;
+#define SLAB_INDEX_NONE UINT_MAX
+
+static inline struct slab_frame slab_frame(const struct slab *slab)
+{
+    const struct size_class *class = slab_class(slab);
+
+    return (struct slab_frame){
+        .start = slab->start, .reciprocal = class->reciprocal, .bytes = class->bytes};
+}
+
+/* The index of blocks[at] of `count` in the slab; SLAB_INDEX_NONE if it is another's, or there is
+ * none. */
+static inline unsigned slab_index_among(const struct slab_frame *frame, void *const *blocks,
+                                        size_t at, size_t count)
+{
+    uintptr_t offset = at < count ? (uintptr_t)blocks[at] - frame->start : SIZE_MAX;
+    unsigned index;
+
+    return offset < frame->bytes && size_class_divides(frame->reciprocal, offset, &index)
+               ? index
+               : SLAB_INDEX_NONE;
 }
 
 /* Take in the first of `blocks`, the slab's at `index`, and those after it as far as they are the
@@ -140,7 +162,7 @@ static inline unsigned slab_index_among(const struct slab *slab, const struct si
 static inline size_t slab_put_words_locked(struct slab *slab, unsigned index, void *const *blocks,
                                            size_t count)
 {
-    const struct size_class *class = slab_class(slab);
+    const struct slab_frame frame = slab_frame(slab);
     size_t done = 0;
 
     do {
@@ -155,10 +177,10 @@ static inline size_t slab_put_words_locked(struct slab *slab, unsigned index, vo
             }
             bits |= bit;
             done++;
-            index = slab_index_among(slab, class, blocks, done, count);
-        } while (index / BITS_PER_WORD == word && index < class->blocks);
+            index = slab_index_among(&frame, blocks, done, count);
+        } while (index / BITS_PER_WORD == word);
         slab_put_word_locked(slab, word, bits);
-    } while (index < class->blocks);
+    } while (index != SLAB_INDEX_NONE);
     return done;
 }
 
