@@ -33,8 +33,7 @@ enum {
     SWAP_BYTES = 8 * 1024, /* unless their blocks are so big that they cost more memory */
     SCAVENGE_MISSES = 256, /* misses between two looks for idle classes, */
     SHARE_MISSES = 16,     /* and between two looks at what the cache holds */
-    STACK_BYTES_MAX = 2 * MEDIUM_MAX_BYTES, /* in a stack of blocks above SMALL_MAX_BYTES */
-    DRY_MISSES = 16,  /* of a class whose bin had nothing, before it is asked again */
+    DRY_MISSES = 16,       /* of a class whose bin had nothing, before it is asked again */
     NEXT_SHARE = 4,   /* a class is next to another if it is larger by no more than this part */
     TRIM_STACKS = 16, /* stacks of a class freed between two trims of it */
     VERIFY_ALL = 64,  /* stacks of a class that a thread verifies before it goes over to samples */
@@ -79,18 +78,19 @@ static void bin_set_alloc(struct cache_bin *bin, struct magazine *magazine, size
     bin->alloc_top = magazine != NULL ? &magazine->slots[count] - 1 : &no_stack[0];
 }
 
-/* The most blocks that a stack may hold: the smallest has room for more than a thread should keep,
- * which may fall asleep on them, of blocks above SMALL_MAX_BYTES. */
-static size_t room_of(const struct cache_bin *bin, const struct magazine *magazine)
+/* The smallest stack has room for more than some classes may hold. */
+static void bin_set_free(struct cache_bin *bin, unsigned class, struct magazine *magazine,
+                         size_t count)
 {
-    return bin->size > SMALL_MAX_BYTES ? size_min(magazine->capacity, STACK_BYTES_MAX / bin->size)
-                                       : magazine->capacity;
-}
+    if (magazine == NULL) {
+        bin->free_top = &no_stack[1];
+        bin->free_end = &no_stack[1];
+        return;
+    }
+    size_t room = size_min(magazine->capacity, size_classes[class].capacity);
 
-static void bin_set_free(struct cache_bin *bin, struct magazine *magazine, size_t count)
-{
-    bin->free_top = magazine != NULL ? &magazine->slots[count] : &no_stack[1];
-    bin->free_end = magazine != NULL ? &magazine->slots[room_of(bin, magazine)] : &no_stack[1];
+    bin->free_top = &magazine->slots[count];
+    bin->free_end = &magazine->slots[room];
 }
 
 static size_t alloc_count(const struct cache_bin *bin, const struct magazine *magazine)
@@ -110,7 +110,7 @@ static void lay_out(struct cache *cache)
         struct cache_bin *bin = cache_bin_of_class(cache, class);
 
         bin_set_alloc(bin, NULL, 0);
-        bin_set_free(bin, NULL, 0);
+        bin_set_free(bin, class, NULL, 0);
         bin->align_mask = size_classes[class].align_mask;
         bin->size = size_classes[class].size;
     }
@@ -195,6 +195,21 @@ static size_t swap_blocks(unsigned class)
     return size_max(1, size_min(SWAP_BLOCKS, SWAP_BYTES / size_classes[class].size));
 }
 
+/* Before `count` freed blocks are handed out again; false where a refill should rather lengthen
+ * short stacks. */
+static bool take_freed(struct cache *cache, unsigned class, size_t count)
+{
+    struct cache_class *cold = &cache->classes[class];
+
+    if (++cold->swaps > SWAPS_PER_GROWTH && count < swap_blocks(class) &&
+        batch_of(cache, class) < size_classes[class].batch_max) {
+        return false;
+    }
+    verify_sampled(cold, class, cold->free, count);
+    cold->low = (uint8_t)size_min(cold->low, count);
+    return true;
+}
+
 bool cache_swap(struct cache *cache, unsigned class)
 {
     struct cache_bin *bin = cache_bin_of_class(cache, class);
@@ -202,20 +217,25 @@ bool cache_swap(struct cache *cache, unsigned class)
     struct magazine *filled = cold->free;
     size_t count = free_count(bin, filled);
 
-    if (count == 0) {
+    if (count == 0 || !take_freed(cache, class, count)) {
         return false;
     }
-    if (++cold->swaps > SWAPS_PER_GROWTH && count < swap_blocks(class) &&
-        batch_of(cache, class) < size_classes[class].batch_max) {
-        return false;
-    }
-    verify_sampled(cold, class, filled, count);
     cold->free = cold->alloc;
     cold->alloc = filled;
-    bin_set_free(bin, cold->free, 0);
+    bin_set_free(bin, class, cold->free, 0);
     bin_set_alloc(bin, filled, count);
-    cold->low = (uint8_t)size_min(cold->low, count);
     return true;
+}
+
+void *cache_pop_lone(struct cache *cache, unsigned class)
+{
+    struct cache_bin *bin = cache_bin_of_class(cache, class);
+
+    if (free_count(bin, cache->classes[class].free) != 1 || !take_freed(cache, class, 1)) {
+        return NULL;
+    }
+    bin->free_top--;
+    return *bin->free_top;
 }
 
 bool cache_trim_is_due(const struct cache *cache, unsigned class)
@@ -388,7 +408,7 @@ static void *pop_next_larger(struct cache *cache, unsigned class, size_t alignme
         size_classes[next].align_mask < alignment - 1) {
         return NULL;
     }
-    return cache_pop_or_swap(cache, next);
+    return cache_pop_any(cache, next);
 }
 
 void *cache_take_next(struct cache *cache, unsigned class, size_t alignment)
@@ -426,7 +446,7 @@ bool cache_grow_free(struct cache *cache, unsigned class)
     struct magazine *old = cold->free;
     uint32_t capacity = old != NULL ? magazine_next_capacity(old->capacity) : MAGAZINE_SMALLEST;
 
-    if (capacity > size_classes[class].capacity) {
+    if (old != NULL && capacity > size_classes[class].capacity) {
         return false;
     }
     struct magazine *longer = stack_create(cache, capacity);
@@ -441,7 +461,7 @@ bool cache_grow_free(struct cache *cache, unsigned class)
     }
     stack_destroy(cache, old);
     cold->free = longer;
-    bin_set_free(bin, longer, count);
+    bin_set_free(bin, class, longer, count);
     mark_in_use(cache, class);
     return true;
 }
@@ -456,11 +476,12 @@ void cache_flush(struct cache *cache, unsigned class)
     full->count = (uint32_t)free_count(bin, full);
     verify_sampled(cold, class, full, full->count);
     if (!bin_keeps_stacks(class)) {
-        bin_set_free(bin, full, give_older(cache, class, full, full->count, full->count / 2));
+        bin_set_free(bin, class, full,
+                     give_older(cache, class, full, full->count, full->count / 2));
         return;
     }
     cold->free = arena_flush(cache->arena, class, full);
-    bin_set_free(bin, cold->free, 0);
+    bin_set_free(bin, class, cold->free, 0);
 }
 
 /* Blocks of other arenas */
@@ -506,7 +527,7 @@ static void flush_class(struct cache *cache, unsigned class)
     size_t frees = free_count(bin, freed);
 
     bin_set_alloc(bin, NULL, 0);
-    bin_set_free(bin, NULL, 0);
+    bin_set_free(bin, class, NULL, 0);
     *cold = (struct cache_class){.doublings = 0};
     unmark_in_use(cache, class);
     if (allocs > 0) {
@@ -588,7 +609,8 @@ static size_t give_half_back(struct cache *cache, unsigned class)
     if (frees > 1) {
         verify_stack(class, cold->free->slots, frees);
     }
-    bin_set_free(bin, cold->free, give_older(cache, class, cold->free, frees, (frees + 1) / 2));
+    bin_set_free(bin, class, cold->free,
+                 give_older(cache, class, cold->free, frees, (frees + 1) / 2));
     return (held - blocks_held(cache, class)) * bin->size;
 }
 

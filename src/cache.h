@@ -122,16 +122,30 @@ static inline bool cache_push(struct cache_bin *bin, void *block)
  * needed. */
 bool cache_swap(struct cache *cache, unsigned class);
 
-/* The next block of the class, after a swap if need be; or NULL. No gate needed. */
-static inline void *cache_pop_or_swap(struct cache *cache, unsigned class)
-{
-    struct cache_bin *bin = cache_bin_of_class(cache, class);
-    void *block = cache_pop(bin);
+/* The block of a free stack that holds just one: for that the stacks need not change places. NULL
+ * otherwise. No gate needed. */
+void *cache_pop_lone(struct cache *cache, unsigned class);
 
-    return block == NULL && cache_swap(cache, class) ? cache_pop(bin) : block;
+/* The next block of those that were freed, when the alloc stack is empty; or NULL. No gate needed.
+ */
+static inline void *cache_pop_freed(struct cache *cache, unsigned class)
+{
+    void *block = cache_pop_lone(cache, class);
+
+    return block == NULL && cache_swap(cache, class) ? cache_pop(cache_bin_of_class(cache, class))
+                                                     : block;
 }
 
-/* After a swap: has the class been used so much since the last trim that another is due? */
+/* The next block of the class, or NULL. No gate needed. */
+static inline void *cache_pop_any(struct cache *cache, unsigned class)
+{
+    void *block = cache_pop(cache_bin_of_class(cache, class));
+
+    return block != NULL ? block : cache_pop_freed(cache, class);
+}
+
+/* After a freed block was handed out: has the class been used so much since the last trim that
+ * another is due? */
 bool cache_trim_is_due(const struct cache *cache, unsigned class);
 
 /* Give back half of the blocks that have not been needed since the last trim; at least one stays.

@@ -136,9 +136,9 @@ static void *small_alloc(struct cache *cache, unsigned class, size_t alignment)
         class = single;
     }
     block = cache_is_real(cache) ? cache_take_single(cache, class) : NULL;
-    if (block == NULL && cache_is_real(cache) &&
-        (cache_refill(cache, class) || cache_swap(cache, class))) {
-        block = cache_pop(cache_bin_of_class(cache, class));
+    if (block == NULL && cache_is_real(cache)) {
+        (void)cache_refill(cache, class);
+        block = cache_pop_any(cache, class);
     }
     if (block != NULL) {
         upkeep_after_miss(cache);
@@ -209,7 +209,7 @@ static void *alloc_slow(size_t alignment, size_t size, enum purpose purpose)
     if (class == CLASS_COUNT) {
         return alloc_large_slow(cache, alignment, size, purpose);
     }
-    void *block = cache_is_real(cache) ? cache_pop_or_swap(cache, class) : NULL;
+    void *block = cache_is_real(cache) ? cache_pop_any(cache, class) : NULL;
 
     if (block == NULL) {
         block = alloc_small_slow(cache, class, alignment);
@@ -274,11 +274,11 @@ static void *pop_or_swap(struct cache *cache, unsigned class, size_t alignment)
 {
     void *block = cache_pop(cache_bin_of_class(cache, class));
 
-    if (block == NULL && cache_swap(cache, class)) {
-        if (unlikely(cache_trim_is_due(cache, class))) {
+    if (block == NULL) {
+        block = cache_pop_freed(cache, class);
+        if (block != NULL && unlikely(cache_trim_is_due(cache, class))) {
             trim_class(cache, class);
         }
-        block = cache_pop(cache_bin_of_class(cache, class));
     }
     return block != NULL ? block : cache_take_next(cache, class, alignment);
 }

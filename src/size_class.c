@@ -23,6 +23,7 @@ enum {
     BIG_BLOCK_BYTES = 1024,      /* from here on, more in a stack than such a cache holds, */
     BIG_BATCH_BYTES = 32 * 1024, /* but not many blocks, */
     BIG_CAPACITY_MAX = 29,
+    MEDIUM_STACK_BYTES = 2 * MEDIUM_MAX_BYTES, /* a thread may fall asleep on a stack of those */
     FEW_BLOCKS = 8, /* but more where a slab holds so few that it is soon used up */
     FEW_BLOCKS_CAPACITY = 29,
     INITIAL_BATCH_BYTES = 512,
@@ -68,8 +69,9 @@ static uint16_t capacity_of(size_t size)
     size_t capacity = CAPACITY_MIN;
 
     if (size > SMALL_MAX_BYTES) {
-        wanted = CAPACITY_MIN;
-    } else if (UNIT_BYTES / size < FEW_BLOCKS) {
+        return (uint16_t)size_min(CAPACITY_MIN, MEDIUM_STACK_BYTES / size);
+    }
+    if (UNIT_BYTES / size < FEW_BLOCKS) {
         wanted = FEW_BLOCKS_CAPACITY;
     } else if (size >= BIG_BLOCK_BYTES) {
         wanted = size_min(BIG_BATCH_BYTES / size, BIG_CAPACITY_MAX);

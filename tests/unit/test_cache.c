@@ -270,6 +270,47 @@ static void what_was_freed_last_comes_back_first(void **state)
     assert_false(cache_swap(cache, class_of_blocks));
 }
 
+static void a_lone_freed_block_comes_back_without_a_swap(void **state)
+{
+    void *blocks[2];
+
+    (void)state;
+    set_up(SIZE);
+    take_many(blocks, ARRAY_SIZE(blocks));
+    empty_the_alloc_stack();
+    assert_null(cache_pop_lone(cache, class_of_blocks));
+    give(blocks[0]);
+    const struct magazine *filled = cache->classes[class_of_blocks].free;
+
+    assert_ptr_equal(cache_pop_lone(cache, class_of_blocks), blocks[0]);
+    assert_ptr_equal(cache->classes[class_of_blocks].free, filled);
+    assert_null(cache_pop_lone(cache, class_of_blocks));
+    assert_false(cache_swap(cache, class_of_blocks));
+    give_many(blocks, ARRAY_SIZE(blocks));
+    assert_null(cache_pop_lone(cache, class_of_blocks));
+    assert_ptr_equal(cache_pop_freed(cache, class_of_blocks), blocks[1]);
+    assert_ptr_equal(cache->classes[class_of_blocks].alloc, filled);
+    check();
+}
+
+static void a_class_whose_one_block_goes_round_is_not_idle(void **state)
+{
+    (void)state;
+    set_up(SIZE);
+    void *block = take();
+
+    empty_the_alloc_stack();
+    give(block);
+    for (unsigned look = 0; look < 3; look++) {
+        cache->misses = 0;
+        cache_scavenge(cache);
+        assert_ptr_equal(cache_pop_lone(cache, class_of_blocks), block);
+        give(block);
+    }
+    assert_int_equal(cached_blocks(), 1);
+    check();
+}
+
 /* Let one block go round until a swap is refused; the rounds that took. */
 static int rounds_until_refused(void *block)
 {
@@ -924,6 +965,8 @@ int main(void)
         ISOLATED(every_class_can_be_refilled_and_given_back),
         ISOLATED(without_memory_a_refill_fails_and_the_next_may_work),
         ISOLATED(what_was_freed_last_comes_back_first),
+        ISOLATED(a_lone_freed_block_comes_back_without_a_swap),
+        ISOLATED(a_class_whose_one_block_goes_round_is_not_idle),
         ISOLATED(short_stacks_are_swapped_until_a_refill_lengthens_them),
         ISOLATED(without_memory_for_longer_stacks_the_short_ones_are_swapped),
         ISOLATED(stacks_do_not_become_longer_than_swaps_need),
