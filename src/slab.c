@@ -258,14 +258,14 @@ size_t slab_put_rows_locked(struct slab *slab, unsigned index, void *const *bloc
     const struct slab_frame frame = slab_frame(slab);
     size_t done = 0;
 
-    do {
+    while (index != SLAB_INDEX_NONE) {
         size_t length = count - done;
 
         slab_put_word_locked(slab, index / BITS_PER_WORD,
                              row_bits(class, index, blocks + done, &length));
         done += length;
         index = slab_index_among(&frame, blocks, done, count);
-    } while (index != SLAB_INDEX_NONE);
+    }
     return done;
 }
 

@@ -122,7 +122,7 @@ static inline void slab_put_word_locked(struct slab *slab, unsigned word, uint64
         slab_fatal_double_free(slab, word * BITS_PER_WORD + bit_lowest(twice));
     }
     slab->free[word] |= blocks;
-    slab->free_summary |= UINT64_C(1) << word;
+    slab->free_summary |= UINT64_C(1) << (word % BITS_PER_WORD);
 }
 
 /* What it takes to tell which block of a slab an address is; copies, of which the compiler knows
@@ -165,7 +165,7 @@ static inline size_t slab_put_words_locked(struct slab *slab, unsigned index, vo
     const struct slab_frame frame = slab_frame(slab);
     size_t done = 0;
 
-    do {
+    while (index != SLAB_INDEX_NONE) {
         unsigned word = index / BITS_PER_WORD;
         uint64_t bits = 0;
 
@@ -180,7 +180,7 @@ static inline size_t slab_put_words_locked(struct slab *slab, unsigned index, vo
             index = slab_index_among(&frame, blocks, done, count);
         } while (index / BITS_PER_WORD == word);
         slab_put_word_locked(slab, word, bits);
-    } while (index != SLAB_INDEX_NONE);
+    }
     return done;
 }
 
