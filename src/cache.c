@@ -6,33 +6,26 @@
  * a swap or by way of a depot, they are verified: aligned to their class, none twice; all of them
  * for a class's first VERIFY_ALL stacks, then a sample. Bitmaps verify what reaches them.
  *
- * Owns         cache_self; the contents of every cache, each by its own thread.
- * Invariants   a block on a stack is neither with the program nor in its slab's bitmaps; slots
- *              below a stack's bottom are NULL (magazine->floor).
+ * Owns         cache_self; every cache, each by its own thread.
+ * Invariants   those of stacks.c.
  * Concurrency  a cache is touched by its thread alone, but for its gate slot.
- * Called by    heap.c and life.c.
+ * Called by    heap.c, life.c, scavenge.c and upkeep.c.
  */
 #include "cache.h"
 
 #include <string.h>
 
-#include "conf.h"
-#include "page_heap.h"
 #include "refill.h"
 #include "verify.h"
 
 enum {
-    SINGLES_MAX = 15,             /* blocks of a class that come and go before it has a stack, */
-    SINGLE_BYTES_MAX = 16 * 1024, /* where slabs have many: else they come and go with each */
-    SPARES_MAX = 24,              /* empty stacks of the smallest size that a cache keeps */
+    SINGLE_BYTES_MAX = 16 * 1024, /* blocks pass singly, of which slabs have many */
     REMOTE_SLOTS = 253,
     REMOTE_BYTES_MAX = 32 * 1024,
     FETCH_SHARE = 8,       /* a refill fetches at most this part of all that was fetched before */
     SWAPS_PER_GROWTH = 16, /* swaps of short stacks before a refill lengthens them */
     SWAP_BLOCKS = 64,      /* stacks this long are cheap to swap, */
     SWAP_BYTES = 8 * 1024, /* unless their blocks are so big that they cost more memory */
-    SCAVENGE_MISSES = 256, /* misses between two looks for idle classes, */
-    SHARE_MISSES = 16,     /* and between two looks at what the cache holds */
     DRY_MISSES = 16,       /* of a class whose bin had nothing, before it is asked again */
     NEXT_SHARE = 4,   /* a class is next to another if it is larger by no more than this part */
     TRIM_STACKS = 16, /* stacks of a class freed between two trims of it */
@@ -40,23 +33,15 @@ enum {
     VERIFY_SAMPLE = 16,
 };
 
-/* The stack of a bin that has none: empty and full. It is never written. */
-static void *no_stack[2];
-
 /* Each address here is one more for the dynamic linker to relocate. */
 #define BIN_NONE                                                                                   \
     {                                                                                              \
-        .alloc_top = &no_stack[0]                                                                  \
+        .alloc_top = &stacks_none[0]                                                               \
     }
 #define BINS_5_NONE BIN_NONE, BIN_NONE, BIN_NONE, BIN_NONE, BIN_NONE
 #define BINS_45_NONE                                                                               \
     BINS_5_NONE, BINS_5_NONE, BINS_5_NONE, BINS_5_NONE, BINS_5_NONE, BINS_5_NONE, BINS_5_NONE,     \
         BINS_5_NONE, BINS_5_NONE
-
-/* What a cache may hold where there are few threads, and all caches where the heap is small. */
-#define SHARE_MOST      ((size_t)8 * 1024 * 1024)
-#define AUTO_BYTES      ((size_t)64 * 1024 * 1024)
-#define AUTO_HEAP_SHARE 8
 
 #define CACHE_NONE                                                                                 \
     {                                                                                              \
@@ -65,43 +50,9 @@ static void *no_stack[2];
 
 _Static_assert(1 + CLASS_COUNT == 3 * 45, "CACHE_NONE fills every bin");
 
-static _Atomic uint32_t flushes_asked;
-static _Atomic size_t share_bytes = SHARE_MOST; /* what a cache may hold; or, if it is more, */
-static _Atomic size_t heap_share;               /* this part of the heap; 0: nothing of it */
-
 struct cache cache_none = CACHE_NONE;
 
 _Thread_local struct cache *cache_self __attribute__((tls_model("initial-exec"))) = &cache_none;
-
-static void bin_set_alloc(struct cache_bin *bin, struct magazine *magazine, size_t count)
-{
-    bin->alloc_top = magazine != NULL ? &magazine->slots[count] - 1 : &no_stack[0];
-}
-
-/* The smallest stack has room for more than some classes may hold. */
-static void bin_set_free(struct cache_bin *bin, unsigned class, struct magazine *magazine,
-                         size_t count)
-{
-    if (magazine == NULL) {
-        bin->free_top = &no_stack[1];
-        bin->free_end = &no_stack[1];
-        return;
-    }
-    size_t room = size_min(magazine->capacity, size_classes[class].capacity);
-
-    bin->free_top = &magazine->slots[count];
-    bin->free_end = &magazine->slots[room];
-}
-
-static size_t alloc_count(const struct cache_bin *bin, const struct magazine *magazine)
-{
-    return magazine != NULL ? (size_t)(bin->alloc_top + 1 - magazine->slots) : 0;
-}
-
-static size_t free_count(const struct cache_bin *bin, const struct magazine *magazine)
-{
-    return magazine != NULL ? (size_t)(bin->free_top - magazine->slots) : 0;
-}
 
 static void lay_out(struct cache *cache)
 {
@@ -109,8 +60,8 @@ static void lay_out(struct cache *cache)
     for (unsigned class = 0; class < CLASS_COUNT; class ++) {
         struct cache_bin *bin = cache_bin_of_class(cache, class);
 
-        bin_set_alloc(bin, NULL, 0);
-        bin_set_free(bin, class, NULL, 0);
+        stacks_set_alloc(bin, NULL, 0);
+        stacks_set_free(bin, class, NULL, 0);
         bin->align_mask = size_classes[class].align_mask;
         bin->size = size_classes[class].size;
     }
@@ -120,7 +71,6 @@ static void lay_out(struct cache *cache)
 void cache_bind(struct cache *cache, struct arena *arena)
 {
     cache->arena = arena;
-    cache->flushes_seen = atomic_load_explicit(&flushes_asked, memory_order_relaxed);
     cache->tags = arena->tags;
     cache->base = region_primary.base;
     cache->units = arena->tags != NULL ? region_primary.units_max : 0;
@@ -128,29 +78,6 @@ void cache_bind(struct cache *cache, struct arena *arena)
     if (!cache->is_laid_out) {
         lay_out(cache);
     }
-}
-
-/* Classes that have a stack */
-
-static void mark_in_use(struct cache *cache, unsigned class)
-{
-    cache->in_use[class / BITS_PER_WORD] |= UINT64_C(1) << (class % BITS_PER_WORD);
-}
-
-static void unmark_in_use(struct cache *cache, unsigned class)
-{
-    cache->in_use[class / BITS_PER_WORD] &= ~(UINT64_C(1) << (class % BITS_PER_WORD));
-}
-
-static bool is_in_use(const struct cache *cache, unsigned class)
-{
-    return (cache->in_use[class / BITS_PER_WORD] >> (class % BITS_PER_WORD) & 1) != 0;
-}
-
-/* The first at or after `class`, or CLASS_COUNT. */
-static unsigned next_in_use(const struct cache *cache, unsigned class)
-{
-    return bitmap_next(cache->in_use, CLASS_COUNT, class);
 }
 
 /* Verification */
@@ -163,18 +90,6 @@ static void verify_sampled(struct cache_class *cold, unsigned class, const struc
     cold->stacks++;
     if (cold->stacks <= VERIFY_ALL || cold->stacks % VERIFY_SAMPLE == 0) {
         verify_stack(class, freed->slots, count);
-    }
-}
-
-void cache_verify(const struct cache *cache)
-{
-    for (unsigned class = next_in_use(cache, 0); class < CLASS_COUNT;
-         class = next_in_use(cache, class + 1)) {
-        const struct magazine *freed = cache->classes[class].free;
-
-        if (freed != NULL) {
-            verify_stack(class, freed->slots, free_count(&cache->bins[class + 1], freed));
-        }
     }
 }
 
@@ -215,15 +130,15 @@ bool cache_swap(struct cache *cache, unsigned class)
     struct cache_bin *bin = cache_bin_of_class(cache, class);
     struct cache_class *cold = &cache->classes[class];
     struct magazine *filled = cold->free;
-    size_t count = free_count(bin, filled);
+    size_t count = stacks_free_count(bin, filled);
 
     if (count == 0 || !take_freed(cache, class, count)) {
         return false;
     }
     cold->free = cold->alloc;
     cold->alloc = filled;
-    bin_set_free(bin, class, cold->free, 0);
-    bin_set_alloc(bin, filled, count);
+    stacks_set_free(bin, class, cold->free, 0);
+    stacks_set_alloc(bin, filled, count);
     return true;
 }
 
@@ -231,7 +146,7 @@ void *cache_pop_lone(struct cache *cache, unsigned class)
 {
     struct cache_bin *bin = cache_bin_of_class(cache, class);
 
-    if (free_count(bin, cache->classes[class].free) != 1 || !take_freed(cache, class, 1)) {
+    if (stacks_free_count(bin, cache->classes[class].free) != 1 || !take_freed(cache, class, 1)) {
         return NULL;
     }
     bin->free_top--;
@@ -243,58 +158,18 @@ bool cache_trim_is_due(const struct cache *cache, unsigned class)
     return cache->classes[class].stacks % TRIM_STACKS == 0;
 }
 
-/* Give back all but `left` of a stack's `count` blocks: those that were put on it first, which lie
- * at its bottom. Returns how many there are now. */
-static size_t give_older(struct cache *cache, unsigned class, struct magazine *magazine,
-                         size_t count, size_t left)
-{
-    if (magazine == NULL || count <= left) {
-        return count;
-    }
-    void **slots = magazine->slots;
-
-    arena_free_blocks(cache->arena, class, slots, count - left);
-    memmove(slots, slots + count - left, left * sizeof(void *));
-    return left;
-}
-
 void cache_trim(struct cache *cache, unsigned class)
 {
     struct cache_bin *bin = cache_bin_of_class(cache, class);
     struct cache_class *cold = &cache->classes[class];
-    size_t count = alloc_count(bin, cold->alloc);
+    size_t count = stacks_alloc_count(bin, cold->alloc);
     size_t spare = size_min(cold->low, count);
     size_t keep = swap_blocks(class);
     size_t unneeded = spare > keep ? size_min(spare / 2, spare - keep) : 0;
 
     cold->low = UINT8_MAX;
-    bin_set_alloc(bin, cold->alloc, give_older(cache, class, cold->alloc, count, count - unneeded));
-}
-
-/* Most stacks of a thread that lives shortly are of the smallest size. It, and the next thread that
- * gets the cache, need not go to the descriptors' memory for each. */
-static struct magazine *stack_create(struct cache *cache, uint32_t capacity)
-{
-    struct magazine *spare = cache->spares;
-
-    if (capacity != MAGAZINE_SMALLEST || spare == NULL) {
-        return magazine_create(capacity);
-    }
-    cache->spares = spare->next;
-    cache->spare_count--;
-    return spare;
-}
-
-static void stack_destroy(struct cache *cache, struct magazine *magazine)
-{
-    if (magazine == NULL || magazine->capacity != MAGAZINE_SMALLEST ||
-        cache->spare_count == SPARES_MAX) {
-        magazine_destroy(magazine);
-        return;
-    }
-    magazine->next = cache->spares;
-    cache->spares = magazine;
-    cache->spare_count++;
+    stacks_set_alloc(bin, cold->alloc,
+                     stacks_give_older(cache, class, cold->alloc, count, count - unneeded));
 }
 
 /* The empty alloc magazine, made long enough for the batch where there is memory for that. */
@@ -309,12 +184,12 @@ static struct magazine *magazine_for_batch(struct cache *cache, struct magazine 
     if (magazine != NULL && magazine->capacity == capacity) {
         return magazine;
     }
-    struct magazine *longer = stack_create(cache, capacity);
+    struct magazine *longer = stacks_create(cache, capacity);
 
     if (longer == NULL) {
         return magazine;
     }
-    stack_destroy(cache, magazine);
+    stacks_destroy(cache, magazine);
     return longer;
 }
 
@@ -375,11 +250,11 @@ bool cache_refill(struct cache *cache, unsigned class)
     /* Without memory the stacks are swapped. */
     cold->swaps = 0;
     cold->alloc = empty;
-    bin_set_alloc(bin, empty, 0);
+    stacks_set_alloc(bin, empty, 0);
     if (empty == NULL) {
         return false;
     }
-    mark_in_use(cache, class);
+    stacks_mark_in_use(cache, class);
     cache->misses++;
     uint32_t want = batch < empty->capacity ? batch : empty->capacity;
     struct magazine *full = refill_stack(cache->arena, class, empty, want);
@@ -388,7 +263,7 @@ bool cache_refill(struct cache *cache, unsigned class)
         return false;
     }
     cold->alloc = full;
-    bin_set_alloc(bin, full, full->count);
+    stacks_set_alloc(bin, full, full->count);
     cold->low = 0;
     cache->fetched_bytes += (uint64_t)full->count * size_classes[class].size;
     if (batch == batch_of(cache, class) && batch < size_classes[class].batch_max) {
@@ -449,20 +324,20 @@ bool cache_grow_free(struct cache *cache, unsigned class)
     if (old != NULL && capacity > size_classes[class].capacity) {
         return false;
     }
-    struct magazine *longer = stack_create(cache, capacity);
+    struct magazine *longer = stacks_create(cache, capacity);
 
     if (longer == NULL) {
         return false;
     }
-    size_t count = free_count(bin, old);
+    size_t count = stacks_free_count(bin, old);
 
     if (count > 0) {
         memcpy(longer->slots, old->slots, count * sizeof(void *));
     }
-    stack_destroy(cache, old);
+    stacks_destroy(cache, old);
     cold->free = longer;
-    bin_set_free(bin, class, longer, count);
-    mark_in_use(cache, class);
+    stacks_set_free(bin, class, longer, count);
+    stacks_mark_in_use(cache, class);
     return true;
 }
 
@@ -473,15 +348,15 @@ void cache_flush(struct cache *cache, unsigned class)
     struct magazine *full = cold->free;
 
     cache->misses++;
-    full->count = (uint32_t)free_count(bin, full);
+    full->count = (uint32_t)stacks_free_count(bin, full);
     verify_sampled(cold, class, full, full->count);
     if (!bin_keeps_stacks(class)) {
-        bin_set_free(bin, class, full,
-                     give_older(cache, class, full, full->count, full->count / 2));
+        stacks_set_free(bin, class, full,
+                        stacks_give_older(cache, class, full, full->count, full->count / 2));
         return;
     }
     cold->free = arena_flush(cache->arena, class, full);
-    bin_set_free(bin, class, cold->free, 0);
+    stacks_set_free(bin, class, cold->free, 0);
 }
 
 /* Blocks of other arenas */
@@ -517,159 +392,23 @@ void cache_publish_remote(struct cache *cache)
 
 /* The whole cache */
 
-static void flush_class(struct cache *cache, unsigned class)
+void cache_verify(const struct cache *cache)
 {
-    struct cache_bin *bin = cache_bin_of_class(cache, class);
-    struct cache_class *cold = &cache->classes[class];
-    struct magazine *alloc = cold->alloc;
-    struct magazine *freed = cold->free;
-    size_t allocs = alloc_count(bin, alloc);
-    size_t frees = free_count(bin, freed);
+    for (unsigned class = stacks_next_in_use(cache, 0); class < CLASS_COUNT;
+         class = stacks_next_in_use(cache, class + 1)) {
+        const struct magazine *freed = cache->classes[class].free;
 
-    bin_set_alloc(bin, NULL, 0);
-    bin_set_free(bin, class, NULL, 0);
-    *cold = (struct cache_class){.doublings = 0};
-    unmark_in_use(cache, class);
-    if (allocs > 0) {
-        arena_free_blocks(cache->arena, class, alloc->slots, allocs);
-    }
-    if (frees > 0) {
-        arena_free_blocks(cache->arena, class, freed->slots, frees);
-    }
-    stack_destroy(cache, alloc);
-    stack_destroy(cache, freed);
-}
-
-/* Where both tops are and how many stacks were freed, in a number: a class whose number stays the
- * same has not been used. */
-static uint16_t use_of(const struct cache_bin *bin, const struct cache_class *cold)
-{
-    uintptr_t tops = (uintptr_t)bin->alloc_top + 3 * (uintptr_t)bin->free_top;
-
-    return (uint16_t)(tops / sizeof(void *) + cold->stacks);
-}
-
-void cache_ask_all_to_flush(void)
-{
-    /* Relaxed: it asks, nothing is read on the strength of it. */
-    atomic_fetch_add_explicit(&flushes_asked, 1, memory_order_relaxed);
-}
-
-/* No store where nothing changes: every miss reads the line. Relaxed: a thread that does not see it
- * yet keeps to what it was a moment ago. */
-static void set_hint(_Atomic size_t *hint, size_t value)
-{
-    if (atomic_load_explicit(hint, memory_order_relaxed) != value) {
-        atomic_store_explicit(hint, value, memory_order_relaxed);
-    }
-}
-
-void cache_share(size_t limit, uint32_t threads)
-{
-    size_t sharers = size_max(threads, 1);
-    size_t total = limit == CACHE_LIMIT_AUTO ? AUTO_BYTES : limit;
-
-    set_hint(&share_bytes, limit != 0 ? total / sharers : SHARE_MOST);
-    set_hint(&heap_share, limit == CACHE_LIMIT_AUTO ? AUTO_HEAP_SHARE * sharers : 0);
-}
-
-/* What the cache may hold now. */
-static size_t share_now(void)
-{
-    size_t bytes = atomic_load_explicit(&share_bytes, memory_order_relaxed);
-    size_t part = atomic_load_explicit(&heap_share, memory_order_relaxed);
-
-    if (part != 0) {
-        bytes = size_max(bytes, page_heap_bytes() / part);
-    }
-    return size_min(bytes, SHARE_MOST);
-}
-
-static size_t blocks_held(const struct cache *cache, unsigned class)
-{
-    const struct cache_bin *bin = &cache->bins[class + 1];
-    const struct cache_class *cold = &cache->classes[class];
-
-    return alloc_count(bin, cold->alloc) + free_count(bin, cold->free);
-}
-
-/* Of both stacks of a class the older half, but not the last block: a cache that is always short of
- * room still spares its thread the most of its misses. A block that is in both halves would be
- * handed out twice. Returns the bytes that went. */
-static size_t give_half_back(struct cache *cache, unsigned class)
-{
-    struct cache_bin *bin = cache_bin_of_class(cache, class);
-    const struct cache_class *cold = &cache->classes[class];
-    size_t held = blocks_held(cache, class);
-    size_t allocs = alloc_count(bin, cold->alloc);
-    size_t frees = free_count(bin, cold->free);
-
-    bin_set_alloc(bin, cold->alloc,
-                  give_older(cache, class, cold->alloc, allocs, (allocs + 1) / 2));
-    if (frees > 1) {
-        verify_stack(class, cold->free->slots, frees);
-    }
-    bin_set_free(bin, class, cold->free,
-                 give_older(cache, class, cold->free, frees, (frees + 1) / 2));
-    return (held - blocks_held(cache, class)) * bin->size;
-}
-
-/* What is more than the cache's share goes back, from the largest blocks on: of them the fewest
- * have to go, and their owners have the most to do between two misses. */
-static void keep_to_share(struct cache *cache)
-{
-    size_t share = share_now();
-    size_t bytes = 0;
-
-    for (unsigned class = next_in_use(cache, 0); class < CLASS_COUNT;
-         class = next_in_use(cache, class + 1)) {
-        bytes += blocks_held(cache, class) * size_classes[class].size;
-    }
-    for (unsigned class = CLASS_COUNT; unlikely(bytes > share) && class > 0; class --) {
-        if (is_in_use(cache, class - 1)) {
-            bytes -= give_half_back(cache, class - 1);
-        }
-    }
-}
-
-void cache_scavenge(struct cache *cache)
-{
-    uint32_t asked = atomic_load_explicit(&flushes_asked, memory_order_relaxed);
-
-    if (unlikely(cache->flushes_seen != asked)) {
-        cache->flushes_seen = asked;
-        cache_flush_all(cache);
-        return;
-    }
-    if (cache->misses % SHARE_MISSES == 0) {
-        keep_to_share(cache);
-    }
-    if (cache->misses % SCAVENGE_MISSES != 0) {
-        return;
-    }
-    for (unsigned class = next_in_use(cache, 0); class < CLASS_COUNT;
-         class = next_in_use(cache, class + 1)) {
-        struct cache_class *cold = &cache->classes[class];
-        uint16_t use = use_of(cache_bin_of_class(cache, class), cold);
-
-        if (use == cold->seen) {
-            unsigned doublings = cold->doublings;
-
-            flush_class(cache, class);
-            /* The class may come back: then it need not learn its batch from the start. */
-            cold->doublings = doublings > 0 ? (doublings - 1) & 15 : 0;
-            cold->singles = SINGLES_MAX;
-        } else {
-            cold->seen = use;
+        if (freed != NULL) {
+            verify_stack(class, freed->slots, stacks_free_count(&cache->bins[class + 1], freed));
         }
     }
 }
 
 void cache_flush_all(struct cache *cache)
 {
-    for (unsigned class = next_in_use(cache, 0); class < CLASS_COUNT;
-         class = next_in_use(cache, class + 1)) {
-        flush_class(cache, class);
+    for (unsigned class = stacks_next_in_use(cache, 0); class < CLASS_COUNT;
+         class = stacks_next_in_use(cache, class + 1)) {
+        stacks_flush_class(cache, class);
     }
     if (cache->remote != NULL) {
         cache_publish_remote(cache);
@@ -686,7 +425,7 @@ void cache_count(const struct cache *cache, size_t *blocks, size_t *bytes)
         return;
     }
     for (unsigned class = 0; class < CLASS_COUNT; class ++) {
-        size_t count = blocks_held(cache, class);
+        size_t count = stacks_held(cache, class);
 
         *blocks += count;
         *bytes += count * size_classes[class].size;
@@ -698,8 +437,8 @@ void cache_check(struct cache *cache)
     for (unsigned class = 0; cache_is_real(cache) && class < CLASS_COUNT; class ++) {
         const struct cache_bin *bin = cache_bin_of_class(cache, class);
         const struct cache_class *cold = &cache->classes[class];
-        size_t allocs = alloc_count(bin, cold->alloc);
-        size_t frees = free_count(bin, cold->free);
+        size_t allocs = stacks_alloc_count(bin, cold->alloc);
+        size_t frees = stacks_free_count(bin, cold->free);
 
         for (size_t i = 0; i < allocs; i++) {
             verify_block(class, (uintptr_t)cold->alloc->slots[i]);

@@ -7,57 +7,7 @@
 #ifndef BREAKWATER_CACHE_H
 #define BREAKWATER_CACHE_H
 
-#include "arena.h"
-#include "gate.h"
-
-/* The hot half of a class: 32 bytes, found by the class's code (size_class.h). */
-struct cache_bin {
-    void **alloc_top;    /* the block malloc takes next; NULL there: the stack is empty */
-    void **free_top;     /* where free puts the next block */
-    void **free_end;     /* the stack is full when free_top is here */
-    uint32_t align_mask; /* bits that are 0 in every block's address */
-    uint32_t size;       /* of a block; 0 in bins[0] */
-};
-
-/* The cold half. All zero for a class that the thread has not used. */
-struct cache_class {
-    struct magazine *alloc; /* what alloc_top points into; NULL before the first refill */
-    struct magazine *free;  /* what free_top points into; NULL before the first free */
-    uint16_t stacks;        /* freed stacks that were swapped or flushed */
-    uint16_t seen;          /* where the stacks' tops were at the last look for idle classes */
-    uint8_t doublings : 4;  /* of the class's first batch: blocks to ask for at the next refill */
-    uint8_t singles : 4; /* blocks that came and went singly, before there was a stack for them */
-    uint8_t swaps;       /* since the last refill */
-    uint8_t low;         /* the fewest blocks held at a swap since the last trim */
-    uint8_t dry;         /* misses to come that need not ask the arena first */
-};
-
-struct cache {
-    uintptr_t base;               /* of the primary region, */
-    size_t units;                 /* and the rows of its tag tables; 0: none to look codes up in */
-    const _Atomic uint16_t *tags; /* of the arena: codes by unit */
-    struct arena *arena;          /* NULL in cache_none */
-    struct cache_bin bins[1 + CLASS_COUNT]; /* bins[0], for code 0, is always empty and full */
-    uint64_t in_use[(CLASS_COUNT + BITS_PER_WORD - 1) / BITS_PER_WORD]; /* classes with a stack */
-    struct magazine *spares; /* a few empty magazines of the smallest size */
-    uint32_t spare_count;
-    struct magazine *remote; /* blocks of other arenas, to be published together */
-    uint32_t remote_bytes;   /* what they hold */
-    struct cache *next_idle; /* life.c: caches whose thread has ended */
-    uint64_t misses;         /* refills, flushes, and blocks that came or went singly */
-    uint64_t fetched_bytes;  /* by refills */
-    uint32_t flushes_seen;   /* of those asked for by cache_ask_all_to_flush() */
-    bool is_laid_out;        /* the bins are, by an earlier thread, and empty */
-    struct gate_slot gate;
-    uint32_t large_hits;          /* large blocks for malloc from runs that were kept */
-    struct run_cache runs;        /* one run, of a large block that was freed last */
-    struct cache_class classes[]; /* CLASS_COUNT; none in cache_none */
-};
-
-#define CACHE_BYTES (sizeof(struct cache) + CLASS_COUNT * sizeof(struct cache_class))
-
-_Static_assert(sizeof(struct cache_bin) == (size_t)8 * CODE_STEP,
-               "a code is a bin's offset in eighths of a bin");
+#include "stacks.h"
 
 /* The calling thread's cache. A thread that has none, yet or any more, points to cache_none, where
  * every stack is empty and full at once: the fast path needs no test for it. */
@@ -77,16 +27,6 @@ static inline struct gate_slot *cache_gate(struct cache *cache)
 
 /* Make `cache`, whose stacks are empty, one of the arena's. */
 void cache_bind(struct cache *cache, struct arena *arena);
-
-static inline struct cache_bin *cache_bin_of_code(struct cache *cache, uint16_t code)
-{
-    return (struct cache_bin *)(void *)((char *)cache->bins + (size_t)code * 8);
-}
-
-static inline struct cache_bin *cache_bin_of_class(struct cache *cache, unsigned class)
-{
-    return &cache->bins[class + 1];
-}
 
 /* The next block of the bin's alloc stack, or NULL. */
 static inline void *cache_pop(struct cache_bin *bin)
@@ -173,23 +113,10 @@ bool cache_give_single(struct cache *cache, unsigned class, void *block);
 bool cache_grow_free(struct cache *cache, unsigned class);
 void cache_flush(struct cache *cache, unsigned class);
 
-/* Let each cache hold its share of a limit in the sense of conf.h, 8 MiB at most. One that holds
- * more gives half of a stack back, and of the next, from the largest blocks on, at every 16th miss.
- * Any thread. */
-void cache_share(size_t limit, uint32_t threads);
-
 /* Keep a block of another arena for publishing; false if there is no room. Blocks of some sizes are
  * never kept. */
 bool cache_keeps_remote(uint32_t size);
 bool cache_keep_remote(struct cache *cache, void *block, uint32_t size);
-
-/* After every miss: give everything back if that was asked for; now and then, what is more than the
- * cache's share (cache_share()), and the blocks of classes that have not been used since the last
- * look. Inside the gate. */
-void cache_scavenge(struct cache *cache);
-
-/* Every thread gives its cache back at its next miss. Any thread. */
-void cache_ask_all_to_flush(void);
 
 /* Publish what was kept. Inside the gate. */
 void cache_publish_remote(struct cache *cache);

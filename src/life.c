@@ -27,6 +27,7 @@
 #include "limit.h"
 #include "meta.h"
 #include "os.h"
+#include "scavenge.h"
 
 /* A process limited to less than this, in address space or data, has no room for every class. */
 #define TIGHT_BYTES    ((size_t)16 * 1024 * 1024)
@@ -199,7 +200,7 @@ static struct cache *attach_locked(void)
     }
     threads_set(arena, threads_of(arena) + 1);
     stats.threads++;
-    cache_share(conf.cache_limit, stats.threads);
+    scavenge_share(conf.cache_limit, stats.threads);
     cache_bind(cache, arena);
     return cache;
 }
@@ -248,7 +249,7 @@ static void thread_ends(void *argument)
     idle_caches = cache;
     stats.idle_caches++;
     stats.threads--;
-    cache_share(conf.cache_limit, stats.threads);
+    scavenge_share(conf.cache_limit, stats.threads);
     lock_release(&life_lock);
     gate_leave(NULL);
     errno = saved_errno;
@@ -281,7 +282,7 @@ static void fork_child(void)
         threads_set(cache_self->arena, 1);
     }
     stats.threads = attached;
-    cache_share(conf.cache_limit, stats.threads);
+    scavenge_share(conf.cache_limit, stats.threads);
     stats.caches_created = attached;
     stats.idle_caches = 0;
     stats.forks++;

@@ -10,6 +10,7 @@
 #include "limit.h"
 #include "page_heap.h"
 #include "purge.h"
+#include "scavenge.h"
 
 enum { MISSES_PER_POLL = 8 };
 
@@ -18,7 +19,7 @@ size_t upkeep_give_all_back(struct cache *cache, size_t pad_bytes)
     if (cache_is_real(cache)) {
         cache_flush_all(cache);
     }
-    cache_ask_all_to_flush();
+    scavenge_ask_all();
     return purge_all(pad_bytes);
 }
 
@@ -42,7 +43,7 @@ void upkeep_poll(struct cache *cache)
 /* A look at the clock costs some nanoseconds: not at every miss. */
 void upkeep_after_miss(struct cache *cache)
 {
-    cache_scavenge(cache);
+    scavenge_cache(cache);
     if (cache->misses % MISSES_PER_POLL == 0 || unlikely(limit_presses())) {
         upkeep_poll(cache);
     }

@@ -9,6 +9,7 @@
 #include "page_heap.h"
 #include "reclaim.h"
 #include "refill.h"
+#include "scavenge.h"
 
 enum { SIZE = 64, BLOCKS_MAX = 300, MISSES = 16 /* between two looks at the share */ };
 
@@ -303,7 +304,7 @@ static void a_class_whose_one_block_goes_round_is_not_idle(void **state)
     give(block);
     for (unsigned look = 0; look < 3; look++) {
         cache->misses = 0;
-        cache_scavenge(cache);
+        scavenge_cache(cache);
         assert_ptr_equal(cache_pop_lone(cache, class_of_blocks), block);
         give(block);
     }
@@ -723,17 +724,17 @@ static void classes_not_used_between_two_looks_are_given_back(void **state)
     assert_true(cache_refill(cache, idle));
     give(take());
     cache->misses = 0;
-    cache_scavenge(cache);
+    scavenge_cache(cache);
     assert_non_null(cache_pop(cache_bin_of_class(cache, class_of_blocks)));
     cache->misses = 0;
-    cache_scavenge(cache);
+    scavenge_cache(cache);
     assert_null(cache_pop(cache_bin_of_class(cache, idle)));
     assert_null(cache->classes[idle].alloc);
     /* Should the class come back it has stacks at once. */
     assert_null(cache_take_single(cache, idle));
     assert_true(cached_blocks() > 0);
     cache->misses = 1;
-    cache_scavenge(cache);
+    scavenge_cache(cache);
     assert_true(cached_blocks() > 0);
     check();
 }
@@ -749,46 +750,46 @@ static void a_cache_that_holds_more_than_its_share_gives_half_back(void **state)
     size_t held = cached_bytes();
 
     assert_true(held > 0);
-    cache_share(2 * held, 2);
+    scavenge_share(2 * held, 2);
     cache->misses = MISSES;
-    cache_scavenge(cache);
+    scavenge_cache(cache);
     assert_int_equal(cached_bytes(), held);
-    cache_share(0, UINT32_MAX);
-    cache_scavenge(cache);
+    scavenge_share(0, UINT32_MAX);
+    scavenge_cache(cache);
     assert_int_equal(cached_bytes(), held);
-    cache_share(2 * held, 3);
+    scavenge_share(2 * held, 3);
     cache->misses = MISSES - 1;
-    cache_scavenge(cache);
+    scavenge_cache(cache);
     assert_int_equal(cached_bytes(), held);
     cache->misses = MISSES;
-    cache_scavenge(cache);
+    scavenge_cache(cache);
     assert_in_range(cached_bytes(), held / 2, held / 2 + 2 * SIZE);
     check();
     /* The last block of a stack stays. */
-    cache_share(1, 1);
+    scavenge_share(1, 1);
     for (size_t i = 0; i < held; i += SIZE) {
-        cache_scavenge(cache);
+        scavenge_cache(cache);
     }
     assert_in_range(cached_bytes(), SIZE, 2 * SIZE);
     check();
 }
 
 /* The free stack holds the blocks, the alloc stack none; that is more than the share, which the
- * next cache_scavenge() looks at. */
+ * next scavenge_cache() looks at. */
 static void free_over_the_share(void **blocks, size_t count)
 {
     set_up(SIZE);
     take_many(blocks, count);
     empty_the_alloc_stack();
     give_many(blocks, count);
-    cache_share(1, 1);
+    scavenge_share(1, 1);
     cache->misses = MISSES;
 }
 
 static void look_at_share(void *unused)
 {
     (void)unused;
-    cache_scavenge(cache);
+    scavenge_cache(cache);
 }
 
 static void a_block_in_both_halves_dies(void **state)
@@ -808,7 +809,7 @@ static void the_newer_half_stays(void **state)
 
     (void)state;
     free_over_the_share(blocks, COUNT);
-    cache_scavenge(cache);
+    scavenge_cache(cache);
     assert_int_equal(cached_blocks(), COUNT / 2);
     assert_true(cache_swap(cache, class_of_blocks));
     for (size_t i = COUNT; i > COUNT / 2; i--) {
@@ -829,9 +830,9 @@ static void cache_large(size_t count)
 
 static void look_at_share_of(size_t limit, uint32_t threads)
 {
-    cache_share(limit, threads);
+    scavenge_share(limit, threads);
     cache->misses = MISSES;
-    cache_scavenge(cache);
+    scavenge_cache(cache);
     check();
 }
 

@@ -19,6 +19,7 @@
 #include "meta.h"
 #include "os.h"
 #include "page_heap.h"
+#include "scavenge.h"
 #include "stats.h"
 
 enum { THREADS = 2000, BLOCKS = 50, FORKS = 20, WORKERS = 3, LARGE = 200000 };
@@ -274,7 +275,7 @@ static size_t cached_after_a_look(void)
     size_t bytes;
 
     cache_self->misses = MISSES;
-    cache_scavenge(cache_self);
+    scavenge_cache(cache_self);
     cache_count(cache_self, &blocks, &bytes);
     return bytes;
 }

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* scavenge.c - what a thread cache gives back by itself: all that it has, when memory is to be given
+ * up; what is over its share; the blocks of classes that are not used any more.
+ *
+ * Owns         the caches' share of cache_limit, and how often flushes were asked for.
+ * Concurrency  a cache is touched by its own thread; the rest is atomic.
+ * Called by    upkeep.c; life.c, whenever the number of threads changes.
+ */
+#include "scavenge.h"
+
+#include "conf.h"
+#include "page_heap.h"
+#include "verify.h"
+
+enum {
+    SCAVENGE_MISSES = 256, /* misses between two looks for idle classes, */
+    SHARE_MISSES = 16,     /* and between two looks at what the cache holds */
+};
+
+/* What a cache may hold where there are few threads, and all caches where the heap is small. */
+#define SHARE_MOST      ((size_t)8 * 1024 * 1024)
+#define AUTO_BYTES      ((size_t)64 * 1024 * 1024)
+#define AUTO_HEAP_SHARE 8
+
+static _Atomic uint32_t flushes_asked;
+static _Atomic size_t share_bytes = SHARE_MOST; /* what a cache may hold; or, if it is more, */
+static _Atomic size_t heap_share;               /* this part of the heap; 0: nothing of it */
+
+void scavenge_ask_all(void)
+{
+    /* Relaxed: it asks, nothing is read on the strength of it. */
+    atomic_fetch_add_explicit(&flushes_asked, 1, memory_order_relaxed);
+}
+
+/* No store where nothing changes: every miss reads the line. Relaxed: a thread that does not see it
+ * yet keeps to what it was a moment ago. */
+static void set_hint(_Atomic size_t *hint, size_t value)
+{
+    if (atomic_load_explicit(hint, memory_order_relaxed) != value) {
+        atomic_store_explicit(hint, value, memory_order_relaxed);
+    }
+}
+
+void scavenge_share(size_t limit, uint32_t threads)
+{
+    size_t sharers = size_max(threads, 1);
+    size_t total = limit == CACHE_LIMIT_AUTO ? AUTO_BYTES : limit;
+
+    set_hint(&share_bytes, limit != 0 ? total / sharers : SHARE_MOST);
+    set_hint(&heap_share, limit == CACHE_LIMIT_AUTO ? AUTO_HEAP_SHARE * sharers : 0);
+}
+
+/* What the cache may hold now. */
+static size_t share_now(void)
+{
+    size_t bytes = atomic_load_explicit(&share_bytes, memory_order_relaxed);
+    size_t part = atomic_load_explicit(&heap_share, memory_order_relaxed);
+
+    if (part != 0) {
+        bytes = size_max(bytes, page_heap_bytes() / part);
+    }
+    return size_min(bytes, SHARE_MOST);
+}
+
+/* Of both stacks of a class the older half, but not the last block: a cache that is always short of
+ * room still spares its thread the most of its misses. A block that is in both halves would be
+ * handed out twice. Returns the bytes that went. */
+static size_t give_half_back(struct cache *cache, unsigned class)
+{
+    struct cache_bin *bin = cache_bin_of_class(cache, class);
+    const struct cache_class *cold = &cache->classes[class];
+    size_t held = stacks_held(cache, class);
+    size_t allocs = stacks_alloc_count(bin, cold->alloc);
+    size_t frees = stacks_free_count(bin, cold->free);
+
+    stacks_set_alloc(bin, cold->alloc,
+                     stacks_give_older(cache, class, cold->alloc, allocs, (allocs + 1) / 2));
+    if (frees > 1) {
+        verify_stack(class, cold->free->slots, frees);
+    }
+    stacks_set_free(bin, class, cold->free,
+                    stacks_give_older(cache, class, cold->free, frees, (frees + 1) / 2));
+    return (held - stacks_held(cache, class)) * bin->size;
+}
+
+/* What is more than the cache's share goes back, from the largest blocks on: of them the fewest
+ * have to go, and their owners have the most to do between two misses. */
+static void keep_to_share(struct cache *cache)
+{
+    size_t share = share_now();
+    size_t bytes = 0;
+
+    for (unsigned class = stacks_next_in_use(cache, 0); class < CLASS_COUNT;
+         class = stacks_next_in_use(cache, class + 1)) {
+        bytes += stacks_held(cache, class) * size_classes[class].size;
+    }
+    for (unsigned class = CLASS_COUNT; unlikely(bytes > share) && class > 0; class --) {
+        if (stacks_in_use(cache, class - 1)) {
+            bytes -= give_half_back(cache, class - 1);
+        }
+    }
+}
+
+/* Where both tops are and how many stacks were freed, in a number: a class whose number stays the
+ * same has not been used. */
+static uint16_t use_of(const struct cache_bin *bin, const struct cache_class *cold)
+{
+    uintptr_t tops = (uintptr_t)bin->alloc_top + 3 * (uintptr_t)bin->free_top;
+
+    return (uint16_t)(tops / sizeof(void *) + cold->stacks);
+}
+
+void scavenge_cache(struct cache *cache)
+{
+    uint32_t asked = atomic_load_explicit(&flushes_asked, memory_order_relaxed);
+
+    if (unlikely(cache->flushes_seen != asked)) {
+        cache->flushes_seen = asked;
+        cache_flush_all(cache);
+        return;
+    }
+    if (cache->misses % SHARE_MISSES == 0) {
+        keep_to_share(cache);
+    }
+    if (cache->misses % SCAVENGE_MISSES != 0) {
+        return;
+    }
+    for (unsigned class = stacks_next_in_use(cache, 0); class < CLASS_COUNT;
+         class = stacks_next_in_use(cache, class + 1)) {
+        struct cache_class *cold = &cache->classes[class];
+        uint16_t use = use_of(cache_bin_of_class(cache, class), cold);
+
+        if (use == cold->seen) {
+            unsigned doublings = cold->doublings;
+
+            stacks_flush_class(cache, class);
+            /* The class may come back: then it need not learn its batch from the start. */
+            cold->doublings = doublings > 0 ? (doublings - 1) & 15 : 0;
+            cold->singles = SINGLES_MAX;
+        } else {
+            cold->seen = use;
+        }
+    }
+}

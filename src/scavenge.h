@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* scavenge.h - what a thread cache gives back by itself. */
+#ifndef BREAKWATER_SCAVENGE_H
+#define BREAKWATER_SCAVENGE_H
+
+#include "cache.h"
+
+/* Let each cache hold its share of a limit in the sense of conf.h, 8 MiB at most. One that holds
+ * more gives half of a stack back, and of the next, from the largest blocks on, at every 16th miss.
+ * Any thread. */
+void scavenge_share(size_t limit, uint32_t threads);
+
+/* After every miss: give everything back if that was asked for; now and then, what is more than the
+ * cache's share, and the blocks of classes that have not been used since the last look. Inside the
+ * gate. */
+void scavenge_cache(struct cache *cache);
+
+/* Every thread gives its cache back at its next miss. Any thread. */
+void scavenge_ask_all(void);
+
+#endif

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* stacks.h - what a thread cache is made of: the stacks of its classes, where their tops are, what
+ * they hold, and how blocks go back from them.
+ *
+ * When stacks change places, are filled and emptied, cache.c says; when blocks go back though nobody
+ * asks, scavenge.c. By the cache's own thread.
+ */
+#ifndef BREAKWATER_STACKS_H
+#define BREAKWATER_STACKS_H
+
+#include "arena.h"
+#include "gate.h"
+
+/* The hot half of a class: 32 bytes, found by the class's code (size_class.h). */
+struct cache_bin {
+    void **alloc_top;    /* the block malloc takes next; NULL there: the stack is empty */
+    void **free_top;     /* where free puts the next block */
+    void **free_end;     /* the stack is full when free_top is here */
+    uint32_t align_mask; /* bits that are 0 in every block's address */
+    uint32_t size;       /* of a block; 0 in bins[0] */
+};
+
+/* Blocks of a class that come and go before it has a stack. */
+#define SINGLES_MAX 15
+
+/* The cold half. All zero for a class that the thread has not used. */
+struct cache_class {
+    struct magazine *alloc; /* what alloc_top points into; NULL before the first refill */
+    struct magazine *free;  /* what free_top points into; NULL before the first free */
+    uint16_t stacks;        /* freed stacks that were swapped or flushed */
+    uint16_t seen;          /* where the stacks' tops were at the last look for idle classes */
+    uint8_t doublings : 4;  /* of the class's first batch: blocks to ask for at the next refill */
+    uint8_t singles : 4; /* blocks that came and went singly, before there was a stack for them */
+    uint8_t swaps;       /* since the last refill */
+    uint8_t low;         /* the fewest blocks held at a swap since the last trim */
+    uint8_t dry;         /* misses to come that need not ask the arena first */
+};
+
+struct cache {
+    uintptr_t base;               /* of the primary region, */
+    size_t units;                 /* and the rows of its tag tables; 0: none to look codes up in */
+    const _Atomic uint16_t *tags; /* of the arena: codes by unit */
+    struct arena *arena;          /* NULL in cache_none */
+    struct cache_bin bins[1 + CLASS_COUNT]; /* bins[0], for code 0, is always empty and full */
+    uint64_t in_use[(CLASS_COUNT + BITS_PER_WORD - 1) / BITS_PER_WORD]; /* classes with a stack */
+    struct magazine *spares; /* a few empty magazines of the smallest size */
+    uint32_t spare_count;
+    struct magazine *remote; /* blocks of other arenas, to be published together */
+    uint32_t remote_bytes;   /* what they hold */
+    struct cache *next_idle; /* life.c: caches whose thread has ended */
+    uint64_t misses;         /* refills, flushes, and blocks that came or went singly */
+    uint64_t fetched_bytes;  /* by refills */
+    uint32_t flushes_seen;   /* of those that scavenge_ask_all() asked for */
+    bool is_laid_out;        /* the bins are, by an earlier thread, and empty */
+    struct gate_slot gate;
+    uint32_t large_hits;          /* large blocks for malloc from runs that were kept */
+    struct run_cache runs;        /* one run, of a large block that was freed last */
+    struct cache_class classes[]; /* CLASS_COUNT; none in cache_none */
+};
+
+#define CACHE_BYTES (sizeof(struct cache) + CLASS_COUNT * sizeof(struct cache_class))
+
+_Static_assert(sizeof(struct cache_bin) == (size_t)8 * CODE_STEP,
+               "a code is a bin's offset in eighths of a bin");
+
+static inline struct cache_bin *cache_bin_of_code(struct cache *cache, uint16_t code)
+{
+    return (struct cache_bin *)(void *)((char *)cache->bins + (size_t)code * 8);
+}
+
+static inline struct cache_bin *cache_bin_of_class(struct cache *cache, unsigned class)
+{
+    return &cache->bins[class + 1];
+}
+
+/* The stack of a bin that has none: empty and full. It is never written. */
+extern void *stacks_none[2];
+
+/* The stack is `magazine` now, with `count` blocks; NULL: none. */
+static inline void stacks_set_alloc(struct cache_bin *bin, struct magazine *magazine, size_t count)
+{
+    bin->alloc_top = magazine != NULL ? &magazine->slots[count] - 1 : &stacks_none[0];
+}
+
+/* The smallest stack has room for more than some classes may hold. */
+static inline void stacks_set_free(struct cache_bin *bin, unsigned class, struct magazine *magazine,
+                                   size_t count)
+{
+    if (magazine == NULL) {
+        bin->free_top = &stacks_none[1];
+        bin->free_end = &stacks_none[1];
+        return;
+    }
+    size_t room = size_min(magazine->capacity, size_classes[class].capacity);
+
+    bin->free_top = &magazine->slots[count];
+    bin->free_end = &magazine->slots[room];
+}
+
+static inline size_t stacks_alloc_count(const struct cache_bin *bin,
+                                        const struct magazine *magazine)
+{
+    return magazine != NULL ? (size_t)(bin->alloc_top + 1 - magazine->slots) : 0;
+}
+
+static inline size_t stacks_free_count(const struct cache_bin *bin, const struct magazine *magazine)
+{
+    return magazine != NULL ? (size_t)(bin->free_top - magazine->slots) : 0;
+}
+
+/* The blocks in both. */
+size_t stacks_held(const struct cache *cache, unsigned class);
+
+/* Classes that have a stack */
+
+static inline void stacks_mark_in_use(struct cache *cache, unsigned class)
+{
+    cache->in_use[class / BITS_PER_WORD] |= UINT64_C(1) << (class % BITS_PER_WORD);
+}
+
+static inline bool stacks_in_use(const struct cache *cache, unsigned class)
+{
+    return (cache->in_use[class / BITS_PER_WORD] >> (class % BITS_PER_WORD) & 1) != 0;
+}
+
+/* The first at or after `class`, or CLASS_COUNT. */
+static inline unsigned stacks_next_in_use(const struct cache *cache, unsigned class)
+{
+    return bitmap_next(cache->in_use, CLASS_COUNT, class);
+}
+
+/* An empty stack, or NULL without memory; from the cache's spare ones, and to them. */
+struct magazine *stacks_create(struct cache *cache, uint32_t capacity);
+void stacks_destroy(struct cache *cache, struct magazine *magazine);
+
+/* Give back all but `left` of a stack's `count` blocks: those that were put on it first, which lie
+ * at its bottom. Returns how many there are now. Inside the gate. */
+size_t stacks_give_older(struct cache *cache, unsigned class, struct magazine *magazine,
+                         size_t count, size_t left);
+
+/* Give the class's blocks and stacks back: the thread has never used it, so to speak. Inside the
+ * gate. */
+void stacks_flush_class(struct cache *cache, unsigned class);
+
+#endif
