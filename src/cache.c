@@ -116,8 +116,8 @@ static bool take_freed(struct cache *cache, unsigned class, size_t count)
 {
     struct cache_class *cold = &cache->classes[class];
 
-    if (++cold->swaps > SWAPS_PER_GROWTH && count < swap_blocks(class) &&
-        batch_of(cache, class) < size_classes[class].batch_max) {
+    if (batch_of(cache, class) < size_classes[class].batch_max &&
+        ++cold->swaps > SWAPS_PER_GROWTH && count < swap_blocks(class)) {
         return false;
     }
     verify_sampled(cold, class, cold->free, count);
@@ -142,34 +142,42 @@ bool cache_swap(struct cache *cache, unsigned class)
     return true;
 }
 
-void *cache_pop_lone(struct cache *cache, unsigned class)
+void *cache_pop_freed(struct cache *cache, unsigned class)
 {
     struct cache_bin *bin = cache_bin_of_class(cache, class);
 
-    if (stacks_free_count(bin, cache->classes[class].free) != 1 || !take_freed(cache, class, 1)) {
+    if (stacks_free_count(bin, cache->classes[class].free) != 1) {
+        return cache_swap(cache, class) ? cache_pop(bin) : NULL;
+    }
+    if (!take_freed(cache, class, 1)) {
         return NULL;
     }
     bin->free_top--;
     return *bin->free_top;
 }
 
-bool cache_trim_is_due(const struct cache *cache, unsigned class)
+size_t cache_unneeded(struct cache *cache, unsigned class)
 {
-    return cache->classes[class].stacks % TRIM_STACKS == 0;
-}
-
-void cache_trim(struct cache *cache, unsigned class)
-{
-    struct cache_bin *bin = cache_bin_of_class(cache, class);
     struct cache_class *cold = &cache->classes[class];
-    size_t count = stacks_alloc_count(bin, cold->alloc);
-    size_t spare = size_min(cold->low, count);
+
+    if (cold->stacks % TRIM_STACKS != 0) {
+        return 0;
+    }
+    size_t spare =
+        size_min(cold->low, stacks_alloc_count(cache_bin_of_class(cache, class), cold->alloc));
     size_t keep = swap_blocks(class);
-    size_t unneeded = spare > keep ? size_min(spare / 2, spare - keep) : 0;
 
     cold->low = UINT8_MAX;
-    stacks_set_alloc(bin, cold->alloc,
-                     stacks_give_older(cache, class, cold->alloc, count, count - unneeded));
+    return spare > keep ? size_min(spare / 2, spare - keep) : 0;
+}
+
+void cache_trim(struct cache *cache, unsigned class, size_t unneeded)
+{
+    struct cache_bin *bin = cache_bin_of_class(cache, class);
+    struct magazine *alloc = cache->classes[class].alloc;
+    size_t count = stacks_alloc_count(bin, alloc);
+
+    stacks_set_alloc(bin, alloc, stacks_give_older(cache, class, alloc, count, count - unneeded));
 }
 
 /* The empty alloc magazine, made long enough for the batch where there is memory for that. */

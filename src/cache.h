@@ -62,19 +62,9 @@ static inline bool cache_push(struct cache_bin *bin, void *block)
  * needed. */
 bool cache_swap(struct cache *cache, unsigned class);
 
-/* The block of a free stack that holds just one: for that the stacks need not change places. NULL
- * otherwise. No gate needed. */
-void *cache_pop_lone(struct cache *cache, unsigned class);
-
-/* The next block of those that were freed, when the alloc stack is empty; or NULL. No gate needed.
- */
-static inline void *cache_pop_freed(struct cache *cache, unsigned class)
-{
-    void *block = cache_pop_lone(cache, class);
-
-    return block == NULL && cache_swap(cache, class) ? cache_pop(cache_bin_of_class(cache, class))
-                                                     : block;
-}
+/* The next block of those that were freed, when the alloc stack is empty, or NULL: of several the
+ * stacks change places, a lone one is popped where it lies. No gate needed. */
+void *cache_pop_freed(struct cache *cache, unsigned class);
 
 /* The next block of the class, or NULL. No gate needed. */
 static inline void *cache_pop_any(struct cache *cache, unsigned class)
@@ -84,13 +74,12 @@ static inline void *cache_pop_any(struct cache *cache, unsigned class)
     return block != NULL ? block : cache_pop_freed(cache, class);
 }
 
-/* After a freed block was handed out: has the class been used so much since the last trim that
- * another is due? */
-bool cache_trim_is_due(const struct cache *cache, unsigned class);
+/* After a freed block was handed out: at every 16th stack of the class, how many blocks of the alloc
+ * stack should go back, half of those that have not been needed since the last time; else 0. */
+size_t cache_unneeded(struct cache *cache, unsigned class);
 
-/* Give back half of the blocks that have not been needed since the last trim; at least one stays.
- * Inside the gate. */
-void cache_trim(struct cache *cache, unsigned class);
+/* Give so many back, the oldest. Inside the gate. */
+void cache_trim(struct cache *cache, unsigned class, size_t unneeded);
 
 /* Fill the empty alloc stack. False without memory. Inside the gate. */
 bool cache_refill(struct cache *cache, unsigned class);

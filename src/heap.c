@@ -258,12 +258,12 @@ static void poll_clock(struct cache *cache)
     errno = saved_errno;
 }
 
-static void trim_class(struct cache *cache, unsigned class)
+static void trim_class(struct cache *cache, unsigned class, size_t unneeded)
 {
     int saved_errno = errno;
 
     if (gate_enter(&cache->gate)) {
-        cache_trim(cache, class);
+        cache_trim(cache, class, unneeded);
         gate_leave(&cache->gate);
     }
     errno = saved_errno;
@@ -276,8 +276,10 @@ static void *pop_or_swap(struct cache *cache, unsigned class, size_t alignment)
 
     if (block == NULL) {
         block = cache_pop_freed(cache, class);
-        if (block != NULL && unlikely(cache_trim_is_due(cache, class))) {
-            trim_class(cache, class);
+        size_t unneeded = block != NULL ? cache_unneeded(cache, class) : 0;
+
+        if (unlikely(unneeded > 0)) {
+            trim_class(cache, class, unneeded);
         }
     }
     return block != NULL ? block : cache_take_next(cache, class, alignment);

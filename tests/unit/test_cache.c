@@ -279,16 +279,14 @@ static void a_lone_freed_block_comes_back_without_a_swap(void **state)
     set_up(SIZE);
     take_many(blocks, ARRAY_SIZE(blocks));
     empty_the_alloc_stack();
-    assert_null(cache_pop_lone(cache, class_of_blocks));
+    assert_null(cache_pop_freed(cache, class_of_blocks));
     give(blocks[0]);
     const struct magazine *filled = cache->classes[class_of_blocks].free;
 
-    assert_ptr_equal(cache_pop_lone(cache, class_of_blocks), blocks[0]);
+    assert_ptr_equal(cache_pop_freed(cache, class_of_blocks), blocks[0]);
     assert_ptr_equal(cache->classes[class_of_blocks].free, filled);
-    assert_null(cache_pop_lone(cache, class_of_blocks));
-    assert_false(cache_swap(cache, class_of_blocks));
+    assert_null(cache_pop_freed(cache, class_of_blocks));
     give_many(blocks, ARRAY_SIZE(blocks));
-    assert_null(cache_pop_lone(cache, class_of_blocks));
     assert_ptr_equal(cache_pop_freed(cache, class_of_blocks), blocks[1]);
     assert_ptr_equal(cache->classes[class_of_blocks].alloc, filled);
     check();
@@ -305,7 +303,7 @@ static void a_class_whose_one_block_goes_round_is_not_idle(void **state)
     for (unsigned look = 0; look < 3; look++) {
         cache->misses = 0;
         scavenge_cache(cache);
-        assert_ptr_equal(cache_pop_lone(cache, class_of_blocks), block);
+        assert_ptr_equal(cache_pop_freed(cache, class_of_blocks), block);
         give(block);
     }
     assert_int_equal(cached_blocks(), 1);
@@ -876,21 +874,23 @@ static void of_a_large_heap_caches_share_an_eighth(void **state)
     page_heap_free(span);
 }
 
-/* Take a block and give it back until a swap makes the class's trim due; then trim it. */
+/* Take a block and give it back until, at every 16th swap, the class is looked at; then trim it. */
 static void use_until_trimmed(void)
 {
     size_t held = cached_blocks();
+    size_t unneeded = 0;
 
-    for (bool due = false; !due;) {
+    do {
         for (size_t i = 0; i < held; i++) {
             give(cache_pop(bin));
         }
+        assert_int_equal(unneeded, 0);
         assert_true(cache_swap(cache, class_of_blocks));
-        due = cache_trim_is_due(cache, class_of_blocks);
-    }
+        unneeded = cache_unneeded(cache, class_of_blocks);
+    } while (cache->classes[class_of_blocks].stacks % 16 != 0);
     void *freed_last = *bin->alloc_top;
 
-    cache_trim(cache, class_of_blocks);
+    cache_trim(cache, class_of_blocks, unneeded);
     assert_ptr_equal(*bin->alloc_top, freed_last);
     check();
 }
