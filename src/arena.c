@@ -68,9 +68,15 @@ struct bin *arena_bin_make(struct arena *arena, unsigned class)
 static _Atomic uint64_t growths;
 
 /* Relaxed, both: an event that is not seen yet is as good as one that comes a little later. */
-void arena_note_demand_locked(struct bin *bin)
+struct bin *arena_ask_bin(struct arena *arena, unsigned class)
 {
-    bin->asked_growth = atomic_load_explicit(&growths, memory_order_relaxed);
+    struct bin *bin = arena_bin(arena, class);
+
+    if (bin != NULL) {
+        lock_acquire(&bin->lock);
+        bin->asked_growth = atomic_load_explicit(&growths, memory_order_relaxed);
+    }
+    return bin;
 }
 
 uint64_t arena_note_growth(void)
@@ -116,13 +122,11 @@ void arena_release_slabs(struct arena *arena, struct slab *slabs, bool keep)
 
 void *arena_take_one(struct arena *arena, unsigned class)
 {
-    struct bin *bin = arena_bin(arena, class);
+    struct bin *bin = arena_ask_bin(arena, class);
 
     if (bin == NULL) {
         return NULL;
     }
-    lock_acquire(&bin->lock);
-    arena_note_demand_locked(bin);
     void *block = bin_take_one_locked(bin);
 
     lock_release(&bin->lock);

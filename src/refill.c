@@ -23,13 +23,11 @@ enum {
 static struct magazine *refill_from_stock(struct arena *arena, unsigned class,
                                           struct magazine *magazine, uint32_t want)
 {
-    struct bin *bin = arena_bin(arena, class);
+    struct bin *bin = arena_ask_bin(arena, class);
 
     if (bin == NULL) {
         return NULL;
     }
-    lock_acquire(&bin->lock);
-    arena_note_demand_locked(bin);
     struct magazine *full = bin_refill_locked(bin, magazine, want);
 
     lock_release(&bin->lock);
@@ -138,6 +136,17 @@ static struct magazine *refill_by_growing(struct arena *arena, unsigned class,
     return full;
 }
 
+/* Take in what other arenas' threads have freed; false if there is nothing. Not before the bin's own
+ * stock is used up: the longer the queue is left alone, the more blocks come in with each word. */
+static bool drain_own(struct arena *arena)
+{
+    if (!remote_queue_has_slabs(&arena->queue)) {
+        return false;
+    }
+    (void)arena_drain(arena);
+    return true;
+}
+
 /* Stacks and single blocks */
 
 struct magazine *refill_stack(struct arena *arena, unsigned class, struct magazine *magazine,
@@ -146,9 +155,7 @@ struct magazine *refill_stack(struct arena *arena, unsigned class, struct magazi
     struct magazine *full = refill_from_stock(arena, class, magazine, want);
     bool added = true;
 
-    /* Only now: the longer the queue is left alone, the more blocks come in with each word. */
-    if (full == NULL && remote_queue_has_slabs(&arena->queue)) {
-        (void)arena_drain(arena);
+    if (full == NULL && drain_own(arena)) {
         full = refill_from_stock(arena, class, magazine, want);
     }
 
@@ -197,8 +204,7 @@ static void *take_near_from_stock(struct arena *arena, unsigned class, size_t al
 {
     void *block = arena_take_one(arena, class);
 
-    if (block == NULL && remote_queue_has_slabs(&arena->queue)) {
-        (void)arena_drain(arena);
+    if (block == NULL && drain_own(arena)) {
         block = arena_take_one(arena, class);
     }
     return block != NULL ? block
