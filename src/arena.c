@@ -10,7 +10,7 @@
  * Concurrency  a bin's lock (rank BIN) guards the bin; drain_lock (rank DRAIN) makes drains of one
  *              arena take turns. A thread holds one bin's lock at a time. The page heap is called
  *              with no bin locked, so that it may be slow.
- * Called by    refill.c, reclaim.c, cache.c, heap.c, life.c and stats.c.
+ * Called by    refill.c, reclaim.c, stacks.c, cache.c, heap.c, life.c and stats.c.
  */
 #include "arena.h"
 
@@ -164,6 +164,22 @@ void arena_free_blocks(struct arena *arena, unsigned class, void **blocks, size_
     bin_put_locked(bin, blocks, count, false, &released);
     lock_release(&bin->lock);
     arena_release_slabs(arena, released, true);
+}
+
+void arena_check_taken(struct arena *arena, unsigned class, void *const *blocks, size_t count)
+{
+    struct bin *bin = arena_bin(arena, class);
+
+    lock_acquire(&bin->lock);
+    for (size_t i = 0; i < count; i++) {
+        unsigned index;
+        const struct slab *slab = slab_of_own_block((uintptr_t)blocks[i], &index);
+
+        if (slab_has_free_locked(slab, index)) {
+            slab_fatal_double_free(slab, index);
+        }
+    }
+    lock_release(&bin->lock);
 }
 
 /* Remote frees */

@@ -387,6 +387,8 @@ void *bin_take_one_locked(struct bin *bin)
             spare_keep_locked(bin, full);
         }
     }
+    bin->stats.refills += block != NULL;
+    bin->stats.refill_blocks += block != NULL;
     return block;
 }
 

@@ -21,9 +21,9 @@ enum slab_list {
 };
 
 struct bin_stats {
-    uint64_t refills; /* stacks filled for thread caches */
+    uint64_t refills; /* stacks filled for thread caches, and blocks handed out singly */
     uint64_t refill_blocks;
-    uint64_t flushes; /* stacks taken back */
+    uint64_t flushes; /* the same way back */
     uint64_t flush_blocks;
     uint64_t depot_exchanges; /* refills and flushes done by exchanging whole stacks */
     uint64_t remote_batches;  /* bitmap words taken in from the remote side */

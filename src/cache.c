@@ -78,6 +78,9 @@ void cache_bind(struct cache *cache, struct arena *arena)
     if (!cache->is_laid_out) {
         lay_out(cache);
     }
+    for (unsigned class = 0; class < CLASS_COUNT; class ++) {
+        cache->classes[class].singles = 0;
+    }
 }
 
 /* Verification */
@@ -110,12 +113,22 @@ static size_t swap_blocks(unsigned class)
     return size_max(1, size_min(SWAP_BLOCKS, SWAP_BYTES / size_classes[class].size));
 }
 
-/* Before `count` freed blocks are handed out again; false where a refill should rather lengthen
- * short stacks. */
+/* A block that went back singly may be among those freed since: no verification of the stack alone
+ * would show it. */
+static bool is_unproved(const struct cache_class *cold)
+{
+    return cold->stacks == 0 && cold->singles > 0;
+}
+
+/* Before `count` freed blocks are handed out again; false where they are not proved, or where a
+ * refill should rather lengthen short stacks. */
 static bool take_freed(struct cache *cache, unsigned class, size_t count)
 {
     struct cache_class *cold = &cache->classes[class];
 
+    if (is_unproved(cold)) {
+        return false;
+    }
     if (batch_of(cache, class) < size_classes[class].batch_max &&
         ++cold->swaps > SWAPS_PER_GROWTH && count < swap_blocks(class)) {
         return false;
@@ -163,8 +176,9 @@ size_t cache_unneeded(struct cache *cache, unsigned class)
     if (cold->stacks % TRIM_STACKS != 0) {
         return 0;
     }
-    size_t spare =
-        size_min(cold->low, stacks_alloc_count(cache_bin_of_class(cache, class), cold->alloc));
+    /* The block that was just handed out was held too. */
+    size_t held = 1 + stacks_alloc_count(cache_bin_of_class(cache, class), cold->alloc);
+    size_t spare = size_min(cold->low, held);
     size_t keep = swap_blocks(class);
 
     cold->low = UINT8_MAX;
@@ -248,6 +262,18 @@ bool cache_give_single(struct cache *cache, unsigned class, void *block)
     return true;
 }
 
+void cache_prove(struct cache *cache, unsigned class)
+{
+    struct cache_class *cold = &cache->classes[class];
+    const struct magazine *freed = cold->free;
+
+    if (freed != NULL && is_unproved(cold)) {
+        arena_check_taken(cache->arena, class, freed->slots,
+                          stacks_free_count(cache_bin_of_class(cache, class), freed));
+        cold->stacks = 1;
+    }
+}
+
 bool cache_refill(struct cache *cache, unsigned class)
 {
     struct cache_bin *bin = cache_bin_of_class(cache, class);
@@ -255,6 +281,7 @@ bool cache_refill(struct cache *cache, unsigned class)
     uint32_t batch = blocks_to_fetch(cache, class);
     struct magazine *empty = magazine_for_batch(cache, cold->alloc, batch);
 
+    ASSERT(stacks_alloc_count(bin, cold->alloc) == 0);
     /* Without memory the stacks are swapped. */
     cold->swaps = 0;
     cold->alloc = empty;
@@ -356,6 +383,7 @@ void cache_flush(struct cache *cache, unsigned class)
     struct magazine *full = cold->free;
 
     cache->misses++;
+    cache_prove(cache, class);
     full->count = (uint32_t)stacks_free_count(bin, full);
     verify_sampled(cold, class, full, full->count);
     if (!bin_keeps_stacks(class)) {

@@ -2,7 +2,7 @@
 /* cache.h - a thread's own stacks of blocks, two a class: no lock, no atomic operation.
  *
  * malloc pops the alloc stack, free pushes on the free stack; when the first runs dry and the
- * second is not empty they change places. Only misses go further, to the thread's arena.
+ * second has several blocks they change places. Only misses go further, to the thread's arena.
  */
 #ifndef BREAKWATER_CACHE_H
 #define BREAKWATER_CACHE_H
@@ -57,7 +57,7 @@ static inline bool cache_push(struct cache_bin *bin, void *block)
     return true;
 }
 
-/* Let the stacks change places. False if the free stack is empty, or if short stacks have been
+/* Let the stacks change places. False if the free stack is empty or not proved yet, or if short stacks have been
  * swapped so often that a refill should lengthen them; after cache_refill() it is true. No gate
  * needed. */
 bool cache_swap(struct cache *cache, unsigned class);
@@ -97,6 +97,10 @@ void *cache_take_single(struct cache *cache, unsigned class);
 
 /* The same way back: false if the block belongs on a stack. Inside the gate. */
 bool cache_give_single(struct cache *cache, unsigned class, void *block);
+
+/* Before the first of a class's freed blocks are handed out again: stop the process if one of them
+ * went back singly before. Until then cache_swap() and cache_pop_freed() refuse. Inside the gate. */
+void cache_prove(struct cache *cache, unsigned class);
 
 /* Make room on the full free stack by a longer one or, inside the gate, by a flush to the arena. */
 bool cache_grow_free(struct cache *cache, unsigned class);

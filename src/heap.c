@@ -112,16 +112,27 @@ static void *large_alloc(struct cache *cache, size_t alignment, size_t size, enu
     return (void *)span_address(span); /* NOLINT(performance-no-int-to-ptr) */
 }
 
-/* A block past the stacks of `cache`. Inside the gate. */
+/* A block of the thread's own stacks, or NULL. Inside the gate. */
+static void *take_own(struct cache *cache, unsigned class)
+{
+    if (!cache_is_real(cache)) {
+        return NULL;
+    }
+    cache_prove(cache, class);
+    return cache_pop_any(cache, class);
+}
+
+/* A block from wherever one is. Inside the gate. */
 static void *small_alloc(struct cache *cache, unsigned class, size_t alignment)
 {
     struct arena *arena = cache_is_real(cache) ? cache->arena : arena_by_index(0);
-    void *block;
 
     if (arena == NULL) {
         return NULL;
     }
-    if (size_classes[class].units > 1) {
+    void *block = take_own(cache, class);
+
+    if (block == NULL && size_classes[class].units > 1) {
         block = cache_take_near(cache, class, alignment);
         if (block != NULL) {
             upkeep_after_miss(cache);
@@ -134,8 +145,14 @@ static void *small_alloc(struct cache *cache, unsigned class, size_t alignment)
             return large_alloc(cache, alignment, size_classes[class].size, FOR_A_RUN);
         }
         class = single;
+        block = take_own(cache, class);
     }
-    block = cache_is_real(cache) ? cache_take_single(cache, class) : NULL;
+    if (block != NULL) {
+        return block;
+    }
+    if (cache_is_real(cache)) {
+        block = cache_take_single(cache, class);
+    }
     if (block == NULL && cache_is_real(cache)) {
         (void)cache_refill(cache, class);
         block = cache_pop_any(cache, class);
@@ -399,6 +416,10 @@ static void free_uncached(const struct slab *slab, void *block)
 /* Onto a stack that needs more room. Returns whether it was a miss. Inside the gate. */
 static bool free_with_more_room(struct cache *cache, unsigned class, void *block)
 {
+    /* The first on its stack may have gone back singly just before. */
+    if (cache->classes[class].free == NULL) {
+        arena_check_taken(cache->arena, class, &block, 1);
+    }
     bool is_miss = !cache_grow_free(cache, class) && cache->classes[class].free != NULL;
 
     if (is_miss) {

@@ -202,6 +202,7 @@ static struct cache *attach_locked(void)
     stats.threads++;
     scavenge_share(conf.cache_limit, stats.threads);
     cache_bind(cache, arena);
+    scavenge_bind(cache);
     return cache;
 }
 

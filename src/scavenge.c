@@ -41,6 +41,11 @@ static void set_hint(_Atomic size_t *hint, size_t value)
     }
 }
 
+void scavenge_bind(struct cache *cache)
+{
+    cache->flushes_seen = atomic_load_explicit(&flushes_asked, memory_order_relaxed);
+}
+
 void scavenge_share(size_t limit, uint32_t threads)
 {
     size_t sharers = size_max(threads, 1);
@@ -136,7 +141,6 @@ void scavenge_cache(struct cache *cache)
             stacks_flush_class(cache, class);
             /* The class may come back: then it need not learn its batch from the start. */
             cold->doublings = doublings > 0 ? (doublings - 1) & 15 : 0;
-            cold->singles = SINGLES_MAX;
         } else {
             cold->seen = use;
         }

@@ -10,6 +10,9 @@
  * Any thread. */
 void scavenge_share(size_t limit, uint32_t threads);
 
+/* A thread has the cache now: what was asked for before does not concern it. */
+void scavenge_bind(struct cache *cache);
+
 /* After every miss: give everything back if that was asked for; now and then, what is more than the
  * cache's share, and the blocks of classes that have not been used since the last look. Inside the
  * gate. */

@@ -62,7 +62,8 @@ static size_t next_size(size_t size)
     return size + power / STEPS_PER_DOUBLING;
 }
 
-/* Magazines are 64 bytes times a power of two, of which three words are the header. */
+/* Magazines are 64 bytes times a power of two, of which three words are the header; but in the
+ * smallest fewer blocks may be allowed. */
 static uint16_t capacity_of(size_t size)
 {
     size_t wanted = CAPACITY_BYTES / size;

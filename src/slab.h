@@ -125,6 +125,11 @@ static inline void slab_put_word_locked(struct slab *slab, unsigned word, uint64
     slab->free_summary |= UINT64_C(1) << (word % BITS_PER_WORD);
 }
 
+static inline bool slab_has_free_locked(const struct slab *slab, unsigned index)
+{
+    return (slab->free[index / BITS_PER_WORD] >> (index % BITS_PER_WORD) & 1) != 0;
+}
+
 /* What it takes to tell which block of a slab an address is; copies, of which the compiler knows
  * that no store to a bitmap changes them. */
 struct slab_frame {

@@ -20,10 +20,11 @@ struct cache_bin {
     uint32_t size;       /* of a block; 0 in bins[0] */
 };
 
-/* Blocks of a class that come and go before it has a stack. */
+/* Blocks of a class that come and go before it has a stack; what `singles` counts to. */
 #define SINGLES_MAX 15
 
-/* The cold half. All zero for a class that the thread has not used. */
+/* The cold half. All zero for a class that neither the thread nor one that had the cache before has
+ * used. */
 struct cache_class {
     struct magazine *alloc; /* what alloc_top points into; NULL before the first refill */
     struct magazine *free;  /* what free_top points into; NULL before the first free */
@@ -49,7 +50,7 @@ struct cache {
     uint32_t remote_bytes;   /* what they hold */
     struct cache *next_idle; /* life.c: caches whose thread has ended */
     uint64_t misses;         /* refills, flushes, and blocks that came or went singly */
-    uint64_t fetched_bytes;  /* by refills */
+    uint64_t fetched_bytes;  /* from the arena */
     uint32_t flushes_seen;   /* of those that scavenge_ask_all() asked for */
     bool is_laid_out;        /* the bins are, by an earlier thread, and empty */
     struct gate_slot gate;
@@ -138,8 +139,8 @@ void stacks_destroy(struct cache *cache, struct magazine *magazine);
 size_t stacks_give_older(struct cache *cache, unsigned class, struct magazine *magazine,
                          size_t count, size_t left);
 
-/* Give the class's blocks and stacks back: the thread has never used it, so to speak. Inside the
- * gate. */
+/* Give the class's blocks and stacks back. Should the thread come back to it, it has stacks at once.
+ * Inside the gate. */
 void stacks_flush_class(struct cache *cache, unsigned class);
 
 #endif

@@ -325,9 +325,10 @@ static void a_large_block_freed_twice_dies(void **state)
 
 static void a_small_block_freed_twice_in_a_row_dies(void **state)
 {
+    (void)state;
+    use_class(100);
     char *block = filled(100);
 
-    (void)state;
     heap_free(block);
     assert_dies_at(free_it, block, "double free of", (uintptr_t)block);
 }
@@ -471,7 +472,7 @@ static void faults_are_found_with_the_gate_closed(void **state)
     open_gate();
 }
 
-/* A miss is a refill or a flush. What is due every so many misses must not be due at every call
+/* A miss is a refill, a flush or a block that passes singly. What is due every so many misses must not be due at every call
  * between two of them. */
 static void a_growing_free_stack_leaves_other_classes_alone(void **state)
 {
@@ -538,6 +539,8 @@ static void a_thread_that_does_a_little_of_everything_keeps_nothing(void **state
     /* So that the one arena has blocks of these classes. */
     (void)do_a_little(NULL);
     life_limit_arenas(1);
+    /* The second gets the first one's cache. */
+    run_threads(1, do_a_little_and_count_stacks, &stacks);
     run_threads(1, do_a_little_and_count_stacks, &stacks);
     assert_int_equal(stacks, 0);
     check_all();
@@ -555,20 +558,48 @@ static void a_class_that_is_used_more_gets_stacks(void **state)
     check_all();
 }
 
-static void free_again(void *block)
+/* A block is freed, others after it, and then again; where there are others, blocks are asked for
+ * until it would have been handed out. */
+struct freed_again {
+    void *block;
+    void *others[3];
+    size_t between;
+};
+
+static void free_again(void *argument)
 {
-    heap_free(block);
+    const struct freed_again *faulty = (const struct freed_again *)argument;
+
+    heap_free(faulty->block);
+    for (size_t i = 0; i < faulty->between; i++) {
+        heap_free(faulty->others[i]);
+    }
+    heap_free(faulty->block);
+    for (size_t i = 0; faulty->between > 0 && i < 2 * UNIT_BYTES / 64; i++) {
+        (void)heap_alloc(64);
+    }
 }
 
-static void a_block_that_went_back_singly_dies_when_freed_again(void **state)
+static void whatever_went_back_singly_a_block_freed_twice_dies(void **state)
 {
-    (void)state;
-    void *block = heap_alloc(64);
+    enum { SINGLES = 20 };
+    struct freed_again faulty;
 
-    assert_non_null(heap_alloc(64));
-    heap_free(block);
-    assert_null(cache_self->classes[size_class_of(64)].free);
-    assert_dies_at(free_again, block, "double free of", (uintptr_t)block);
+    (void)state;
+    faulty.block = heap_alloc(64);
+    for (size_t i = 0; i < ARRAY_SIZE(faulty.others); i++) {
+        faulty.others[i] = heap_alloc(64);
+    }
+    for (size_t single = 0; single < SINGLES; single++) {
+        for (faulty.between = 0; faulty.between <= ARRAY_SIZE(faulty.others); faulty.between++) {
+            assert_dies_at(free_again, &faulty, "double free of", (uintptr_t)faulty.block);
+        }
+        void *last = heap_alloc(64);
+
+        heap_free(last);
+    }
+    assert_non_null(cache_self->classes[size_class_of(64)].free);
+    check_all();
 }
 
 static void a_class_that_fills_slabs_is_split_into_finer_ones(void **state)
@@ -718,6 +749,32 @@ static void a_small_block_without_room_for_its_slab_has_a_unit_of_its_own(void *
     check_all();
 }
 
+static void the_units_that_a_thread_holds_serve_for_a_slab_without_room(void **state)
+{
+    void *units[3];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
+        units[i] = filled(60 * KIB);
+        assert_int_equal(slab_class(slab_at((uintptr_t)units[i]))->units, 1);
+    }
+    for (size_t i = 0; i < BLOCKS; i++) {
+        (void)filled(40 * KIB);
+    }
+    use_up_all_memory();
+    while (heap_alloc(40 * KIB) != NULL) {
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
+        heap_free(units[i]);
+    }
+    /* The first of them lets the stacks change places. */
+    for (size_t i = ARRAY_SIZE(units); i > 0; i--) {
+        assert_ptr_equal(heap_alloc(i == ARRAY_SIZE(units) ? 60 * KIB : 40 * KIB), units[i - 1]);
+    }
+    os_fail_calls(0, 0);
+    check_all();
+}
+
 static void a_thread_keeps_few_medium_blocks(void **state)
 {
     enum { COUNT = 20 };
@@ -855,7 +912,7 @@ int main(void)
         ISOLATED(a_growing_free_stack_leaves_other_classes_alone),
         ISOLATED(a_thread_that_does_a_little_of_everything_keeps_nothing),
         ISOLATED(a_class_that_is_used_more_gets_stacks),
-        ISOLATED(a_block_that_went_back_singly_dies_when_freed_again),
+        ISOLATED(whatever_went_back_singly_a_block_freed_twice_dies),
         ISOLATED(a_class_that_fills_slabs_is_split_into_finer_ones),
         ISOLATED(sizes_asked_for_often_get_slabs),
         ISOLATED(sizes_that_kept_runs_serve_again_and_again_get_slabs),
@@ -863,6 +920,7 @@ int main(void)
         ISOLATED(without_room_for_a_slab_a_medium_block_is_a_run),
         ISOLATED(a_medium_block_freed_twice_or_from_its_middle_dies),
         ISOLATED(a_small_block_without_room_for_its_slab_has_a_unit_of_its_own),
+        ISOLATED(the_units_that_a_thread_holds_serve_for_a_slab_without_room),
         ISOLATED(a_thread_keeps_few_medium_blocks),
         ISOLATED(the_next_size_that_the_thread_holds_serves_too),
         ISOLATED(after_a_vain_miss_the_next_size_serves_without_the_arena),
