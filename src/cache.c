@@ -227,12 +227,13 @@ static uint32_t blocks_to_fetch(const struct cache *cache, unsigned class)
 }
 
 /* Does the next block pass without a stack? A thread that does a little of everything and then
- * sleeps keeps neither stacks nor blocks. */
-static bool is_single(struct cache *cache, unsigned class, const struct magazine *stack)
+ * sleeps keeps neither stacks nor blocks. Once blocks were fetched for it, what is freed is to serve
+ * before more of them. */
+static bool is_single(struct cache *cache, unsigned class)
 {
     struct cache_class *cold = &cache->classes[class];
 
-    if (stack != NULL || cold->singles == SINGLES_MAX ||
+    if (cold->alloc != NULL || cold->free != NULL || cold->singles == SINGLES_MAX ||
         size_classes[class].size > SINGLE_BYTES_MAX) {
         return false;
     }
@@ -242,8 +243,7 @@ static bool is_single(struct cache *cache, unsigned class, const struct magazine
 
 void *cache_take_single(struct cache *cache, unsigned class)
 {
-    bool is_one = is_single(cache, class, cache->classes[class].alloc);
-    void *block = is_one ? arena_take_one(cache->arena, class) : NULL;
+    void *block = is_single(cache, class) ? arena_take_one(cache->arena, class) : NULL;
 
     if (block != NULL) {
         cache->misses++;
@@ -254,7 +254,7 @@ void *cache_take_single(struct cache *cache, unsigned class)
 
 bool cache_give_single(struct cache *cache, unsigned class, void *block)
 {
-    if (!is_single(cache, class, cache->classes[class].free)) {
+    if (!is_single(cache, class)) {
         return false;
     }
     cache->misses++;

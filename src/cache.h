@@ -92,7 +92,7 @@ void *cache_take_next(struct cache *cache, unsigned class, size_t alignment);
 void *cache_take_near(struct cache *cache, unsigned class, size_t alignment);
 
 /* A block from the arena for a class that the thread has hardly used: it gets no stack yet. NULL if
- * the class has a stack, or should, or if the arena has none at hand. A miss. Inside the gate. */
+ * the class has one, or should, or if the arena has no block at hand. A miss. Inside the gate. */
 void *cache_take_single(struct cache *cache, unsigned class);
 
 /* The same way back: false if the block belongs on a stack. Inside the gate. */

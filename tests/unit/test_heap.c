@@ -12,6 +12,7 @@
 #include "life.h"
 #include "os.h"
 #include "page_heap.h"
+#include "refill.h"
 #include "resize.h"
 
 enum { BLOCKS = 200 };
@@ -584,8 +585,12 @@ static void whatever_went_back_singly_a_block_freed_twice_dies(void **state)
 {
     enum { SINGLES = 20 };
     struct freed_again faulty;
+    void *last = NULL;
 
     (void)state;
+    heap_free(heap_alloc(1000));
+    /* The arena has blocks, the thread no stack. */
+    assert_non_null(refill_one(cache_self->arena, size_class_of(64)));
     faulty.block = heap_alloc(64);
     for (size_t i = 0; i < ARRAY_SIZE(faulty.others); i++) {
         faulty.others[i] = heap_alloc(64);
@@ -594,9 +599,10 @@ static void whatever_went_back_singly_a_block_freed_twice_dies(void **state)
         for (faulty.between = 0; faulty.between <= ARRAY_SIZE(faulty.others); faulty.between++) {
             assert_dies_at(free_again, &faulty, "double free of", (uintptr_t)faulty.block);
         }
-        void *last = heap_alloc(64);
-
         heap_free(last);
+        last = last == NULL ? heap_alloc(64) : NULL;
+        assert_int_equal(cache_self->classes[size_class_of(64)].singles,
+                         single < 10 ? 5 + single : 15);
     }
     assert_non_null(cache_self->classes[size_class_of(64)].free);
     check_all();
