@@ -112,14 +112,32 @@ static void *large_alloc(struct cache *cache, size_t alignment, size_t size, enu
     return (void *)span_address(span); /* NOLINT(performance-no-int-to-ptr) */
 }
 
-/* A block of the thread's own stacks, or NULL. Inside the gate. */
-static void *take_own(struct cache *cache, unsigned class)
+/* A block for a thread that has a cache: of its own stacks, or by a miss. NULL without either, or
+ * without memory. Inside the gate. */
+static void *take_cached(struct cache *cache, unsigned class, size_t alignment)
 {
     if (!cache_is_real(cache)) {
         return NULL;
     }
     cache_prove(cache, class);
-    return cache_pop_any(cache, class);
+    void *block = cache_pop_any(cache, class);
+
+    if (block != NULL) {
+        return block;
+    }
+    if (size_classes[class].units > 1) {
+        block = cache_take_near(cache, class, alignment);
+    } else {
+        block = cache_take_single(cache, class);
+        if (block == NULL) {
+            (void)cache_refill(cache, class);
+            block = cache_pop_any(cache, class);
+        }
+    }
+    if (block != NULL) {
+        upkeep_after_miss(cache);
+    }
+    return block;
 }
 
 /* A block from wherever one is. Inside the gate. */
@@ -130,14 +148,9 @@ static void *small_alloc(struct cache *cache, unsigned class, size_t alignment)
     if (arena == NULL) {
         return NULL;
     }
-    void *block = take_own(cache, class);
+    void *block = take_cached(cache, class, alignment);
 
     if (block == NULL && size_classes[class].units > 1) {
-        block = cache_take_near(cache, class, alignment);
-        if (block != NULL) {
-            upkeep_after_miss(cache);
-            return block;
-        }
         /* A free unit, or a few, may be all that there is. */
         unsigned single = size_class_single(class);
 
@@ -145,20 +158,9 @@ static void *small_alloc(struct cache *cache, unsigned class, size_t alignment)
             return large_alloc(cache, alignment, size_classes[class].size, FOR_A_RUN);
         }
         class = single;
-        block = take_own(cache, class);
+        block = take_cached(cache, class, alignment);
     }
     if (block != NULL) {
-        return block;
-    }
-    if (cache_is_real(cache)) {
-        block = cache_take_single(cache, class);
-    }
-    if (block == NULL && cache_is_real(cache)) {
-        (void)cache_refill(cache, class);
-        block = cache_pop_any(cache, class);
-    }
-    if (block != NULL) {
-        upkeep_after_miss(cache);
         return block;
     }
     /* No cache; or no memory, but perhaps for a stack only. */
