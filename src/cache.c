@@ -77,7 +77,9 @@ void cache_bind(struct cache *cache, struct arena *arena)
     cache->fetched_bytes = 0;
     if (!cache->is_laid_out) {
         lay_out(cache);
+        return;
     }
+    /* What the last thread counted. */
     for (unsigned class = 0; class < CLASS_COUNT; class ++) {
         cache->classes[class].singles = 0;
     }
