@@ -64,6 +64,16 @@ struct bin *arena_bin_make(struct arena *arena, unsigned class)
     return made;
 }
 
+/* The lock of a bin, for a thread of the arena. */
+static void bin_acquire(struct arena *arena, struct bin *bin)
+{
+    if (unlikely(!lock_try_acquire(&bin->lock))) {
+        /* Relaxed: a count, nothing is read on the strength of it. */
+        atomic_fetch_add_explicit(&arena->waits, 1, memory_order_relaxed);
+        lock_wait(&bin->lock);
+    }
+}
+
 /* Growth of the heap so far, in events: by it a bin knows whether it was asked since the last. */
 static _Atomic uint64_t growths;
 
@@ -73,7 +83,7 @@ struct bin *arena_ask_bin(struct arena *arena, unsigned class)
     struct bin *bin = arena_bin(arena, class);
 
     if (bin != NULL) {
-        lock_acquire(&bin->lock);
+        bin_acquire(arena, bin);
         bin->asked_growth = atomic_load_explicit(&growths, memory_order_relaxed);
     }
     return bin;
@@ -138,7 +148,7 @@ struct magazine *arena_flush(struct arena *arena, unsigned class, struct magazin
     struct bin *bin = arena_bin(arena, class);
     struct slab *released = NULL;
 
-    lock_acquire(&bin->lock);
+    bin_acquire(arena, bin);
     bin->stats.flushes++;
     bin->stats.flush_blocks += magazine->count;
     struct magazine *empty = bin_depot_put_locked(bin, class, magazine);
@@ -158,7 +168,7 @@ void arena_free_blocks(struct arena *arena, unsigned class, void **blocks, size_
     struct bin *bin = arena_bin(arena, class);
     struct slab *released = NULL;
 
-    lock_acquire(&bin->lock);
+    bin_acquire(arena, bin);
     bin->stats.flushes++;
     bin->stats.flush_blocks += count;
     bin_put_locked(bin, blocks, count, false, &released);

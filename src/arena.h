@@ -21,6 +21,7 @@ struct arena {
     uint64_t drained_slabs;   /* guarded by drain_lock */
     _Atomic uint16_t *tags;   /* codes by unit of the primary region; NULL: no memory for a table */
     _Atomic uint32_t threads; /* bound to it; written under the life lock */
+    _Atomic uint32_t waits;   /* of its threads, for each other's locks of bins */
     uint8_t index;
     struct run_cache slab_runs;  /* of empty slabs that its bins gave up, */
     struct run_cache large_runs; /* and of large blocks that it handed out */

@@ -75,6 +75,8 @@ void cache_bind(struct cache *cache, struct arena *arena)
     cache->base = region_primary.base;
     cache->units = arena->tags != NULL ? region_primary.units_max : 0;
     cache->fetched_bytes = 0;
+    /* Relaxed: as it is counted. */
+    cache->waits_seen = atomic_load_explicit(&arena->waits, memory_order_relaxed);
     if (!cache->is_laid_out) {
         lay_out(cache);
         return;

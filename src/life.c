@@ -36,8 +36,9 @@
 /* Size classes a doubling: there, and everywhere until a class fills some slabs (refill.c). */
 enum { TIGHTEST_STEPS = 0, TIGHT_STEPS = 1, FIRST_STEPS = 2 };
 
-/* On a processor: beyond so many threads there are more arenas. */
-enum { MANY_THREADS = 24 };
+/* On a processor: beyond so many threads there are more arenas, and where threads wait for each other
+ * there may be so many. */
+enum { MANY_THREADS = 24, MOST_ARENAS = 4 };
 
 static struct lock life_lock = LOCK_INITIALIZER(LOCK_RANK_LIFE);
 static _Atomic bool started;
@@ -122,6 +123,54 @@ static struct arena *arena_choose_locked(void)
         }
     }
     return best;
+}
+
+/* An arena where the thread waits less, or NULL. */
+static struct arena *arena_choose_other_locked(const struct arena *crowded)
+{
+    struct arena *best = arena_by_index(0);
+    struct arena *arena;
+    unsigned index;
+
+    if (threads_of(crowded) < 2) {
+        return NULL;
+    }
+    for (index = 1; (arena = arena_by_index(index)) != NULL; index++) {
+        if (threads_of(arena) < threads_of(best)) {
+            best = arena;
+        }
+    }
+    if (threads_of(best) + 1 < threads_of(crowded)) {
+        return best;
+    }
+    if (index >=
+        size_min(ARENAS_MAX, arenas_limit != 0 ? arenas_limit : MOST_ARENAS * cpus_locked())) {
+        return NULL;
+    }
+    arena = arena_create(index);
+    stats.arenas += arena != NULL;
+    return arena;
+}
+
+bool life_change_arena(struct cache *cache)
+{
+    struct arena *crowded = cache->arena;
+
+    lock_acquire(&life_lock);
+    struct arena *arena = arena_choose_other_locked(crowded);
+
+    if (arena != NULL) {
+        threads_set(crowded, threads_of(crowded) - 1);
+        threads_set(arena, threads_of(arena) + 1);
+        stats.changes++;
+    }
+    lock_release(&life_lock);
+    if (arena == NULL) {
+        return false;
+    }
+    cache_flush_all(cache);
+    cache_bind(cache, arena);
+    return true;
 }
 
 void life_limit_arenas(uint32_t count)

@@ -16,6 +16,11 @@ static inline struct cache *life_cache(void)
     return cache_is_real(cache_self) ? cache_self : life_attach_thread();
 }
 
+/* Give the thread's cache back, and bind it to another arena, where fewer threads are: one that
+ * exists, or a new one as long as there are not more than four a processor. False, and nothing is
+ * changed, if there is none. Inside the gate, with no lock held. */
+bool life_change_arena(struct cache *cache);
+
 /* Has the allocator been initialised? */
 bool life_started(void);
 
@@ -28,7 +33,8 @@ struct life_stats {
     uint32_t idle_caches; /* kept for threads to come */
     uint32_t idle_stacks; /* empty, that these keep */
     uint32_t caches_created;
-    uint32_t arenas; /* that exist */
+    uint32_t arenas;  /* that exist */
+    uint64_t changes; /* of threads from one arena to another */
     uint64_t forks;
 };
 

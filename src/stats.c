@@ -144,6 +144,7 @@ static void print_layers(FILE *stream, const struct snapshot *snapshot)
     print_counter(stream, "threads with a cache", snapshot->life.threads);
     print_counter(stream, "idle caches", snapshot->life.idle_caches);
     print_counter(stream, "arenas", snapshot->life.arenas);
+    print_counter(stream, "changes of arena", snapshot->life.changes);
     print_counter(stream, "blocks served during forks", snapshot->emergency.allocs);
     print_counter(stream, "frees deferred during forks", snapshot->emergency.deferred);
     print_counter(stream, "blocks lost during forks", snapshot->emergency.lost);
@@ -173,8 +174,10 @@ static void print_arena(FILE *stream, struct arena *arena)
     uint64_t slabs;
 
     arena_drains(arena, &drains, &slabs);
-    (void)fprintf(stream, "arena %u: %llu drains of %llu slabs\n", arena->index,
-                  (unsigned long long)drains, (unsigned long long)slabs);
+    /* Relaxed: a count. */
+    (void)fprintf(stream, "arena %u: %llu drains of %llu slabs, %u waits for bins\n", arena->index,
+                  (unsigned long long)drains, (unsigned long long)slabs,
+                  atomic_load_explicit(&arena->waits, memory_order_relaxed));
     (void)fprintf(stream,
                   "   block   refills    blocks   flushes    blocks     depot   batches    remote"
                   "   slabs released     locks    free   depot\n");

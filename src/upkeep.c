@@ -7,12 +7,17 @@
  */
 #include "upkeep.h"
 
+#include "life.h"
 #include "limit.h"
 #include "page_heap.h"
 #include "purge.h"
 #include "scavenge.h"
 
-enum { MISSES_PER_POLL = 8 };
+enum {
+    MISSES_PER_POLL = 8,
+    CROWD_MISSES = 256, /* between two looks whether the thread's arena is crowded: */
+    CROWD_WAITS = 16,   /* each of its threads waited so often for another */
+};
 
 size_t upkeep_give_all_back(struct cache *cache, size_t pad_bytes)
 {
@@ -40,10 +45,30 @@ void upkeep_poll(struct cache *cache)
     }
 }
 
+/* Threads of one arena mostly miss at different times, or in different classes. Where they do not, they
+ * wait for each other, and their blocks, which mix in the slabs, go from one processor's cache to the
+ * other's: then they are better off apart, for all that each arena costs. */
+static void leave_crowd(struct cache *cache)
+{
+    const struct arena *arena = cache->arena;
+    /* Relaxed: hints. */
+    uint32_t waits = atomic_load_explicit(&arena->waits, memory_order_relaxed);
+    uint32_t threads = atomic_load_explicit(&arena->threads, memory_order_relaxed);
+    bool is_crowded = waits - cache->waits_seen >= CROWD_WAITS * threads;
+
+    cache->waits_seen = waits;
+    if (is_crowded) {
+        (void)life_change_arena(cache);
+    }
+}
+
 /* A look at the clock costs some nanoseconds: not at every miss. */
 void upkeep_after_miss(struct cache *cache)
 {
     scavenge_cache(cache);
+    if (cache->misses % CROWD_MISSES == 0) {
+        leave_crowd(cache);
+    }
     if (cache->misses % MISSES_PER_POLL == 0 || unlikely(limit_presses())) {
         upkeep_poll(cache);
     }

@@ -991,6 +991,37 @@ static void *churn(void *argument)
     return NULL;
 }
 
+static void *take_and_free_one(void *argument)
+{
+    struct arena *arena = (struct arena *)argument;
+    void *block = arena_take_one(arena, class_of_blocks);
+
+    assert_non_null(block);
+    arena_free_blocks(arena, class_of_blocks, &block, 1);
+    return NULL;
+}
+
+static void an_arena_counts_what_its_threads_wait_for_each_other(void **state)
+{
+    struct arena *arena = first_arena();
+    pthread_t thread;
+    void *block;
+
+    (void)state;
+    take_blocks(arena, &block, 1);
+    assert_int_equal(atomic_load(&arena->waits), 0);
+    lock_acquire(&bin_of(arena)->lock);
+    assert_int_equal(pthread_create(&thread, NULL, take_and_free_one, arena), 0);
+    while (atomic_load(&arena->waits) == 0) {
+        (void)sched_yield();
+    }
+    lock_release(&bin_of(arena)->lock);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(atomic_load(&arena->waits), 1);
+    arena_free_blocks(arena, class_of_blocks, &block, 1);
+    arena_check(arena);
+}
+
 static void threads_lose_nothing(void **state)
 {
     struct arena *arena = first_arena();
@@ -1044,6 +1075,7 @@ int main(void)
         ISOLATED(the_smallest_blocks_are_never_borrowed_for_larger_ones),
         ISOLATED(totals_count_what_is_free_and_what_slabs_cannot_use),
         ISOLATED(the_check_sees_blocks_that_got_lost),
+        ISOLATED(an_arena_counts_what_its_threads_wait_for_each_other),
         ISOLATED(threads_lose_nothing),
         ISOLATED(threads_that_need_a_class_at_once_make_one_bin),
     };

@@ -21,6 +21,7 @@
 #include "page_heap.h"
 #include "scavenge.h"
 #include "stats.h"
+#include "upkeep.h"
 
 enum { THREADS = 2000, BLOCKS = 50, FORKS = 20, WORKERS = 3, LARGE = 200000 };
 
@@ -349,6 +350,138 @@ static void with_one_arena_all_threads_share_it(void **state)
     assert_null(arena_by_index(1));
 }
 
+/* Threads that wait for each other */
+
+static pthread_barrier_t first_half;
+static pthread_barrier_t second_half;
+
+static void *stay_in_the_first_arena(void *unused)
+{
+    bw_free(bw_malloc(1));
+    assert_int_equal(cache_self->arena->index, 0);
+    (void)pthread_barrier_wait(&first_half);
+    (void)pthread_barrier_wait(&second_half);
+    return unused;
+}
+
+/* Run `body` while another thread stays in the first arena, the calling thread's. */
+static void with_a_neighbour(void (*body)(void))
+{
+    pthread_t neighbour;
+
+    bw_free(bw_malloc(1));
+    life_limit_arenas(1);
+    assert_int_equal(pthread_barrier_init(&first_half, NULL, 2), 0);
+    assert_int_equal(pthread_barrier_init(&second_half, NULL, 2), 0);
+    assert_int_equal(pthread_create(&neighbour, NULL, stay_in_the_first_arena, NULL), 0);
+    (void)pthread_barrier_wait(&first_half);
+    body();
+    (void)pthread_barrier_wait(&second_half);
+    assert_int_equal(pthread_join(neighbour, NULL), 0);
+    check_all();
+    (void)bw_malloc_trim(0);
+    assert_int_equal(stats_memory().used_bytes, 0);
+}
+
+static void change_arena_with_blocks(void)
+{
+    void *blocks[BLOCKS];
+
+    for (size_t i = 0; i < BLOCKS; i++) {
+        blocks[i] = bw_malloc(i * 100);
+        memset(blocks[i], (int)i, i * 100);
+    }
+    bw_free(blocks[0]);
+    assert_false(life_change_arena(cache_self));
+    life_limit_arenas(2);
+    assert_true(life_change_arena(cache_self));
+    assert_int_equal(cache_self->arena->index, 1);
+    assert_int_equal(life_stats().arenas, 2);
+    assert_int_equal(life_stats().changes, 1);
+    /* Each has an arena to itself now. */
+    assert_false(life_change_arena(cache_self));
+    check_all();
+    for (size_t i = 1; i < BLOCKS; i++) {
+        for (size_t byte = 0; byte < i * 100; byte++) {
+            assert_int_equal(((unsigned char *)blocks[i])[byte], i);
+        }
+        bw_free(blocks[i]);
+        blocks[i] = bw_malloc(i * 100);
+        assert_non_null(blocks[i]);
+    }
+    check_all();
+    for (size_t i = 1; i < BLOCKS; i++) {
+        bw_free(blocks[i]);
+    }
+}
+
+static void a_thread_can_change_to_an_arena_of_its_own(void **state)
+{
+    (void)state;
+    with_a_neighbour(change_arena_with_blocks);
+}
+
+static void change_back(void)
+{
+    life_limit_arenas(2);
+    assert_true(life_change_arena(cache_self));
+    life_limit_arenas(1);
+    run_threads(1, use_a_little, NULL);
+    /* Nobody is left alone by a change to where another one is. */
+    assert_false(life_change_arena(cache_self));
+}
+
+static void a_thread_that_is_alone_stays(void **state)
+{
+    (void)state;
+    with_a_neighbour(change_back);
+}
+
+static void change_without_memory(void)
+{
+    life_limit_arenas(2);
+    os_fail_calls(1, UINT64_MAX);
+    while (meta_alloc(CACHE_LINE_BYTES) != NULL) {
+    }
+    assert_false(life_change_arena(cache_self));
+    os_fail_calls(0, 0);
+    assert_int_equal(cache_self->arena->index, 0);
+    assert_int_equal(life_stats().changes, 0);
+}
+
+static void without_memory_for_another_arena_a_thread_stays(void **state)
+{
+    (void)state;
+    with_a_neighbour(change_without_memory);
+}
+
+/* The arena that the thread has after a look, when it and its neighbour have waited so often. */
+static unsigned arena_after(uint32_t waits)
+{
+    enum { MISSES = 256 };
+
+    atomic_fetch_add(&cache_self->arena->waits, waits);
+    cache_self->misses = MISSES;
+    upkeep_after_miss(cache_self);
+    return cache_self->arena->index;
+}
+
+static void wait_often(void)
+{
+    enum { CROWDED = 2 * 16 };
+
+    life_limit_arenas(2);
+    assert_int_equal(arena_after(CROWDED - 1), 0);
+    assert_int_equal(arena_after(1), 0);
+    assert_int_equal(arena_after(CROWDED), 1);
+}
+
+static void a_thread_changes_its_arena_where_threads_often_wait(void **state)
+{
+    (void)state;
+    with_a_neighbour(wait_often);
+}
+
 static void threads_one_after_another_use_as_few_arenas_as_two(void **state)
 {
     (void)state;
@@ -607,6 +740,10 @@ int main(void)
         ISOLATED(threads_that_live_together_spread_over_the_arenas),
         ISOLATED(many_threads_have_twice_as_many_arenas_as_processors),
         ISOLATED(with_one_arena_all_threads_share_it),
+        ISOLATED(a_thread_can_change_to_an_arena_of_its_own),
+        ISOLATED(a_thread_that_is_alone_stays),
+        ISOLATED(without_memory_for_another_arena_a_thread_stays),
+        ISOLATED(a_thread_changes_its_arena_where_threads_often_wait),
         ISOLATED(threads_one_after_another_use_as_few_arenas_as_two),
         ISOLATED(a_thread_that_ends_gives_back_blocks_and_cache),
         ISOLATED(thousands_of_threads_leave_nothing_behind),
