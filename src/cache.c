@@ -63,7 +63,6 @@ static void lay_out(struct cache *cache)
         stacks_set_alloc(bin, NULL, 0);
         stacks_set_free(bin, class, NULL, 0);
         bin->align_mask = size_classes[class].align_mask;
-        bin->size = size_classes[class].size;
     }
     cache->is_laid_out = true;
 }
@@ -83,7 +82,9 @@ void cache_bind(struct cache *cache, struct arena *arena)
     }
     /* What the last thread counted. */
     for (unsigned class = 0; class < CLASS_COUNT; class ++) {
-        cache->classes[class].singles = 0;
+        if (stacks_class(cache, class)->singles != 0) {
+            stacks_made_class(cache, class)->singles = 0;
+        }
     }
 }
 
@@ -107,7 +108,8 @@ static uint32_t batch_of(const struct cache *cache, unsigned class)
 {
     const struct size_class *described = &size_classes[class];
 
-    return (uint32_t)size_min((size_t)described->batch_initial << cache->classes[class].doublings,
+    return (uint32_t)size_min((size_t)described->batch_initial
+                                  << stacks_class(cache, class)->doublings,
                               described->batch_max);
 }
 
@@ -128,7 +130,7 @@ static bool is_unproved(const struct cache_class *cold)
  * refill should rather lengthen short stacks. */
 static bool take_freed(struct cache *cache, unsigned class, size_t count)
 {
-    struct cache_class *cold = &cache->classes[class];
+    struct cache_class *cold = stacks_made_class(cache, class);
 
     if (is_unproved(cold)) {
         return false;
@@ -145,13 +147,14 @@ static bool take_freed(struct cache *cache, unsigned class, size_t count)
 bool cache_swap(struct cache *cache, unsigned class)
 {
     struct cache_bin *bin = cache_bin_of_class(cache, class);
-    struct cache_class *cold = &cache->classes[class];
-    struct magazine *filled = cold->free;
+    struct magazine *filled = stacks_class(cache, class)->free;
     size_t count = stacks_free_count(bin, filled);
 
     if (count == 0 || !take_freed(cache, class, count)) {
         return false;
     }
+    struct cache_class *cold = stacks_made_class(cache, class);
+
     cold->free = cold->alloc;
     cold->alloc = filled;
     stacks_set_free(bin, class, cold->free, 0);
@@ -163,7 +166,7 @@ void *cache_pop_freed(struct cache *cache, unsigned class)
 {
     struct cache_bin *bin = cache_bin_of_class(cache, class);
 
-    if (stacks_free_count(bin, cache->classes[class].free) != 1) {
+    if (stacks_free_count(bin, stacks_class(cache, class)->free) != 1) {
         return cache_swap(cache, class) ? cache_pop(bin) : NULL;
     }
     if (!take_freed(cache, class, 1)) {
@@ -175,7 +178,7 @@ void *cache_pop_freed(struct cache *cache, unsigned class)
 
 size_t cache_unneeded(struct cache *cache, unsigned class)
 {
-    struct cache_class *cold = &cache->classes[class];
+    struct cache_class *cold = stacks_made_class(cache, class);
 
     if (cold->stacks % TRIM_STACKS != 0) {
         return 0;
@@ -192,7 +195,7 @@ size_t cache_unneeded(struct cache *cache, unsigned class)
 void cache_trim(struct cache *cache, unsigned class, size_t unneeded)
 {
     struct cache_bin *bin = cache_bin_of_class(cache, class);
-    struct magazine *alloc = cache->classes[class].alloc;
+    struct magazine *alloc = stacks_made_class(cache, class)->alloc;
     size_t count = stacks_alloc_count(bin, alloc);
 
     stacks_set_alloc(bin, alloc, stacks_give_older(cache, class, alloc, count, count - unneeded));
@@ -235,10 +238,15 @@ static uint32_t blocks_to_fetch(const struct cache *cache, unsigned class)
  * before more of them. */
 static bool is_single(struct cache *cache, unsigned class)
 {
-    struct cache_class *cold = &cache->classes[class];
+    const struct cache_class *known = stacks_class(cache, class);
 
-    if (cold->alloc != NULL || cold->free != NULL || cold->singles == SINGLES_MAX ||
+    if (known->alloc != NULL || known->free != NULL || known->singles == SINGLES_MAX ||
         size_classes[class].size > SINGLE_BYTES_MAX) {
+        return false;
+    }
+    struct cache_class *cold = stacks_make_class(cache, class);
+
+    if (cold == NULL) {
         return false;
     }
     cold->singles++;
@@ -268,20 +276,23 @@ bool cache_give_single(struct cache *cache, unsigned class, void *block)
 
 void cache_prove(struct cache *cache, unsigned class)
 {
-    struct cache_class *cold = &cache->classes[class];
-    const struct magazine *freed = cold->free;
+    const struct magazine *freed = stacks_class(cache, class)->free;
 
-    if (freed != NULL && is_unproved(cold)) {
+    if (freed != NULL && is_unproved(stacks_class(cache, class))) {
         arena_check_taken(cache->arena, class, freed->slots,
                           stacks_free_count(cache_bin_of_class(cache, class), freed));
-        cold->stacks = 1;
+        stacks_made_class(cache, class)->stacks = 1;
     }
 }
 
 bool cache_refill(struct cache *cache, unsigned class)
 {
     struct cache_bin *bin = cache_bin_of_class(cache, class);
-    struct cache_class *cold = &cache->classes[class];
+    struct cache_class *cold = stacks_make_class(cache, class);
+
+    if (cold == NULL) {
+        return false;
+    }
     uint32_t batch = blocks_to_fetch(cache, class);
     struct magazine *empty = magazine_for_batch(cache, cold->alloc, batch);
 
@@ -327,12 +338,10 @@ static void *pop_next_larger(struct cache *cache, unsigned class, size_t alignme
 
 void *cache_take_next(struct cache *cache, unsigned class, size_t alignment)
 {
-    struct cache_class *cold = &cache->classes[class];
-
-    if (cold->dry == 0) {
+    if (stacks_class(cache, class)->dry == 0) {
         return NULL;
     }
-    cold->dry--;
+    stacks_made_class(cache, class)->dry--;
     return pop_next_larger(cache, class, alignment);
 }
 
@@ -341,7 +350,11 @@ void *cache_take_near(struct cache *cache, unsigned class, size_t alignment)
     void *block = arena_take_one(cache->arena, class);
 
     if (block == NULL) {
-        cache->classes[class].dry = DRY_MISSES;
+        struct cache_class *cold = stacks_make_class(cache, class);
+
+        if (cold != NULL) {
+            cold->dry = DRY_MISSES;
+        }
         block = pop_next_larger(cache, class, alignment);
     }
     if (block == NULL) {
@@ -356,7 +369,11 @@ void *cache_take_near(struct cache *cache, unsigned class, size_t alignment)
 bool cache_grow_free(struct cache *cache, unsigned class)
 {
     struct cache_bin *bin = cache_bin_of_class(cache, class);
-    struct cache_class *cold = &cache->classes[class];
+    struct cache_class *cold = stacks_make_class(cache, class);
+
+    if (cold == NULL) {
+        return false;
+    }
     struct magazine *old = cold->free;
     uint32_t capacity = old != NULL ? magazine_next_capacity(old->capacity) : MAGAZINE_SMALLEST;
 
@@ -383,7 +400,7 @@ bool cache_grow_free(struct cache *cache, unsigned class)
 void cache_flush(struct cache *cache, unsigned class)
 {
     struct cache_bin *bin = cache_bin_of_class(cache, class);
-    struct cache_class *cold = &cache->classes[class];
+    struct cache_class *cold = stacks_made_class(cache, class);
     struct magazine *full = cold->free;
 
     cache->misses++;
@@ -436,7 +453,7 @@ void cache_verify(const struct cache *cache)
 {
     for (unsigned class = stacks_next_in_use(cache, 0); class < CLASS_COUNT;
          class = stacks_next_in_use(cache, class + 1)) {
-        const struct magazine *freed = cache->classes[class].free;
+        const struct magazine *freed = stacks_class(cache, class)->free;
 
         if (freed != NULL) {
             verify_stack(class, freed->slots, stacks_free_count(&cache->bins[class + 1], freed));
@@ -476,7 +493,7 @@ void cache_check(struct cache *cache)
 {
     for (unsigned class = 0; cache_is_real(cache) && class < CLASS_COUNT; class ++) {
         const struct cache_bin *bin = cache_bin_of_class(cache, class);
-        const struct cache_class *cold = &cache->classes[class];
+        const struct cache_class *cold = stacks_class(cache, class);
         size_t allocs = stacks_alloc_count(bin, cold->alloc);
         size_t frees = stacks_free_count(bin, cold->free);
 

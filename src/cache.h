@@ -46,7 +46,7 @@ static inline bool cache_push(struct cache_bin *bin, void *block)
 {
     void **top = bin->free_top;
 
-    if (unlikely(top == bin->free_end) ||
+    if (unlikely((uint32_t)(uintptr_t)top == bin->free_end) ||
         unlikely(((uint32_t)(uintptr_t)block & bin->align_mask) != 0) ||
         unlikely(top[-1] == block)) {
         return false;

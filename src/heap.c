@@ -419,10 +419,10 @@ static void free_uncached(const struct slab *slab, void *block)
 static bool free_with_more_room(struct cache *cache, unsigned class, void *block)
 {
     /* The first on its stack may have gone back singly just before. */
-    if (cache->classes[class].free == NULL) {
+    if (stacks_class(cache, class)->free == NULL) {
         arena_check_taken(cache->arena, class, &block, 1);
     }
-    bool is_miss = !cache_grow_free(cache, class) && cache->classes[class].free != NULL;
+    bool is_miss = !cache_grow_free(cache, class) && stacks_class(cache, class)->free != NULL;
 
     if (is_miss) {
         cache_flush(cache, class);

@@ -226,7 +226,7 @@ static struct cache *cache_get_locked(void)
         stats.idle_caches--;
         return cache;
     }
-    cache = (struct cache *)meta_alloc(CACHE_BYTES);
+    cache = (struct cache *)meta_alloc(sizeof(*cache));
     if (cache != NULL) {
         stats.caches_created++;
         gate_register(&cache->gate);
@@ -360,6 +360,7 @@ struct life_stats life_stats(void)
 
     for (const struct cache *cache = idle_caches; cache != NULL; cache = cache->next_idle) {
         result.idle_stacks += cache->spare_count;
+        result.idle_groups += stacks_count_groups(cache);
     }
     lock_release(&life_lock);
     return result;

@@ -31,7 +31,8 @@ void life_on_deferred(void (*release)(void *block));
 struct life_stats {
     uint32_t threads;     /* with a cache */
     uint32_t idle_caches; /* kept for threads to come */
-    uint32_t idle_stacks; /* empty, that these keep */
+    uint32_t idle_stacks; /* empty, that these keep, */
+    uint32_t idle_groups; /* and groups of classes */
     uint32_t caches_created;
     uint32_t arenas;  /* that exist */
     uint64_t changes; /* of threads from one arena to another */

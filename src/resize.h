@@ -29,8 +29,8 @@ static inline size_t heap_usable_size(void *block, const char *fault)
         uint16_t code = atomic_load_explicit(&cache->tags[unit], memory_order_relaxed);
         const struct cache_bin *bin = cache_bin_of_code(cache, code);
 
-        if (likely(bin->size != 0 && ((uint32_t)(uintptr_t)block & bin->align_mask) == 0)) {
-            return bin->size;
+        if (likely(code != 0 && ((uint32_t)(uintptr_t)block & bin->align_mask) == 0)) {
+            return size_classes[size_class_of_code(code)].size;
         }
     }
     return heap_usable_size_slow(block, fault);

@@ -73,7 +73,7 @@ static size_t share_now(void)
 static size_t give_half_back(struct cache *cache, unsigned class)
 {
     struct cache_bin *bin = cache_bin_of_class(cache, class);
-    const struct cache_class *cold = &cache->classes[class];
+    const struct cache_class *cold = stacks_class(cache, class);
     size_t held = stacks_held(cache, class);
     size_t allocs = stacks_alloc_count(bin, cold->alloc);
     size_t frees = stacks_free_count(bin, cold->free);
@@ -85,7 +85,7 @@ static size_t give_half_back(struct cache *cache, unsigned class)
     }
     stacks_set_free(bin, class, cold->free,
                     stacks_give_older(cache, class, cold->free, frees, (frees + 1) / 2));
-    return (held - stacks_held(cache, class)) * bin->size;
+    return (held - stacks_held(cache, class)) * size_classes[class].size;
 }
 
 /* What is more than the cache's share goes back, from the largest blocks on: of them the fewest
@@ -132,7 +132,7 @@ void scavenge_cache(struct cache *cache)
     }
     for (unsigned class = stacks_next_in_use(cache, 0); class < CLASS_COUNT;
          class = stacks_next_in_use(cache, class + 1)) {
-        struct cache_class *cold = &cache->classes[class];
+        struct cache_class *cold = stacks_made_class(cache, class);
         uint16_t use = use_of(cache_bin_of_class(cache, class), cold);
 
         if (use == cold->seen) {

@@ -11,14 +11,37 @@
 
 #include <string.h>
 
+#include "meta.h"
+
 enum { SPARES_MAX = 24 }; /* empty stacks of the smallest size that a cache keeps */
 
 void *stacks_none[2];
+const struct cache_class stacks_class_none;
+
+struct cache_class *stacks_make_class(struct cache *cache, unsigned class)
+{
+    struct cache_class **group = &cache->groups[class / GROUP_CLASSES];
+
+    if (*group == NULL) {
+        *group = (struct cache_class *)meta_alloc(GROUP_CLASSES * sizeof(**group));
+    }
+    return *group != NULL ? &(*group)[class % GROUP_CLASSES] : NULL;
+}
+
+unsigned stacks_count_groups(const struct cache *cache)
+{
+    unsigned count = 0;
+
+    for (unsigned class = 0; class < CLASS_COUNT; class += GROUP_CLASSES) {
+        count += stacks_class(cache, class) != &stacks_class_none;
+    }
+    return count;
+}
 
 size_t stacks_held(const struct cache *cache, unsigned class)
 {
     const struct cache_bin *bin = &cache->bins[class + 1];
-    const struct cache_class *cold = &cache->classes[class];
+    const struct cache_class *cold = stacks_class(cache, class);
 
     return stacks_alloc_count(bin, cold->alloc) + stacks_free_count(bin, cold->free);
 }
@@ -70,7 +93,7 @@ static void unmark_in_use(struct cache *cache, unsigned class)
 void stacks_flush_class(struct cache *cache, unsigned class)
 {
     struct cache_bin *bin = cache_bin_of_class(cache, class);
-    struct cache_class *cold = &cache->classes[class];
+    struct cache_class *cold = stacks_made_class(cache, class);
     struct magazine *alloc = cold->alloc;
     struct magazine *freed = cold->free;
     size_t allocs = stacks_alloc_count(bin, alloc);

@@ -11,20 +11,19 @@
 #include "arena.h"
 #include "gate.h"
 
-/* The hot half of a class: 32 bytes, found by the class's code (size_class.h). */
+/* The hot half of a class: 24 bytes, found by the class's code (size_class.h). */
 struct cache_bin {
-    void **alloc_top;    /* the block malloc takes next; NULL there: the stack is empty */
-    void **free_top;     /* where free puts the next block */
-    void **free_end;     /* the stack is full when free_top is here */
+    void **alloc_top;  /* the block malloc takes next; NULL there: the stack is empty */
+    void **free_top;   /* where free puts the next block */
+    uint32_t free_end; /* the stack is full when free_top is here: the lower half of the address */
     uint32_t align_mask; /* bits that are 0 in every block's address */
-    uint32_t size;       /* of a block; 0 in bins[0] */
 };
 
 /* Blocks of a class that come and go before it has a stack; what `singles` counts to. */
 #define SINGLES_MAX 15
 
 /* The cold half. All zero for a class that neither the thread nor one that had the cache before has
- * used. */
+ * used. There is memory for it once a class of its group is used: most threads use few. */
 struct cache_class {
     struct magazine *alloc; /* what alloc_top points into; NULL before the first refill */
     struct magazine *free;  /* what free_top points into; NULL before the first free */
@@ -36,6 +35,8 @@ struct cache_class {
     uint8_t low;         /* the fewest blocks held at a swap since the last trim */
     uint8_t dry;         /* misses to come that need not ask the arena first */
 };
+
+enum { GROUP_CLASSES = 8 };
 
 struct cache {
     uintptr_t base;               /* of the primary region, */
@@ -55,12 +56,10 @@ struct cache {
     uint32_t waits_seen;     /* of the arena's, at the last look whether it is crowded */
     bool is_laid_out;        /* the bins are, by an earlier thread, and empty */
     struct gate_slot gate;
-    uint32_t large_hits;          /* large blocks for malloc from runs that were kept */
-    struct run_cache runs;        /* one run, of a large block that was freed last */
-    struct cache_class classes[]; /* CLASS_COUNT; none in cache_none */
+    uint32_t large_hits;   /* large blocks for malloc from runs that were kept */
+    struct run_cache runs; /* one run, of a large block that was freed last */
+    struct cache_class *groups[(CLASS_COUNT + GROUP_CLASSES - 1) / GROUP_CLASSES];
 };
-
-#define CACHE_BYTES (sizeof(struct cache) + CLASS_COUNT * sizeof(struct cache_class))
 
 _Static_assert(sizeof(struct cache_bin) == (size_t)8 * CODE_STEP,
                "a code is a bin's offset in eighths of a bin");
@@ -74,6 +73,31 @@ static inline struct cache_bin *cache_bin_of_class(struct cache *cache, unsigned
 {
     return &cache->bins[class + 1];
 }
+
+/* What stacks_class() says of a class whose group has not been made. */
+extern const struct cache_class stacks_class_none;
+
+static inline const struct cache_class *stacks_class(const struct cache *cache, unsigned class)
+{
+    const struct cache_class *group = cache->groups[class / GROUP_CLASSES];
+
+    return group != NULL ? &group[class % GROUP_CLASSES] : &stacks_class_none;
+}
+
+/* The same, of a class whose group has been made: one that has, or had, a stack or singles. */
+static inline struct cache_class *stacks_made_class(struct cache *cache, unsigned class)
+{
+    struct cache_class *group = cache->groups[class / GROUP_CLASSES];
+
+    ASSERT(group != NULL);
+    return &group[class % GROUP_CLASSES];
+}
+
+/* The same; the group is made if need be. NULL without memory for it. */
+struct cache_class *stacks_make_class(struct cache *cache, unsigned class);
+
+/* Groups that have been made: they stay with the cache. */
+unsigned stacks_count_groups(const struct cache *cache);
 
 /* The stack of a bin that has none: empty and full. It is never written. */
 extern void *stacks_none[2];
@@ -90,13 +114,13 @@ static inline void stacks_set_free(struct cache_bin *bin, unsigned class, struct
 {
     if (magazine == NULL) {
         bin->free_top = &stacks_none[1];
-        bin->free_end = &stacks_none[1];
+        bin->free_end = (uint32_t)(uintptr_t)&stacks_none[1];
         return;
     }
     size_t room = size_min(magazine->capacity, size_classes[class].capacity);
 
     bin->free_top = &magazine->slots[count];
-    bin->free_end = &magazine->slots[room];
+    bin->free_end = (uint32_t)(uintptr_t)&magazine->slots[room];
 }
 
 static inline size_t stacks_alloc_count(const struct cache_bin *bin,

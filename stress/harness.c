@@ -182,7 +182,9 @@ static size_t metadata_expected(void)
     struct life_stats life = life_stats();
     size_t bytes = life.arenas * meta_footprint(sizeof(struct arena)) +
                    arena_totals().bins * meta_footprint(sizeof(struct bin)) +
-                   life.caches_created * meta_footprint(CACHE_BYTES) +
+                   life.caches_created * meta_footprint(sizeof(struct cache)) +
+                   (life.idle_groups + stacks_count_groups(cache_self)) *
+                       meta_footprint(GROUP_CLASSES * sizeof(struct cache_class)) +
                    (life.idle_stacks + cache_self->spare_count) *
                        meta_footprint(sizeof(struct magazine) + MAGAZINE_SMALLEST * sizeof(void *));
 

@@ -25,7 +25,7 @@ static void set_up(size_t size)
     class_of_blocks = size_class_of(size);
     arena = arena_create(0);
     assert_non_null(arena);
-    cache = (struct cache *)meta_alloc(CACHE_BYTES);
+    cache = (struct cache *)meta_alloc(sizeof(*cache));
     assert_non_null(cache);
     cache_bind(cache, arena);
     bin = cache_bin_of_class(cache, class_of_blocks);
@@ -251,6 +251,31 @@ static void without_memory_a_refill_fails_and_the_next_may_work(void **state)
     check();
 }
 
+static void without_memory_for_its_group_a_class_has_neither_stacks_nor_singles(void **state)
+{
+    (void)state;
+    set_up(SIZE);
+    void *block = refill_one(arena, class_of_blocks);
+
+    assert_non_null(block);
+    use_up_the_heap();
+    os_fail_calls(1, UINT64_MAX);
+    while (meta_alloc(CACHE_LINE_BYTES) != NULL) {
+    }
+    assert_false(cache_refill(cache, class_of_blocks));
+    assert_false(cache_grow_free(cache, class_of_blocks));
+    assert_null(cache_take_single(cache, class_of_blocks));
+    assert_false(cache_give_single(cache, class_of_blocks, block));
+    os_fail_calls(0, 0);
+    assert_int_equal(stacks_count_groups(cache), 0);
+    assert_true(cache_give_single(cache, class_of_blocks, block));
+    assert_int_equal(stacks_count_groups(cache), 1);
+    /* Its neighbour needs no other group. */
+    assert_true(cache_grow_free(cache, class_of_blocks / GROUP_CLASSES * GROUP_CLASSES));
+    assert_int_equal(stacks_count_groups(cache), 1);
+    check();
+}
+
 /* Swap */
 
 static void what_was_freed_last_comes_back_first(void **state)
@@ -281,14 +306,14 @@ static void a_lone_freed_block_comes_back_without_a_swap(void **state)
     empty_the_alloc_stack();
     assert_null(cache_pop_freed(cache, class_of_blocks));
     give(blocks[0]);
-    const struct magazine *filled = cache->classes[class_of_blocks].free;
+    const struct magazine *filled = stacks_class(cache, class_of_blocks)->free;
 
     assert_ptr_equal(cache_pop_freed(cache, class_of_blocks), blocks[0]);
-    assert_ptr_equal(cache->classes[class_of_blocks].free, filled);
+    assert_ptr_equal(stacks_class(cache, class_of_blocks)->free, filled);
     assert_null(cache_pop_freed(cache, class_of_blocks));
     give_many(blocks, ARRAY_SIZE(blocks));
     assert_ptr_equal(cache_pop_freed(cache, class_of_blocks), blocks[1]);
-    assert_ptr_equal(cache->classes[class_of_blocks].alloc, filled);
+    assert_ptr_equal(stacks_class(cache, class_of_blocks)->alloc, filled);
     check();
 }
 
@@ -706,8 +731,9 @@ static void flushing_all_gives_every_block_and_stack_back(void **state)
     check();
     meta_check();
     assert_int_equal(page_heap_stats().free_units, page_heap_stats().total_units);
-    assert_int_equal(meta_stats().used_bytes,
-                     used + sizeof(struct bin) + cache->spare_count * SMALLEST_STACK_BYTES);
+    assert_int_equal(meta_stats().used_bytes, used + sizeof(struct bin) +
+                                                  GROUP_CLASSES * sizeof(struct cache_class) +
+                                                  cache->spare_count * SMALLEST_STACK_BYTES);
     /* And it serves again. */
     assert_non_null(take());
     check();
@@ -727,7 +753,7 @@ static void classes_not_used_between_two_looks_are_given_back(void **state)
     cache->misses = 0;
     scavenge_cache(cache);
     assert_null(cache_pop(cache_bin_of_class(cache, idle)));
-    assert_null(cache->classes[idle].alloc);
+    assert_null(stacks_class(cache, idle)->alloc);
     /* Should the class come back it has stacks at once. */
     assert_null(cache_take_single(cache, idle));
     assert_true(cached_blocks() > 0);
@@ -889,7 +915,7 @@ static void use_until_trimmed(void)
         block = cache_pop_freed(cache, class_of_blocks);
         assert_non_null(block);
         unneeded = cache_unneeded(cache, class_of_blocks);
-    } while (cache->classes[class_of_blocks].stacks % 16 != 0);
+    } while (stacks_class(cache, class_of_blocks)->stacks % 16 != 0);
     void *freed_before = *bin->alloc_top;
 
     cache_trim(cache, class_of_blocks, unneeded);
@@ -968,6 +994,7 @@ int main(void)
         ISOLATED(fresh_blocks_come_in_ascending_order),
         ISOLATED(every_class_can_be_refilled_and_given_back),
         ISOLATED(without_memory_a_refill_fails_and_the_next_may_work),
+        ISOLATED(without_memory_for_its_group_a_class_has_neither_stacks_nor_singles),
         ISOLATED(what_was_freed_last_comes_back_first),
         ISOLATED(a_lone_freed_block_comes_back_without_a_swap),
         ISOLATED(a_class_whose_one_block_goes_round_is_not_idle),

@@ -485,7 +485,7 @@ static void a_growing_free_stack_leaves_other_classes_alone(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
         blocks[i] = heap_alloc(64);
     }
-    const struct cache_class *idle = &cache_self->classes[size_class_of(1000)];
+    const struct cache_class *idle = stacks_class(cache_self, size_class_of(1000));
 
     assert_non_null(idle->free);
     cache_self->misses = 0;
@@ -525,7 +525,7 @@ static void *do_a_little_and_count_stacks(void *stacks)
 {
     (void)do_a_little(NULL);
     for (unsigned class = 0; class < CLASS_COUNT; class ++) {
-        const struct cache_class *cold = &cache_self->classes[class];
+        const struct cache_class *cold = stacks_class(cache_self, class);
 
         *(size_t *)stacks += (size_t)(cold->alloc != NULL) + (size_t)(cold->free != NULL);
     }
@@ -601,10 +601,10 @@ static void whatever_went_back_singly_a_block_freed_twice_dies(void **state)
         }
         heap_free(last);
         last = last == NULL ? heap_alloc(64) : NULL;
-        assert_int_equal(cache_self->classes[size_class_of(64)].singles,
+        assert_int_equal(stacks_class(cache_self, size_class_of(64))->singles,
                          single < 10 ? 5 + single : 15);
     }
-    assert_non_null(cache_self->classes[size_class_of(64)].free);
+    assert_non_null(stacks_class(cache_self, size_class_of(64))->free);
     check_all();
 }
 
@@ -841,7 +841,7 @@ static void after_a_vain_miss_the_next_size_serves_without_the_arena(void **stat
     heap_free(larger);
     /* Both of the larger class's stacks are made. No lock could be taken now. */
     gate_close();
-    const struct cache_class *cold = &cache_self->classes[class];
+    const struct cache_class *cold = stacks_class(cache_self, class);
 
     assert_in_range(cold->dry, 1, DRY_MISSES);
     while (cold->dry > 0) {
