@@ -38,7 +38,7 @@ static inline size_t units_for(size_t size)
 #define MEDIUM_STEP        (UNIT_BYTES / 4)
 #define MEDIUM_CLASS_COUNT 8
 
-/* A class's code is the offset of its bin in a thread cache, in eighths of a bin's size: one x86-64
+/* A class's code is the offset of its bin in a thread cache, in steps of 8 bytes: one x86-64
  * addressing mode turns it into an address. Code 0 belongs to no class. */
 #define CODE_STEP              3
 #define SIZE_CLASS_CODE(class) ((uint16_t)(((class) + 1) * CODE_STEP))

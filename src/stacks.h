@@ -62,7 +62,7 @@ struct cache {
 };
 
 _Static_assert(sizeof(struct cache_bin) == (size_t)8 * CODE_STEP,
-               "a code is a bin's offset in eighths of a bin");
+               "a code is a bin's offset in steps of 8 bytes");
 
 static inline struct cache_bin *cache_bin_of_code(struct cache *cache, uint16_t code)
 {
