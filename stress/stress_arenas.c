@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* stress_arenas.c - risk: bins, depots and slab lists go wrong when many threads share an arena, or
- * an allocation fails only because others were faster.
+ * an allocation fails only because others were faster, or a thread that changes its arena takes
+ * blocks along.
  *
  * Each round spreads the threads over another number of arenas, mostly few. Bursts of one class
  * fill and empty the stacks, so that refills, flushes and depot exchanges meet. Asserts: memory
@@ -11,11 +12,12 @@
 #include "harness.h"
 #include "life.h"
 
-enum mode { SMALL, UNITS };
+enum mode { SMALL, UNITS, CHANGE };
 
 static const char *const modes[] = {
-    [SMALL] = "small", /* classes of up to a KiB */
-    [UNITS] = "units", /* the largest classes: one to three blocks a slab */
+    [SMALL] = "small",   /* classes of up to a KiB */
+    [UNITS] = "units",   /* the largest classes: one to three blocks a slab */
+    [CHANGE] = "change", /* as small, while threads go to arenas with fewer threads */
     NULL,
 };
 
@@ -26,6 +28,17 @@ enum {
     UNITS_LEAST = 20000,
     UNITS_MOST = 65536
 };
+
+static void change_arena(void)
+{
+    struct cache *cache = life_cache();
+
+    life_limit_arenas(ARENAS_MAX);
+    if (cache_is_real(cache) && gate_enter(&cache->gate)) {
+        (void)life_change_arena(cache);
+        gate_leave(&cache->gate);
+    }
+}
 
 static void step(struct stress_thread *self)
 {
@@ -51,6 +64,9 @@ static void step(struct stress_thread *self)
     if (stress_below(self, 256) == 0) {
         (void)bw_malloc_trim(0);
     }
+    if (stress_options.mode == CHANGE && stress_below(self, 16) == 0) {
+        change_arena();
+    }
 }
 
 /* Threads with more arenas than before use new ones, with fewer leave old ones idle. */
@@ -59,6 +75,10 @@ static void round_begins(void)
     static const unsigned limits[] = {1, 2, 1, 3, 32, 2, 64};
     static unsigned round;
 
+    if (stress_options.mode == CHANGE) {
+        life_limit_arenas(1);
+        return;
+    }
     if (stress_options.arenas == 0) {
         life_limit_arenas(limits[round % (sizeof(limits) / sizeof(limits[0]))]);
         round++;
@@ -77,5 +97,10 @@ int main(int argc, char **argv)
     };
 
     stress_start(argc, argv, &program);
-    return stress_rounds();
+    int status = stress_rounds();
+
+    if (stress_options.mode == CHANGE && life_stats().changes == 0) {
+        stress_fail("no thread has changed its arena");
+    }
+    return status;
 }
