@@ -317,6 +317,16 @@ static struct magazine *depot_take_locked(struct bin *bin, struct magazine *empt
     return full;
 }
 
+/* Put the blocks of a stack of the depot back into the slabs. */
+static void depot_open_locked(struct bin *bin, struct slab **released)
+{
+    struct magazine *full = magazine_pop(&bin->depot);
+
+    depot_shrunk_locked(bin, full->count);
+    bin_put_locked(bin, full->slots, full->count, true, released);
+    magazine_destroy(full);
+}
+
 bool bin_keeps_stacks(unsigned class)
 {
     return size_classes[class].size <= DEPOT_BLOCK_BYTES;
@@ -377,15 +387,12 @@ void *bin_take_one_locked(struct bin *bin)
     void *block = NULL;
 
     if (take_from_slabs_locked(bin, &block, 1) == 0 && bin->depot != NULL) {
-        struct magazine *full = bin->depot;
+        struct slab *released = NULL;
 
-        block = full->slots[--full->count];
-        bin->depot_blocks--;
-        if (full->count == 0) {
-            bin->depot = full->next;
-            depot_shrunk_locked(bin, 0);
-            spare_keep_locked(bin, full);
-        }
+        /* Nothing in it was verified yet. */
+        depot_open_locked(bin, &released);
+        ASSERT(released == NULL);
+        (void)take_from_slabs_locked(bin, &block, 1);
     }
     bin->stats.refills += block != NULL;
     bin->stats.refill_blocks += block != NULL;
@@ -423,15 +430,10 @@ size_t bin_take_in_locked(struct bin *bin, struct slab *slab, struct slab **rele
 
 /* Reclaiming */
 
-/* Put the blocks of `count` stacks of the depot back into the slabs. */
 static void depot_empty_locked(struct bin *bin, uint32_t count, struct slab **released)
 {
     for (; count > 0; count--) {
-        struct magazine *full = magazine_pop(&bin->depot);
-
-        depot_shrunk_locked(bin, full->count);
-        bin_put_locked(bin, full->slots, full->count, true, released);
-        magazine_destroy(full);
+        depot_open_locked(bin, released);
     }
     bin->depot_low = bin->depot_count;
 }

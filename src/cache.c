@@ -3,7 +3,7 @@
  *
  * Stacks start at MAGAZINE_SMALLEST slots and grow with each miss up to the class's capacity, so a
  * thread that uses a class rarely pays for little. Before freed blocks can be handed out again, by
- * a swap or by way of a depot, they are verified: aligned to their class, none twice; all of them
+ * a swap or out of a depot, they are verified: aligned to their class, none twice; all of them
  * for a class's first VERIFY_ALL stacks, then a sample. Bitmaps verify what reaches them.
  *
  * Owns         cache_self; every cache, each by its own thread.
@@ -312,6 +312,10 @@ bool cache_refill(struct cache *cache, unsigned class)
     if (full == NULL) {
         return false;
     }
+    if (full != empty) {
+        /* Out of the depot, as some thread has freed it. */
+        verify_sampled(cold, class, full, full->count);
+    }
     cold->alloc = full;
     stacks_set_alloc(bin, full, full->count);
     cold->low = 0;
@@ -406,12 +410,13 @@ void cache_flush(struct cache *cache, unsigned class)
     cache->misses++;
     cache_prove(cache, class);
     full->count = (uint32_t)stacks_free_count(bin, full);
-    verify_sampled(cold, class, full, full->count);
     if (!bin_keeps_stacks(class)) {
+        verify_sampled(cold, class, full, full->count);
         stacks_set_free(bin, class, full,
                         stacks_give_older(cache, class, full, full->count, full->count / 2));
         return;
     }
+    cold->stacks++;
     cold->free = arena_flush(cache->arena, class, full);
     stacks_set_free(bin, class, cold->free, 0);
 }
