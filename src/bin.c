@@ -207,8 +207,8 @@ static enum order order_of(void *const *blocks, size_t count)
     return together < ROW / 2 ? ORDER_SCATTERED : ORDER_TOGETHER;
 }
 
-/* Note that `count` blocks were taken in. */
-static void slab_took_in_locked(struct bin *bin, struct slab *slab, size_t count, bool idle,
+/* Note that `count` blocks were taken in. Inline: for blocks in no order it is once a block. */
+static inline void slab_took_in_locked(struct bin *bin, struct slab *slab, size_t count, bool idle,
                                 struct slab **released)
 {
     slab_settle_locked(slab, (unsigned)count, idle);
