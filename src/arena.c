@@ -64,7 +64,7 @@ struct bin *arena_bin_make(struct arena *arena, unsigned class)
     return made;
 }
 
-/* The lock of a bin, for a thread of the arena. */
+/* The lock of a bin, for a thread that refills from it or flushes to it. */
 static void bin_acquire(struct arena *arena, struct bin *bin)
 {
     if (unlikely(!lock_try_acquire(&bin->lock))) {
@@ -143,7 +143,8 @@ void *arena_take_one(struct arena *arena, unsigned class)
     return block;
 }
 
-struct magazine *arena_flush(struct arena *arena, unsigned class, struct magazine *magazine)
+struct magazine *arena_flush(struct arena *arena, unsigned class, struct magazine *magazine,
+                             bool verified)
 {
     struct bin *bin = arena_bin(arena, class);
     struct slab *released = NULL;
@@ -151,7 +152,8 @@ struct magazine *arena_flush(struct arena *arena, unsigned class, struct magazin
     bin_acquire(arena, bin);
     bin->stats.flushes++;
     bin->stats.flush_blocks += magazine->count;
-    struct magazine *empty = bin_depot_put_locked(bin, class, magazine);
+    struct magazine *empty =
+        verified ? bin_depot_put_locked(bin, magazine) : (struct magazine *)NULL;
 
     if (empty == NULL) {
         bin_put_locked(bin, magazine->slots, magazine->count, false, &released);

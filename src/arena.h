@@ -21,10 +21,11 @@ struct arena {
     uint64_t drained_slabs;   /* guarded by drain_lock */
     _Atomic uint16_t *tags;   /* codes by unit of the primary region; NULL: no memory for a table */
     _Atomic uint32_t threads; /* bound to it; written under the life lock */
-    _Atomic uint32_t waits;   /* of its threads, for each other's locks of bins */
     uint8_t index;
     struct run_cache slab_runs;  /* of empty slabs that its bins gave up, */
     struct run_cache large_runs; /* and of large blocks that it handed out */
+    _Atomic uint32_t waits;      /* for bins' locks, of threads that refilled or flushed, */
+    _Atomic uint32_t waits_left; /* and how many that was when a thread left it for another */
     /* NULL until the class gets a slab. Read at every refill: not beside what drains write. */
     _Alignas(CACHE_LINE_BYTES) _Atomic(struct bin *) bins[CLASS_COUNT];
 };
@@ -61,9 +62,10 @@ struct arena *arena_by_index(unsigned index);
  * hold the life lock. */
 struct arena *arena_create(unsigned index);
 
-/* Take a stack of the arena's blocks back, of a class whose stacks are kept; the result is an empty
- * one, perhaps another. */
-struct magazine *arena_flush(struct arena *arena, unsigned class, struct magazine *magazine);
+/* Take a stack of the arena's blocks back; the result is an empty one, perhaps another. What is not
+ * verified goes into the bitmaps, which do that. */
+struct magazine *arena_flush(struct arena *arena, unsigned class, struct magazine *magazine,
+                             bool verified);
 
 /* One block of a slab of the class that exists, or NULL. */
 void *arena_take_one(struct arena *arena, unsigned class);

@@ -209,7 +209,7 @@ static enum order order_of(void *const *blocks, size_t count)
 
 /* Note that `count` blocks were taken in. Inline: for blocks in no order it is once a block. */
 static inline void slab_took_in_locked(struct bin *bin, struct slab *slab, size_t count, bool idle,
-                                struct slab **released)
+                                       struct slab **released)
 {
     slab_settle_locked(slab, (unsigned)count, idle);
     if (unlikely(slab->free_count > slab->list_most)) {
@@ -289,11 +289,23 @@ static void spare_keep_locked(struct bin *bin, struct magazine *magazine)
     }
 }
 
+/* How many blocks are in the depot. Relaxed: what is decided on the strength of it without the lock is
+ * decided again under it. */
+static uint64_t depot_blocks_of(const struct bin *bin)
+{
+    return atomic_load_explicit(&bin->depot_blocks, memory_order_relaxed);
+}
+
+static void depot_blocks_set_locked(struct bin *bin, uint64_t count)
+{
+    atomic_store_explicit(&bin->depot_blocks, count, memory_order_relaxed);
+}
+
 /* A stack has left the depot, with `blocks`. */
 static void depot_shrunk_locked(struct bin *bin, uint32_t blocks)
 {
     bin->depot_count--;
-    bin->depot_blocks -= blocks;
+    depot_blocks_set_locked(bin, depot_blocks_of(bin) - blocks);
     if (bin->depot_count < bin->depot_low) {
         bin->depot_low = bin->depot_count;
     }
@@ -317,28 +329,23 @@ static struct magazine *depot_take_locked(struct bin *bin, struct magazine *empt
     return full;
 }
 
-/* Put the blocks of a stack of the depot back into the slabs. */
-static void depot_open_locked(struct bin *bin, struct slab **released)
-{
-    struct magazine *full = magazine_pop(&bin->depot);
-
-    depot_shrunk_locked(bin, full->count);
-    bin_put_locked(bin, full->slots, full->count, true, released);
-    magazine_destroy(full);
-}
-
 bool bin_keeps_stacks(unsigned class)
 {
     return size_classes[class].size <= DEPOT_BLOCK_BYTES;
 }
 
-struct magazine *bin_depot_put_locked(struct bin *bin, unsigned class, struct magazine *full)
+bool bin_would_keep(const struct bin *bin, const struct magazine *full)
 {
-    const struct size_class *described = &size_classes[class];
+    const struct size_class *described = &size_classes[bin->class];
 
-    ASSERT(bin_keeps_stacks(class));
-    if (full->capacity < described->capacity || full->count < full->capacity ||
-        (bin->depot_blocks + full->count) * described->size > DEPOT_BYTES) {
+    return bin_keeps_stacks(bin->class) && full->capacity >= described->capacity &&
+           full->count >= full->capacity &&
+           (depot_blocks_of(bin) + full->count) * described->size <= DEPOT_BYTES;
+}
+
+struct magazine *bin_depot_put_locked(struct bin *bin, struct magazine *full)
+{
+    if (!bin_would_keep(bin, full)) {
         return NULL;
     }
     struct magazine *empty = magazine_pop(&bin->spares);
@@ -346,12 +353,12 @@ struct magazine *bin_depot_put_locked(struct bin *bin, unsigned class, struct ma
     if (empty != NULL) {
         bin->spare_count--;
     } else {
-        empty = magazine_create(described->capacity);
+        empty = magazine_create(size_classes[bin->class].capacity);
     }
     if (empty != NULL) {
         magazine_push(&bin->depot, full);
         bin->depot_count++;
-        bin->depot_blocks += full->count;
+        depot_blocks_set_locked(bin, depot_blocks_of(bin) + full->count);
         bin->stats.depot_exchanges++;
     }
     return empty;
@@ -387,12 +394,15 @@ void *bin_take_one_locked(struct bin *bin)
     void *block = NULL;
 
     if (take_from_slabs_locked(bin, &block, 1) == 0 && bin->depot != NULL) {
-        struct slab *released = NULL;
+        struct magazine *full = bin->depot;
 
-        /* Nothing in it was verified yet. */
-        depot_open_locked(bin, &released);
-        ASSERT(released == NULL);
-        (void)take_from_slabs_locked(bin, &block, 1);
+        block = full->slots[--full->count];
+        depot_blocks_set_locked(bin, depot_blocks_of(bin) - 1);
+        if (full->count == 0) {
+            bin->depot = full->next;
+            depot_shrunk_locked(bin, 0);
+            spare_keep_locked(bin, full);
+        }
     }
     bin->stats.refills += block != NULL;
     bin->stats.refill_blocks += block != NULL;
@@ -433,7 +443,11 @@ size_t bin_take_in_locked(struct bin *bin, struct slab *slab, struct slab **rele
 static void depot_empty_locked(struct bin *bin, uint32_t count, struct slab **released)
 {
     for (; count > 0; count--) {
-        depot_open_locked(bin, released);
+        struct magazine *full = magazine_pop(&bin->depot);
+
+        depot_shrunk_locked(bin, full->count);
+        bin_put_locked(bin, full->slots, full->count, true, released);
+        magazine_destroy(full);
     }
     bin->depot_low = bin->depot_count;
 }
@@ -555,7 +569,7 @@ static void check_stacks_locked(const struct bin *bin)
     uint64_t spare_blocks = 0;
     uint32_t depot_count = count_stacks(bin->depot, &depot_blocks);
 
-    if (depot_blocks != bin->depot_blocks) {
+    if (depot_blocks != depot_blocks_of(bin)) {
         fatal("bin: free blocks do not add up");
     }
     if (depot_count != bin->depot_count || bin->depot_low > bin->depot_count ||

@@ -41,10 +41,10 @@ struct bin {
     uint32_t depot_count;
     uint32_t depot_low; /* the fewest it held since it was last aged */
     uint32_t spare_count;
-    uint32_t empty_slabs;        /* on the list of those */
-    _Atomic uint32_t slab_count; /* written under the lock */
-    uint64_t free_blocks;        /* in the slabs */
-    uint64_t depot_blocks;       /* in the depot */
+    uint32_t empty_slabs;          /* on the list of those */
+    _Atomic uint32_t slab_count;   /* written under the lock */
+    _Atomic uint64_t depot_blocks; /* in the depot; written under the lock */
+    uint64_t free_blocks;          /* in the slabs */
     uint64_t asked_growth; /* the heap's last growth before blocks were asked for (reclaim.c) */
     uint8_t class;         /* constant */
     bool may_purge;        /* some slab may have free pages that have not gone back */
@@ -78,9 +78,12 @@ void bin_put_locked(struct bin *bin, void **blocks, size_t count, bool idle,
 /* Are stacks of the class's blocks kept whole? Otherwise a half of one is as quickly taken back. */
 bool bin_keeps_stacks(unsigned class);
 
-/* An empty stack for a full one that the depot keeps, of a class that bin_keeps_stacks(); NULL if
- * it does not, and `full` stays the caller's. */
-struct magazine *bin_depot_put_locked(struct bin *bin, unsigned class, struct magazine *full);
+/* Has the depot room for the stack? Without the lock it may be different in a moment. */
+bool bin_would_keep(const struct bin *bin, const struct magazine *full);
+
+/* An empty stack for a full one that the depot keeps, which is handed on unopened: the caller has
+ * verified it. NULL if bin_would_keep() says no, and `full` stays the caller's. */
+struct magazine *bin_depot_put_locked(struct bin *bin, struct magazine *full);
 
 /* Take in the blocks that were freed remotely to a slab that the drain has taken off the queue.
  * Returns how many. The slab may be among `released` then. */

@@ -3,7 +3,7 @@
  *
  * Stacks start at MAGAZINE_SMALLEST slots and grow with each miss up to the class's capacity, so a
  * thread that uses a class rarely pays for little. Before freed blocks can be handed out again, by
- * a swap or out of a depot, they are verified: aligned to their class, none twice; all of them
+ * a swap or by way of a depot, they are verified: aligned to their class, none twice; all of them
  * for a class's first VERIFY_ALL stacks, then a sample. Bitmaps verify what reaches them.
  *
  * Owns         cache_self; every cache, each by its own thread.
@@ -31,6 +31,9 @@ enum {
     TRIM_STACKS = 16, /* stacks of a class freed between two trims of it */
     VERIFY_ALL = 64,  /* stacks of a class that a thread verifies before it goes over to samples */
     VERIFY_SAMPLE = 16,
+    VERIFY_MULTIPLIER =
+        40503, /* 2^16 by the golden ratio: Knuth, "The Art of Computer Programming",
+                                  volume 3, section 6.4 */
 };
 
 /* Each address here is one more for the dynamic linker to relocate. */
@@ -76,11 +79,12 @@ void cache_bind(struct cache *cache, struct arena *arena)
     cache->fetched_bytes = 0;
     /* Relaxed: as it is counted. */
     cache->waits_seen = atomic_load_explicit(&arena->waits, memory_order_relaxed);
+    cache->waits_tick = tick_now();
     if (!cache->is_laid_out) {
         lay_out(cache);
         return;
     }
-    /* What the last thread counted. */
+    /* What the last thread counted, or this one in another arena. */
     for (unsigned class = 0; class < CLASS_COUNT; class ++) {
         if (stacks_class(cache, class)->singles != 0) {
             stacks_made_class(cache, class)->singles = 0;
@@ -95,8 +99,10 @@ void cache_bind(struct cache *cache, struct arena *arena)
 static void verify_sampled(struct cache_class *cold, unsigned class, const struct magazine *freed,
                            size_t count)
 {
-    cold->stacks++;
-    if (cold->stacks <= VERIFY_ALL || cold->stacks % VERIFY_SAMPLE == 0) {
+    /* Not at regular distances: a class may be swapped and flushed in turns. */
+    uint16_t mixed = (uint16_t)(++cold->stacks * VERIFY_MULTIPLIER);
+
+    if (cold->stacks <= VERIFY_ALL || mixed < UINT16_MAX / VERIFY_SAMPLE) {
         verify_stack(class, freed->slots, count);
     }
 }
@@ -312,10 +318,6 @@ bool cache_refill(struct cache *cache, unsigned class)
     if (full == NULL) {
         return false;
     }
-    if (full != empty) {
-        /* Out of the depot, as some thread has freed it. */
-        verify_sampled(cold, class, full, full->count);
-    }
     cold->alloc = full;
     stacks_set_alloc(bin, full, full->count);
     cold->low = 0;
@@ -416,8 +418,14 @@ void cache_flush(struct cache *cache, unsigned class)
                         stacks_give_older(cache, class, full, full->count, full->count / 2));
         return;
     }
-    cold->stacks++;
-    cold->free = arena_flush(cache->arena, class, full);
+    bool may_stay_whole = bin_would_keep(arena_bin(cache->arena, class), full);
+
+    if (may_stay_whole) {
+        verify_sampled(cold, class, full, full->count);
+    } else {
+        cold->stacks++;
+    }
+    cold->free = arena_flush(cache->arena, class, full, may_stay_whole);
     stacks_set_free(bin, class, cold->free, 0);
 }
 

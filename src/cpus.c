@@ -3,7 +3,7 @@
  *
  * Owns         nothing.
  * Concurrency  any thread. No stdio, no allocation.
- * Called by    life.c, when a second thread starts.
+ * Called by    life.c, when a second thread starts, or one changes its arena.
  */
 #include "cpus.h"
 

@@ -128,6 +128,7 @@ static struct arena *arena_choose_locked(void)
 /* An arena where the thread waits less, or NULL. */
 static struct arena *arena_choose_other_locked(const struct arena *crowded)
 {
+    uint32_t most = arenas_limit != 0 ? arenas_limit : MOST_ARENAS * cpus_locked();
     struct arena *best = arena_by_index(0);
     struct arena *arena;
     unsigned index;
@@ -135,7 +136,8 @@ static struct arena *arena_choose_other_locked(const struct arena *crowded)
     if (threads_of(crowded) < 2) {
         return NULL;
     }
-    for (index = 1; (arena = arena_by_index(index)) != NULL; index++) {
+    most = most < ARENAS_MAX ? most : ARENAS_MAX;
+    for (index = 1; index < most && (arena = arena_by_index(index)) != NULL; index++) {
         if (threads_of(arena) < threads_of(best)) {
             best = arena;
         }
@@ -143,8 +145,7 @@ static struct arena *arena_choose_other_locked(const struct arena *crowded)
     if (threads_of(best) + 1 < threads_of(crowded)) {
         return best;
     }
-    if (index >=
-        size_min(ARENAS_MAX, arenas_limit != 0 ? arenas_limit : MOST_ARENAS * cpus_locked())) {
+    if (index >= most) {
         return NULL;
     }
     arena = arena_create(index);
@@ -155,6 +156,7 @@ static struct arena *arena_choose_other_locked(const struct arena *crowded)
 bool life_change_arena(struct cache *cache)
 {
     struct arena *crowded = cache->arena;
+    uint64_t fetched_bytes = cache->fetched_bytes;
 
     lock_acquire(&life_lock);
     struct arena *arena = arena_choose_other_locked(crowded);
@@ -170,6 +172,8 @@ bool life_change_arena(struct cache *cache)
     }
     cache_flush_all(cache);
     cache_bind(cache, arena);
+    /* It is not a thread that begins. */
+    cache->fetched_bytes = fetched_bytes;
     return true;
 }
 

@@ -53,7 +53,8 @@ struct cache {
     uint64_t misses;         /* refills, flushes, and blocks that came or went singly */
     uint64_t fetched_bytes;  /* from the arena */
     uint32_t flushes_seen;   /* of those that scavenge_ask_all() asked for */
-    uint32_t waits_seen;     /* of the arena's, at the last look whether it is crowded */
+    uint32_t waits_seen;     /* of the arena's, at the last look whether it is crowded, */
+    uint8_t waits_tick;      /* and when that was */
     bool is_laid_out;        /* the bins are, by an earlier thread, and empty */
     struct gate_slot gate;
     uint32_t large_hits;   /* large blocks for malloc from runs that were kept */

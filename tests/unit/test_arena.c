@@ -197,7 +197,7 @@ static void a_short_stack_goes_back_to_the_slabs(void **state)
     uint64_t free_blocks = bin_of(arena)->free_blocks;
 
     (void)state;
-    struct magazine *empty = arena_flush(arena, class_of_blocks, stack);
+    struct magazine *empty = arena_flush(arena, class_of_blocks, stack, true);
 
     assert_ptr_equal(empty, stack);
     assert_int_equal(empty->count, 0);
@@ -216,7 +216,7 @@ static void a_full_stack_is_kept_whole_and_handed_on_unopened(void **state)
 
     (void)state;
     assert_int_equal(full->count, capacity);
-    struct magazine *empty = arena_flush(arena, class_of_blocks, full);
+    struct magazine *empty = arena_flush(arena, class_of_blocks, full, true);
 
     assert_ptr_not_equal(empty, full);
     assert_int_equal(empty->count, 0);
@@ -241,7 +241,7 @@ static void a_depot_that_cannot_give_an_empty_stack_opens_the_full_one(void **st
     os_fail_calls(1, UINT64_MAX);
     while (magazine_create(capacity) != NULL) {
     }
-    struct magazine *empty = arena_flush(arena, class_of_blocks, full);
+    struct magazine *empty = arena_flush(arena, class_of_blocks, full, true);
 
     os_fail_calls(0, 0);
     assert_ptr_equal(empty, full);
@@ -265,7 +265,7 @@ static void a_depot_is_bounded(void **state)
         stacks[i] = full_stack_of(arena);
     }
     for (size_t i = 0; i < STACKS; i++) {
-        magazine_destroy(arena_flush(arena, class_of_blocks, stacks[i]));
+        magazine_destroy(arena_flush(arena, class_of_blocks, stacks[i], true));
     }
     arena_check(arena);
     assert_true(bin_of(arena)->depot_blocks < STACKS * capacity);
@@ -284,7 +284,7 @@ static void stacks_that_nobody_asked_for_leave_the_depot_before_growth(void **st
         stacks[i] = full_stack_of(arena);
     }
     for (size_t i = 0; i < ARRAY_SIZE(stacks); i++) {
-        stacks[i] = arena_flush(arena, class_of_blocks, stacks[i]);
+        stacks[i] = arena_flush(arena, class_of_blocks, stacks[i], true);
     }
     /* The depot was empty at some moment since the start. */
     reclaim_before_growth();
@@ -292,7 +292,7 @@ static void stacks_that_nobody_asked_for_leave_the_depot_before_growth(void **st
     /* One of three is used: the others were idle. */
     struct magazine *used = refill_stack(arena, class_of_blocks, stacks[0], capacity);
 
-    magazine_destroy(arena_flush(arena, class_of_blocks, used));
+    magazine_destroy(arena_flush(arena, class_of_blocks, used, true));
     reclaim_before_growth();
     assert_int_equal(bin_of(arena)->depot_blocks, capacity);
     reclaim_before_growth();
@@ -337,7 +337,7 @@ static void whichever_call_fails_a_refill_loses_nothing(void **state)
         stacks[call] = stacks[call] != NULL ? stacks[call] : empty;
     }
     for (unsigned call = 0; call < CALLS; call++) {
-        magazine_destroy(arena_flush(arena, class_of_blocks, stacks[call]));
+        magazine_destroy(arena_flush(arena, class_of_blocks, stacks[call], true));
     }
     assert_nothing_is_held(arena);
 }
@@ -438,7 +438,7 @@ static void more_empty_stacks_than_a_bin_keeps_are_destroyed(void **state)
         stacks[i]->count = capacity;
     }
     for (size_t i = 0; i < STACKS; i++) {
-        stacks[i] = arena_flush(arena, class_of_blocks, stacks[i]);
+        stacks[i] = arena_flush(arena, class_of_blocks, stacks[i], true);
         assert_int_equal(stacks[i]->count, 0);
     }
     assert_int_equal(bin_of(arena)->depot_count, STACKS);
@@ -450,7 +450,7 @@ static void more_empty_stacks_than_a_bin_keeps_are_destroyed(void **state)
     reclaim_aged();
     assert_int_equal(bin_of(arena)->spare_count, IDLE_SPARES);
     for (size_t i = 0; i < STACKS; i++) {
-        magazine_destroy(arena_flush(arena, class_of_blocks, stacks[i]));
+        magazine_destroy(arena_flush(arena, class_of_blocks, stacks[i], true));
     }
     assert_nothing_is_held(arena);
 }
@@ -462,7 +462,7 @@ static void an_empty_stack_can_be_taken_back(void **state)
     struct magazine *stack = new_stack();
     void *block = refill_one(arena, class_of_blocks);
 
-    assert_ptr_equal(arena_flush(arena, class_of_blocks, stack), stack);
+    assert_ptr_equal(arena_flush(arena, class_of_blocks, stack, true), stack);
     assert_int_equal(stack->count, 0);
     arena_free_blocks(arena, class_of_blocks, &block, 1);
     assert_nothing_is_held(arena);
@@ -773,7 +773,7 @@ static void single_blocks_come_from_the_depot_too(void **state)
     struct magazine *full = full_stack_of(arena);
 
     (void)state;
-    magazine_destroy(arena_flush(arena, class_of_blocks, full));
+    magazine_destroy(arena_flush(arena, class_of_blocks, full, true));
     uint64_t slabs = bin_of(arena)->stats.slabs_created;
 
     take_blocks(arena, blocks, slabs * blocks_per_slab());
@@ -984,7 +984,7 @@ static void *churn(void *argument)
             full->count = 0;
             stack = full;
         } else {
-            stack = arena_flush(arena, class_of_blocks, full);
+            stack = arena_flush(arena, class_of_blocks, full, true);
         }
     }
     magazine_destroy(stack);

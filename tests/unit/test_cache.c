@@ -534,37 +534,37 @@ static void a_block_twice_on_the_free_stack_dies_before_it_is_handed_out(void **
     assert_dies_at(check_cache, NULL, "double free of", twice);
 }
 
-static void refill(void *unused)
+static void a_block_twice_on_a_full_stack_dies_when_it_is_flushed(void **state)
 {
-    (void)unused;
-    (void)cache_refill(cache, class_of_blocks);
-}
-
-static void take_all_singly(void *unused)
-{
-    (void)unused;
-    while (arena_take_one(arena, class_of_blocks) != NULL) {
-    }
-}
-
-static void a_block_twice_in_the_depot_dies_before_it_is_handed_out(void **state)
-{
-    enum { MOST = 300 };
-    void *blocks[MOST];
-    size_t capacity;
+    enum { STACKS = 8, MOST = 300 };
+    static void *blocks[STACKS][MOST];
+    uint64_t in_depot = 0;
+    uint64_t before;
 
     (void)state;
     set_up(SIZE);
-    capacity = size_classes[class_of_blocks].capacity;
+    size_t capacity = size_classes[class_of_blocks].capacity;
+    const struct bin *central;
+
     assert_true(capacity <= MOST);
-    take_many(blocks, capacity);
-    give_many(blocks, capacity - 1);
-    give(blocks[3]);
-    cache_flush(cache, class_of_blocks);
-    assert_int_equal(arena_bin(arena, class_of_blocks)->depot_blocks, capacity);
-    empty_the_alloc_stack();
-    assert_dies_at(refill, NULL, "double free of", (uintptr_t)blocks[3]);
-    assert_dies_at(take_all_singly, NULL, "double free of", (uintptr_t)blocks[3]);
+    for (size_t i = 0; i < STACKS; i++) {
+        take_many(blocks[i], capacity);
+    }
+    central = arena_bin(arena, class_of_blocks);
+    for (size_t i = 0; i < STACKS; i++) {
+        give_many(blocks[i], capacity - 1);
+        give(blocks[i][3]);
+        /* To the depot or, when that is full, to the bitmaps. */
+        assert_dies_at(flush, NULL, "double free of", (uintptr_t)blocks[i][3]);
+        bin->free_top--;
+        give(blocks[i][capacity - 1]);
+        before = in_depot;
+        cache_flush(cache, class_of_blocks);
+        in_depot = central->depot_blocks;
+        assert_true(i > 0 || in_depot == capacity);
+    }
+    assert_int_equal(in_depot, before);
+    check();
 }
 
 static void an_address_between_two_blocks_dies_before_it_is_handed_out(void **state)
@@ -1040,7 +1040,7 @@ int main(void)
         ISOLATED(without_memory_the_free_stack_stays_as_it_is),
         ISOLATED(a_flush_empties_the_free_stack_into_the_arena),
         ISOLATED(a_block_twice_on_the_free_stack_dies_before_it_is_handed_out),
-        ISOLATED(a_block_twice_in_the_depot_dies_before_it_is_handed_out),
+        ISOLATED(a_block_twice_on_a_full_stack_dies_when_it_is_flushed),
         ISOLATED(an_address_between_two_blocks_dies_before_it_is_handed_out),
         ISOLATED(the_check_sees_a_block_on_both_stacks),
         ISOLATED(the_check_sees_a_block_of_another_class),

@@ -21,6 +21,7 @@
 #include "page_heap.h"
 #include "scavenge.h"
 #include "stats.h"
+#include "tick.h"
 #include "upkeep.h"
 
 enum { THREADS = 2000, BLOCKS = 50, FORKS = 20, WORKERS = 3, LARGE = 200000 };
@@ -399,6 +400,7 @@ static void change_arena_with_blocks(void)
     assert_int_equal(life_stats().arenas, 2);
     assert_int_equal(life_stats().changes, 1);
     /* Each has an arena to itself now. */
+    life_limit_arenas(3);
     assert_false(life_change_arena(cache_self));
     check_all();
     for (size_t i = 1; i < BLOCKS; i++) {
@@ -421,20 +423,64 @@ static void a_thread_can_change_to_an_arena_of_its_own(void **state)
     with_a_neighbour(change_arena_with_blocks);
 }
 
-static void change_back(void)
+static void *change_beside_another(void *changed)
 {
+    bw_free(bw_malloc(1));
+    assert_int_equal(cache_self->arena->index, 0);
+    life_limit_arenas(2);
+    *(bool *)changed = life_change_arena(cache_self);
+    return NULL;
+}
+
+static void change_where_nothing_is_won(void)
+{
+    bool changed;
+
     life_limit_arenas(2);
     assert_true(life_change_arena(cache_self));
     life_limit_arenas(1);
-    run_threads(1, use_a_little, NULL);
-    /* Nobody is left alone by a change to where another one is. */
-    assert_false(life_change_arena(cache_self));
+    /* Where the new thread starts are two then, where it could go is one. */
+    run_threads(1, change_beside_another, &changed);
+    assert_false(changed);
+    assert_int_equal(life_stats().changes, 1);
 }
 
-static void a_thread_that_is_alone_stays(void **state)
+static void a_thread_goes_only_where_fewer_are(void **state)
 {
     (void)state;
-    with_a_neighbour(change_back);
+    with_a_neighbour(change_where_nothing_is_won);
+}
+
+static void the_emptiest_arena_that_exists_is_taken(void **state)
+{
+    enum { NEIGHBOURS = 3 };
+    pthread_t neighbours[NEIGHBOURS];
+
+    (void)state;
+    bw_free(bw_malloc(1));
+    life_limit_arenas(2);
+    run_threads(1, use_a_little, NULL);
+    assert_int_equal(life_stats().arenas, 2);
+    life_limit_arenas(1);
+    assert_int_equal(pthread_barrier_init(&first_half, NULL, NEIGHBOURS + 1), 0);
+    assert_int_equal(pthread_barrier_init(&second_half, NULL, NEIGHBOURS + 1), 0);
+    for (size_t i = 0; i < NEIGHBOURS; i++) {
+        assert_int_equal(pthread_create(&neighbours[i], NULL, stay_in_the_first_arena, NULL), 0);
+    }
+    (void)pthread_barrier_wait(&first_half);
+    /* Four threads are in the first arena, none in the second, which the limit forbids. */
+    assert_false(life_change_arena(cache_self));
+    life_limit_arenas(2);
+    assert_true(life_change_arena(cache_self));
+    assert_int_equal(cache_self->arena->index, 1);
+    /* One is here, three are there: it would be no better off. */
+    assert_false(life_change_arena(cache_self));
+    assert_int_equal(life_stats().arenas, 2);
+    (void)pthread_barrier_wait(&second_half);
+    for (size_t i = 0; i < NEIGHBOURS; i++) {
+        assert_int_equal(pthread_join(neighbours[i], NULL), 0);
+    }
+    check_all();
 }
 
 static void change_without_memory(void)
@@ -469,11 +515,21 @@ static unsigned arena_after(uint32_t waits)
 static void wait_often(void)
 {
     enum { CROWDED = 2 * 16 };
+    struct arena *first = cache_self->arena;
 
     life_limit_arenas(2);
     assert_int_equal(arena_after(CROWDED - 1), 0);
     assert_int_equal(arena_after(1), 0);
+    /* What was waited for before another thread left. */
+    atomic_store(&first->waits_left, atomic_load(&first->waits) + 1);
+    assert_int_equal(arena_after(CROWDED), 0);
+    /* Waits of a time in which the thread hardly missed. */
+    tick_advance();
+    tick_advance();
+    assert_int_equal(arena_after(CROWDED), 0);
+    tick_advance();
     assert_int_equal(arena_after(CROWDED), 1);
+    assert_int_equal(atomic_load(&first->waits_left), atomic_load(&first->waits));
 }
 
 static void a_thread_changes_its_arena_where_threads_often_wait(void **state)
@@ -741,7 +797,8 @@ int main(void)
         ISOLATED(many_threads_have_twice_as_many_arenas_as_processors),
         ISOLATED(with_one_arena_all_threads_share_it),
         ISOLATED(a_thread_can_change_to_an_arena_of_its_own),
-        ISOLATED(a_thread_that_is_alone_stays),
+        ISOLATED(a_thread_goes_only_where_fewer_are),
+        ISOLATED(the_emptiest_arena_that_exists_is_taken),
         ISOLATED(without_memory_for_another_arena_a_thread_stays),
         ISOLATED(a_thread_changes_its_arena_where_threads_often_wait),
         ISOLATED(threads_one_after_another_use_as_few_arenas_as_two),
