@@ -125,6 +125,12 @@ static size_t swap_blocks(unsigned class)
     return size_max(1, size_min(SWAP_BLOCKS, SWAP_BYTES / size_classes[class].size));
 }
 
+/* Would a longer stack spare swaps? */
+static bool is_short(unsigned class, size_t count)
+{
+    return count < SWAP_BLOCKS && (count + 1) * size_classes[class].size <= SWAP_BYTES;
+}
+
 /* A block that went back singly may be among those freed since: no verification of the stack alone
  * would show it. */
 static bool is_unproved(const struct cache_class *cold)
@@ -141,8 +147,8 @@ static bool take_freed(struct cache *cache, unsigned class, size_t count)
     if (is_unproved(cold)) {
         return false;
     }
-    if (batch_of(cache, class) < size_classes[class].batch_max &&
-        ++cold->swaps > SWAPS_PER_GROWTH && count < swap_blocks(class)) {
+    if (is_short(class, count) && batch_of(cache, class) < size_classes[class].batch_max &&
+        ++cold->swaps > SWAPS_PER_GROWTH) {
         return false;
     }
     verify_sampled(cold, class, cold->free, count);
