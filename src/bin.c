@@ -440,6 +440,7 @@ size_t bin_take_in_locked(struct bin *bin, struct slab *slab, struct slab **rele
 
 /* Reclaiming */
 
+/* Put the blocks of `count` stacks of the depot back into the slabs. */
 static void depot_empty_locked(struct bin *bin, uint32_t count, struct slab **released)
 {
     for (; count > 0; count--) {

@@ -30,11 +30,12 @@ enum {
     NEXT_SHARE = 4,   /* a class is next to another if it is larger by no more than this part */
     TRIM_STACKS = 16, /* stacks of a class freed between two trims of it */
     VERIFY_ALL = 64,  /* stacks of a class that a thread verifies before it goes over to samples */
-    VERIFY_SAMPLE = 16,
-    VERIFY_MULTIPLIER =
-        40503, /* 2^16 by the golden ratio: Knuth, "The Art of Computer Programming",
-                                  volume 3, section 6.4 */
+    VERIFY_SAMPLE = 16, /* then one in so many */
 };
+
+/* 2^16 by the golden ratio: multiples of it, modulo 2^16, are spread evenly (Knuth, "The Art of
+ * Computer Programming", volume 3, section 6.4). */
+#define VERIFY_MULTIPLIER UINT32_C(40503)
 
 /* Each address here is one more for the dynamic linker to relocate. */
 #define BIN_NONE                                                                                   \
