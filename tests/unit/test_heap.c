@@ -608,6 +608,46 @@ static void whatever_went_back_singly_a_block_freed_twice_dies(void **state)
     check_all();
 }
 
+static void free_again_after_a_refill(void *block)
+{
+    enum { MORE = 1000 };
+    unsigned class = size_class_of(64);
+
+    while (stacks_class(cache_self, class)->singles < SINGLES_MAX - 1) {
+        assert_non_null(heap_alloc(64));
+    }
+    heap_free(block);
+    /* The first stack, out of the depot. */
+    void *other = heap_alloc(64);
+
+    assert_int_equal(arena_bin(cache_self->arena, class)->depot_blocks, 0);
+    heap_free(other);
+    heap_free(block);
+    for (size_t i = 0; i < MORE; i++) {
+        (void)heap_alloc(64);
+    }
+}
+
+static void a_stack_out_of_the_depot_proves_nothing_of_what_went_back_singly(void **state)
+{
+    (void)state;
+    heap_free(heap_alloc(1000));
+    unsigned class = size_class_of(64);
+    struct magazine *full = magazine_create(size_classes[class].capacity);
+
+    assert_non_null(full);
+    while (full->count < full->capacity) {
+        full->slots[full->count++] = refill_one(cache_self->arena, class);
+    }
+    magazine_destroy(arena_flush(cache_self->arena, class, full, true));
+    assert_int_equal(arena_bin(cache_self->arena, class)->depot_blocks,
+                     size_classes[class].capacity);
+    void *block = heap_alloc(64);
+
+    assert_dies_at(free_again_after_a_refill, block, "double free of", (uintptr_t)block);
+    check_all();
+}
+
 static void a_class_that_fills_slabs_is_split_into_finer_ones(void **state)
 {
     (void)state;
@@ -919,6 +959,7 @@ int main(void)
         ISOLATED(a_thread_that_does_a_little_of_everything_keeps_nothing),
         ISOLATED(a_class_that_is_used_more_gets_stacks),
         ISOLATED(whatever_went_back_singly_a_block_freed_twice_dies),
+        ISOLATED(a_stack_out_of_the_depot_proves_nothing_of_what_went_back_singly),
         ISOLATED(a_class_that_fills_slabs_is_split_into_finer_ones),
         ISOLATED(sizes_asked_for_often_get_slabs),
         ISOLATED(sizes_that_kept_runs_serve_again_and_again_get_slabs),
