@@ -208,6 +208,27 @@ static void a_short_stack_goes_back_to_the_slabs(void **state)
     assert_nothing_is_held(arena);
 }
 
+static void stacks_of_little_room_or_of_large_blocks_do_not_stay_whole(void **state)
+{
+    struct arena *arena = first_arena();
+    struct magazine *stack = magazine_create(MAGAZINE_SMALLEST);
+
+    (void)state;
+    assert_non_null(stack);
+    for (unsigned larger = 0; larger < 2; larger++) {
+        stack->count = 0;
+        while (stack->count < stack->capacity) {
+            stack->slots[stack->count++] = refill_one(arena, class_of_blocks);
+        }
+        assert_false(bin_would_keep(bin_of(arena), stack));
+        assert_ptr_equal(arena_flush(arena, class_of_blocks, stack, true), stack);
+        assert_int_equal(bin_of(arena)->depot_blocks, 0);
+        class_of_blocks = size_class_of(2048);
+    }
+    magazine_destroy(stack);
+    assert_nothing_is_held(arena);
+}
+
 static void a_full_stack_is_kept_whole_and_handed_on_unopened(void **state)
 {
     struct arena *arena = first_arena();
@@ -1042,6 +1063,7 @@ int main(void)
         ISOLATED(a_refill_of_what_is_left_fills_the_stack_from_the_bottom),
         ISOLATED(no_block_is_handed_out_twice),
         ISOLATED(a_short_stack_goes_back_to_the_slabs),
+        ISOLATED(stacks_of_little_room_or_of_large_blocks_do_not_stay_whole),
         ISOLATED(a_full_stack_is_kept_whole_and_handed_on_unopened),
         ISOLATED(a_depot_that_cannot_give_an_empty_stack_opens_the_full_one),
         ISOLATED(a_depot_is_bounded),

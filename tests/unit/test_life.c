@@ -317,15 +317,21 @@ static void each_cache_holds_no_more_than_its_share_of_the_limit(void **state)
     check_all();
 }
 
-static void many_threads_have_twice_as_many_arenas_as_processors(void **state)
+static void use_one_processor(void)
 {
-    static struct meeting meeting;
     cpu_set_t one;
 
-    (void)state;
     CPU_ZERO(&one);
     CPU_SET((size_t)sched_getcpu(), &one);
     assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+}
+
+static void many_threads_have_twice_as_many_arenas_as_processors(void **state)
+{
+    static struct meeting meeting;
+
+    (void)state;
+    use_one_processor();
     bw_free(bw_malloc(1));
     meet_in(&meeting, 23);
     assert_int_equal(life_stats().arenas, 1);
@@ -481,6 +487,20 @@ static void the_emptiest_arena_that_exists_is_taken(void **state)
         assert_int_equal(pthread_join(neighbours[i], NULL), 0);
     }
     check_all();
+}
+
+static void change_on_one_processor(void)
+{
+    life_limit_arenas(0);
+    assert_true(life_change_arena(cache_self));
+    assert_int_equal(life_stats().arenas, 2);
+}
+
+static void without_a_limit_there_are_more_arenas_than_processors(void **state)
+{
+    (void)state;
+    use_one_processor();
+    with_a_neighbour(change_on_one_processor);
 }
 
 static void change_without_memory(void)
@@ -799,6 +819,7 @@ int main(void)
         ISOLATED(a_thread_can_change_to_an_arena_of_its_own),
         ISOLATED(a_thread_goes_only_where_fewer_are),
         ISOLATED(the_emptiest_arena_that_exists_is_taken),
+        ISOLATED(without_a_limit_there_are_more_arenas_than_processors),
         ISOLATED(without_memory_for_another_arena_a_thread_stays),
         ISOLATED(a_thread_changes_its_arena_where_threads_often_wait),
         ISOLATED(threads_one_after_another_use_as_few_arenas_as_two),
