@@ -64,12 +64,15 @@ struct bin *arena_bin_make(struct arena *arena, unsigned class)
     return made;
 }
 
-/* The lock of a bin, for a thread that refills from it or flushes to it. */
+/* The lock of a bin, for a thread that refills from it or flushes to it. What is waited for larger
+ * blocks does not count: arenas of their own would cost more memory than time. */
 static void bin_acquire(struct arena *arena, struct bin *bin)
 {
     if (unlikely(!lock_try_acquire(&bin->lock))) {
-        /* Relaxed: a count, nothing is read on the strength of it. */
-        atomic_fetch_add_explicit(&arena->waits, 1, memory_order_relaxed);
+        if (bin_keeps_stacks(bin->class)) {
+            /* Relaxed: a count, nothing is read on the strength of it. */
+            atomic_fetch_add_explicit(&arena->waits, 1, memory_order_relaxed);
+        }
         lock_wait(&bin->lock);
     }
 }

@@ -24,7 +24,7 @@ struct arena {
     uint8_t index;
     struct run_cache slab_runs;  /* of empty slabs that its bins gave up, */
     struct run_cache large_runs; /* and of large blocks that it handed out */
-    _Atomic uint32_t waits;      /* for bins' locks, of threads that refilled or flushed, */
+    _Atomic uint32_t waits;      /* for locks of bins of small blocks, in refills and flushes, */
     _Atomic uint32_t waits_left; /* and how many that was when a thread left it for another */
     /* NULL until the class gets a slab. Read at every refill: not beside what drains write. */
     _Alignas(CACHE_LINE_BYTES) _Atomic(struct bin *) bins[CLASS_COUNT];

@@ -175,8 +175,8 @@ static void print_arena(FILE *stream, struct arena *arena)
 
     arena_drains(arena, &drains, &slabs);
     /* Relaxed: a count. */
-    (void)fprintf(stream, "arena %u: %llu drains of %llu slabs, %u waits for bins\n", arena->index,
-                  (unsigned long long)drains, (unsigned long long)slabs,
+    (void)fprintf(stream, "arena %u: %llu drains of %llu slabs, %u waits for small blocks\n",
+                  arena->index, (unsigned long long)drains, (unsigned long long)slabs,
                   atomic_load_explicit(&arena->waits, memory_order_relaxed));
     (void)fprintf(stream,
                   "   block   refills    blocks   flushes    blocks     depot   batches    remote"

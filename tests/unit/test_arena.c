@@ -1023,25 +1023,37 @@ static void *take_and_free_one(void *argument)
     return NULL;
 }
 
-static void an_arena_counts_what_its_threads_wait_for_each_other(void **state)
+/* A thread waits for the bin of `size` bytes until it sleeps. */
+static void let_a_thread_wait(struct arena *arena, size_t size)
 {
-    struct arena *arena = first_arena();
     pthread_t thread;
     void *block;
 
-    (void)state;
+    class_of_blocks = size_class_of(size);
     take_blocks(arena, &block, 1);
-    assert_int_equal(atomic_load(&arena->waits), 0);
-    lock_acquire(&bin_of(arena)->lock);
+    struct lock *lock = &bin_of(arena)->lock;
+
+    lock_acquire(lock);
     assert_int_equal(pthread_create(&thread, NULL, take_and_free_one, arena), 0);
-    while (atomic_load(&arena->waits) == 0) {
+    while (atomic_load(&lock->state) != 2) {
         (void)sched_yield();
     }
-    lock_release(&bin_of(arena)->lock);
+    lock_release(lock);
     assert_int_equal(pthread_join(thread, NULL), 0);
-    assert_int_equal(atomic_load(&arena->waits), 1);
     arena_free_blocks(arena, class_of_blocks, &block, 1);
     arena_check(arena);
+}
+
+static void an_arena_counts_what_its_threads_wait_for_small_blocks(void **state)
+{
+    struct arena *arena = first_arena();
+
+    (void)state;
+    assert_int_equal(atomic_load(&arena->waits), 0);
+    let_a_thread_wait(arena, SIZE);
+    assert_int_equal(atomic_load(&arena->waits), 1);
+    let_a_thread_wait(arena, 2048);
+    assert_int_equal(atomic_load(&arena->waits), 1);
 }
 
 static void threads_lose_nothing(void **state)
@@ -1098,7 +1110,7 @@ int main(void)
         ISOLATED(the_smallest_blocks_are_never_borrowed_for_larger_ones),
         ISOLATED(totals_count_what_is_free_and_what_slabs_cannot_use),
         ISOLATED(the_check_sees_blocks_that_got_lost),
-        ISOLATED(an_arena_counts_what_its_threads_wait_for_each_other),
+        ISOLATED(an_arena_counts_what_its_threads_wait_for_small_blocks),
         ISOLATED(threads_lose_nothing),
         ISOLATED(threads_that_need_a_class_at_once_make_one_bin),
     };
