@@ -289,8 +289,8 @@ static void spare_keep_locked(struct bin *bin, struct magazine *magazine)
     }
 }
 
-/* How many blocks are in the depot. Relaxed: what is decided on the strength of it without the lock is
- * decided again under it. */
+/* How many blocks are in the depot. Relaxed: what is decided on the strength of it without the lock
+ * is decided again under it. */
 static uint64_t depot_blocks_of(const struct bin *bin)
 {
     return atomic_load_explicit(&bin->depot_blocks, memory_order_relaxed);

@@ -126,7 +126,8 @@ static size_t swap_blocks(unsigned class)
     return size_max(1, size_min(SWAP_BLOCKS, SWAP_BYTES / size_classes[class].size));
 }
 
-/* Would a longer stack spare swaps? */
+/* Would a longer stack spare swaps? Asked at every swap: `count` is compared with swap_blocks()
+ * without its division. */
 static bool is_short(unsigned class, size_t count)
 {
     return count < SWAP_BLOCKS && (count + 1) * size_classes[class].size <= SWAP_BYTES;

@@ -57,9 +57,9 @@ static inline bool cache_push(struct cache_bin *bin, void *block)
     return true;
 }
 
-/* Let the stacks change places. False if the free stack is empty or not proved yet, or if short stacks have been
- * swapped so often that a refill should lengthen them; after cache_refill() it is true. No gate
- * needed. */
+/* Let the stacks change places. False if the free stack is empty or not proved yet, or if short
+ * stacks have been swapped so often that a refill should lengthen them; after cache_refill() it is
+ * true. No gate needed. */
 bool cache_swap(struct cache *cache, unsigned class);
 
 /* The next block of those that were freed, when the alloc stack is empty, or NULL: of several the

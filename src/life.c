@@ -36,8 +36,8 @@
 /* Size classes a doubling: there, and everywhere until a class fills some slabs (refill.c). */
 enum { TIGHTEST_STEPS = 0, TIGHT_STEPS = 1, FIRST_STEPS = 2 };
 
-/* On a processor: beyond so many threads there are more arenas, and where threads wait for each other
- * there may be so many. */
+/* On a processor: beyond so many threads there are more arenas, and where threads wait for each
+ * other there may be so many. */
 enum { MANY_THREADS = 24, MOST_ARENAS = 4 };
 
 static struct lock life_lock = LOCK_INITIALIZER(LOCK_RANK_LIFE);
@@ -101,23 +101,14 @@ static uint32_t arenas_wanted_locked(void)
     return wanted > stats.arenas ? wanted : stats.arenas;
 }
 
-/* The arena with the fewest threads, lowest index first; one that does not exist yet has none. */
-static struct arena *arena_choose_locked(void)
+/* Of the arenas below `most` that exist the one with the fewest threads, lowest index first. *index:
+ * the first that does not exist, or `most`. */
+static struct arena *arena_emptiest_locked(uint32_t most, unsigned *index)
 {
-    uint32_t wanted = arenas_wanted_locked();
     struct arena *best = arena_by_index(0);
+    struct arena *arena;
 
-    for (unsigned index = 1; index < wanted; index++) {
-        struct arena *arena = arena_by_index(index);
-
-        if (arena == NULL) {
-            if (threads_of(best) == 0) {
-                return best;
-            }
-            arena = arena_create(index);
-            stats.arenas += arena != NULL;
-            return arena != NULL ? arena : best;
-        }
+    for (*index = 1; *index < most && (arena = arena_by_index(*index)) != NULL; ++*index) {
         if (threads_of(arena) < threads_of(best)) {
             best = arena;
         }
@@ -125,32 +116,45 @@ static struct arena *arena_choose_locked(void)
     return best;
 }
 
+static struct arena *arena_make_locked(unsigned index)
+{
+    struct arena *arena = arena_create(index);
+
+    stats.arenas += arena != NULL;
+    return arena;
+}
+
+/* The arena with the fewest threads, lowest index first; one that does not exist yet has none. */
+static struct arena *arena_choose_locked(void)
+{
+    uint32_t wanted = arenas_wanted_locked();
+    unsigned index;
+    struct arena *best = arena_emptiest_locked(wanted, &index);
+
+    if (index >= wanted || threads_of(best) == 0) {
+        return best;
+    }
+    struct arena *arena = arena_make_locked(index);
+
+    return arena != NULL ? arena : best;
+}
+
 /* An arena where the thread waits less, or NULL. */
 static struct arena *arena_choose_other_locked(const struct arena *crowded)
 {
     uint32_t most = arenas_limit != 0 ? arenas_limit : MOST_ARENAS * cpus_locked();
-    struct arena *best = arena_by_index(0);
-    struct arena *arena;
     unsigned index;
 
     if (threads_of(crowded) < 2) {
         return NULL;
     }
     most = most < ARENAS_MAX ? most : ARENAS_MAX;
-    for (index = 1; index < most && (arena = arena_by_index(index)) != NULL; index++) {
-        if (threads_of(arena) < threads_of(best)) {
-            best = arena;
-        }
-    }
+    struct arena *best = arena_emptiest_locked(most, &index);
+
     if (threads_of(best) + 1 < threads_of(crowded)) {
         return best;
     }
-    if (index >= most) {
-        return NULL;
-    }
-    arena = arena_create(index);
-    stats.arenas += arena != NULL;
-    return arena;
+    return index < most ? arena_make_locked(index) : NULL;
 }
 
 bool life_change_arena(struct cache *cache)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* upkeep.c - what slow paths do for the heap as a whole: age, purge, keep limits, tell of them; and when
- * a thread goes to another arena.
+/* upkeep.c - what slow paths do for the heap as a whole: age, purge, keep limits, tell of them; and
+ * when a thread goes to another arena.
  *
  * Owns         nothing.
  * Concurrency  any thread, no lock held; inside the gate but for upkeep_tell_of_limits().
@@ -63,9 +63,9 @@ static bool is_crowded(struct cache *cache)
     return is_recent && size_min(since_look, since_change) >= (size_t)CROWD_WAITS * threads;
 }
 
-/* Threads of one arena mostly miss at different times, or in different classes. Where they do not, they
- * wait for each other, and their blocks, which mix in the slabs, go from one processor's cache to the
- * other's: then they are better off apart, for all that each arena costs. */
+/* Threads of one arena mostly miss at different times, or in different classes. Where they do not,
+ * they wait for each other, and their blocks, which mix in the slabs, go from one processor's cache
+ * to the other's: then they are better off apart, for all that each arena costs. */
 static void leave_crowd(struct cache *cache)
 {
     struct arena *arena = cache->arena;

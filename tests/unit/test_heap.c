@@ -473,8 +473,8 @@ static void faults_are_found_with_the_gate_closed(void **state)
     open_gate();
 }
 
-/* A miss is a refill, a flush or a block that passes singly. What is due every so many misses must not be due at every call
- * between two of them. */
+/* A miss is a refill, a flush or a block that passes singly. What is due every so many misses must
+ * not be due at every call between two of them. */
 static void a_growing_free_stack_leaves_other_classes_alone(void **state)
 {
     void *blocks[100];
