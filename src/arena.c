@@ -69,7 +69,7 @@ struct bin *arena_bin_make(struct arena *arena, unsigned class)
 static void bin_acquire(struct arena *arena, struct bin *bin)
 {
     if (unlikely(!lock_try_acquire(&bin->lock))) {
-        if (bin_keeps_stacks(bin->class)) {
+        if (depot_keeps(bin->class)) {
             /* Relaxed: a count, nothing is read on the strength of it. */
             atomic_fetch_add_explicit(&arena->waits, 1, memory_order_relaxed);
         }
@@ -156,8 +156,9 @@ struct magazine *arena_flush(struct arena *arena, unsigned class, struct magazin
     bin->stats.flushes++;
     bin->stats.flush_blocks += magazine->count;
     struct magazine *empty =
-        verified ? bin_depot_put_locked(bin, magazine) : (struct magazine *)NULL;
+        verified ? depot_put_locked(&bin->depot, class, magazine) : (struct magazine *)NULL;
 
+    bin->stats.depot_exchanges += empty != NULL;
     if (empty == NULL) {
         bin_put_locked(bin, magazine->slots, magazine->count, false, &released);
         magazine->count = 0;
@@ -313,7 +314,7 @@ static void totals_add(struct arena_totals *totals, struct bin *bin, unsigned cl
     lock_acquire(&bin->lock);
     totals->tail_bytes +=
         bin_slabs(bin) * (size_classes[class].units * UNIT_BYTES - size_classes[class].bytes);
-    totals->free_bytes += (bin->free_blocks + bin->depot_blocks) * size;
+    totals->free_bytes += (bin->free_blocks + depot_blocks(&bin->depot)) * size;
     lock_release(&bin->lock);
 }
 

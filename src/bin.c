@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* bin.c - one class of an arena: its slabs by how full they are, and its depot.
  *
- * A bin hands out and takes back whole stacks of blocks. A few full stacks of the class's full
- * capacity are kept in the bin's depot, and exchanged without looking inside; everything else
- * goes through the slabs' bitmaps. A few empty slabs are kept, until the bin is aged.
+ * A bin hands out and takes back whole stacks of blocks. A few of them stay in its depot; everything
+ * else goes through the slabs' bitmaps. A few empty slabs are kept, until the bin is aged.
  *
- * Owns         the lists of slabs, the stacks in the depot, the spare ones, the free side of its
- *              slabs.
+ * Owns         the lists of slabs, its depot, the free side of its slabs.
  * Invariants   a slab is on the list that its free_count says; free_blocks = the sum over slabs.
  * Concurrency  the caller of a function named *_locked holds the bin's lock (rank BIN).
- * Called by    arena.c, refill.c, reclaim.c; cache.c asks bin_keeps_stacks().
+ * Called by    arena.c, refill.c, reclaim.c.
  */
 #include "bin.h"
 
@@ -18,20 +16,11 @@
 #include "tick.h"
 
 enum {
-    SPARES_MAX = 8,       /* empty stacks a bin keeps while it is in use, */
-    SPARES_IDLE = 4,      /* and for long */
     EMPTY_UNITS_MAX = 64, /* in empty slabs that a bin keeps, until it is aged */
     ROW = 8,              /* neighbours that tell of more */
     PURGE_RANGES = 64,    /* that go back at once */
     QUARTERS = 4,
 };
-
-/* Stacks in a depot are handed out as they are, and blocks that travel that way lose the order of
- * their addresses: a program that builds large structures waits for memory then. So a depot holds
- * no more than stays in a processor's cache, enough for threads that swing around a full stack, and
- * what is more goes through the bitmaps, which put it in order again. */
-#define DEPOT_BYTES       ((size_t)64 * 1024)
-#define DEPOT_BLOCK_BYTES ((size_t)1024)
 
 void bin_init(struct bin *bin, unsigned class)
 {
@@ -261,114 +250,14 @@ void bin_put_locked(struct bin *bin, void **blocks, size_t count, bool idle, str
     }
 }
 
-/* The depot */
-
-static void magazine_push(struct magazine **list, struct magazine *magazine)
-{
-    magazine->next = *list;
-    *list = magazine;
-}
-
-static struct magazine *magazine_pop(struct magazine **list)
-{
-    struct magazine *magazine = *list;
-
-    if (magazine != NULL) {
-        *list = magazine->next;
-    }
-    return magazine;
-}
-
-static void spare_keep_locked(struct bin *bin, struct magazine *magazine)
-{
-    if (bin->spare_count < SPARES_MAX) {
-        magazine_push(&bin->spares, magazine);
-        bin->spare_count++;
-    } else {
-        magazine_destroy(magazine);
-    }
-}
-
-/* How many blocks are in the depot. Relaxed: what is decided on the strength of it without the lock
- * is decided again under it. */
-static uint64_t depot_blocks_of(const struct bin *bin)
-{
-    return atomic_load_explicit(&bin->depot_blocks, memory_order_relaxed);
-}
-
-static void depot_blocks_set_locked(struct bin *bin, uint64_t count)
-{
-    atomic_store_explicit(&bin->depot_blocks, count, memory_order_relaxed);
-}
-
-/* A stack has left the depot, with `blocks`. */
-static void depot_shrunk_locked(struct bin *bin, uint32_t blocks)
-{
-    bin->depot_count--;
-    depot_blocks_set_locked(bin, depot_blocks_of(bin) - blocks);
-    if (bin->depot_count < bin->depot_low) {
-        bin->depot_low = bin->depot_count;
-    }
-}
-
-/* A full stack out of the depot for an empty one, or NULL. */
-static struct magazine *depot_take_locked(struct bin *bin, struct magazine *empty)
-{
-    struct magazine *full = magazine_pop(&bin->depot);
-
-    if (full == NULL) {
-        return NULL;
-    }
-    depot_shrunk_locked(bin, full->count);
-    bin->stats.depot_exchanges++;
-    if (empty->capacity == full->capacity) {
-        spare_keep_locked(bin, empty);
-    } else {
-        magazine_destroy(empty);
-    }
-    return full;
-}
-
-bool bin_keeps_stacks(unsigned class)
-{
-    return size_classes[class].size <= DEPOT_BLOCK_BYTES;
-}
-
-bool bin_would_keep(const struct bin *bin, const struct magazine *full)
-{
-    const struct size_class *described = &size_classes[bin->class];
-
-    return bin_keeps_stacks(bin->class) && full->capacity >= described->capacity &&
-           full->count >= full->capacity &&
-           (depot_blocks_of(bin) + full->count) * described->size <= DEPOT_BYTES;
-}
-
-struct magazine *bin_depot_put_locked(struct bin *bin, struct magazine *full)
-{
-    if (!bin_would_keep(bin, full)) {
-        return NULL;
-    }
-    struct magazine *empty = magazine_pop(&bin->spares);
-
-    if (empty != NULL) {
-        bin->spare_count--;
-    } else {
-        empty = magazine_create(size_classes[bin->class].capacity);
-    }
-    if (empty != NULL) {
-        magazine_push(&bin->depot, full);
-        bin->depot_count++;
-        depot_blocks_set_locked(bin, depot_blocks_of(bin) + full->count);
-        bin->stats.depot_exchanges++;
-    }
-    return empty;
-}
+/* Whole stacks, and single blocks */
 
 struct magazine *bin_refill_locked(struct bin *bin, struct magazine *magazine, uint32_t want)
 {
     ASSERT(want <= magazine->capacity);
-    struct magazine *full = depot_take_locked(bin, magazine);
+    struct magazine *full = depot_take_locked(&bin->depot, magazine);
 
+    bin->stats.depot_exchanges += full != NULL;
     if (full == NULL) {
         size_t count = take_from_slabs_locked(bin, magazine->slots, want);
         size_t room = want - count;
@@ -387,22 +276,12 @@ struct magazine *bin_refill_locked(struct bin *bin, struct magazine *magazine, u
     return full;
 }
 
-/* Single blocks */
-
 void *bin_take_one_locked(struct bin *bin)
 {
     void *block = NULL;
 
-    if (take_from_slabs_locked(bin, &block, 1) == 0 && bin->depot != NULL) {
-        struct magazine *full = bin->depot;
-
-        block = full->slots[--full->count];
-        depot_blocks_set_locked(bin, depot_blocks_of(bin) - 1);
-        if (full->count == 0) {
-            bin->depot = full->next;
-            depot_shrunk_locked(bin, 0);
-            spare_keep_locked(bin, full);
-        }
+    if (take_from_slabs_locked(bin, &block, 1) == 0) {
+        block = depot_take_one_locked(&bin->depot);
     }
     bin->stats.refills += block != NULL;
     bin->stats.refill_blocks += block != NULL;
@@ -444,21 +323,10 @@ size_t bin_take_in_locked(struct bin *bin, struct slab *slab, struct slab **rele
 static void depot_empty_locked(struct bin *bin, uint32_t count, struct slab **released)
 {
     for (; count > 0; count--) {
-        struct magazine *full = magazine_pop(&bin->depot);
+        struct magazine *full = depot_pop_locked(&bin->depot);
 
-        depot_shrunk_locked(bin, full->count);
         bin_put_locked(bin, full->slots, full->count, true, released);
         magazine_destroy(full);
-    }
-    bin->depot_low = bin->depot_count;
-}
-
-/* All but `keep` empty stacks. */
-static void spares_give_up_locked(struct bin *bin, uint32_t keep)
-{
-    while (bin->spare_count > keep) {
-        magazine_destroy(magazine_pop(&bin->spares));
-        bin->spare_count--;
     }
 }
 
@@ -479,8 +347,8 @@ static void empty_slabs_give_up_locked(struct bin *bin, struct slab **released)
 void bin_reclaim_locked(struct bin *bin, struct slab **released)
 {
     ASSERT(lock_is_held(&bin->lock));
-    depot_empty_locked(bin, bin->depot_count, released);
-    spares_give_up_locked(bin, 0);
+    depot_empty_locked(bin, bin->depot.full_count, released);
+    depot_drop_spares_locked(&bin->depot);
     empty_slabs_give_up_locked(bin, released);
 }
 
@@ -489,8 +357,7 @@ void bin_reclaim_locked(struct bin *bin, struct slab **released)
 void bin_age_locked(struct bin *bin, uint32_t most_stacks, struct slab **released)
 {
     ASSERT(lock_is_held(&bin->lock));
-    depot_empty_locked(bin, bin->depot_low < most_stacks ? bin->depot_low : most_stacks, released);
-    spares_give_up_locked(bin, SPARES_IDLE);
+    depot_empty_locked(bin, depot_age_locked(&bin->depot, most_stacks), released);
     empty_slabs_give_up_locked(bin, released);
 }
 
@@ -552,33 +419,6 @@ size_t bin_purge_locked(struct bin *bin, unsigned ticks, unsigned *most_units)
     return bytes;
 }
 
-/* The stacks on a list; the blocks in them are added to *blocks. */
-static uint32_t count_stacks(const struct magazine *list, uint64_t *blocks)
-{
-    uint32_t count = 0;
-
-    for (; list != NULL; list = list->next) {
-        *blocks += list->count;
-        count++;
-    }
-    return count;
-}
-
-static void check_stacks_locked(const struct bin *bin)
-{
-    uint64_t depot_blocks = 0;
-    uint64_t spare_blocks = 0;
-    uint32_t depot_count = count_stacks(bin->depot, &depot_blocks);
-
-    if (depot_blocks != depot_blocks_of(bin)) {
-        fatal("bin: free blocks do not add up");
-    }
-    if (depot_count != bin->depot_count || bin->depot_low > bin->depot_count ||
-        count_stacks(bin->spares, &spare_blocks) != bin->spare_count) {
-        fatal("bin: stacks do not add up");
-    }
-}
-
 void bin_check_locked(struct bin *bin)
 {
     uint64_t free_blocks = 0;
@@ -601,5 +441,5 @@ void bin_check_locked(struct bin *bin)
     if (free_blocks != bin->free_blocks || empty_slabs != bin->empty_slabs) {
         fatal("bin: free blocks do not add up");
     }
-    check_stacks_locked(bin);
+    depot_check_locked(&bin->depot);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* bin.h - one size class of one arena: slabs, and full stacks kept whole.
+/* bin.h - one size class of one arena: its slabs and its depot.
  *
  * The caller of a function named *_locked holds the bin's lock. Slabs that a bin gives up are
  * chained before those that *released has already, all of one arena: the caller releases them when
@@ -8,8 +8,8 @@
 #ifndef BREAKWATER_BIN_H
 #define BREAKWATER_BIN_H
 
+#include "depot.h"
 #include "lock.h"
-#include "magazine.h"
 #include "slab.h"
 
 /* Slabs by how much of them is free: fullest first, so that the emptier ones get to empty. */
@@ -36,15 +36,10 @@ struct bin_stats {
 struct bin {
     _Alignas(CACHE_LINE_BYTES) struct lock lock;
     struct slab *slabs[SLAB_LIST_COUNT];
-    struct magazine *depot;  /* full stacks */
-    struct magazine *spares; /* empty stacks of the class's capacity */
-    uint32_t depot_count;
-    uint32_t depot_low; /* the fewest it held since it was last aged */
-    uint32_t spare_count;
-    uint32_t empty_slabs;          /* on the list of those */
-    _Atomic uint32_t slab_count;   /* written under the lock */
-    _Atomic uint64_t depot_blocks; /* in the depot; written under the lock */
-    uint64_t free_blocks;          /* in the slabs */
+    struct depot depot;
+    uint32_t empty_slabs;        /* on the list of those */
+    _Atomic uint32_t slab_count; /* written under the lock */
+    uint64_t free_blocks;        /* in the slabs */
     uint64_t asked_growth; /* the heap's last growth before blocks were asked for (reclaim.c) */
     uint8_t class;         /* constant */
     bool may_purge;        /* some slab may have free pages that have not gone back */
@@ -74,16 +69,6 @@ void *bin_take_one_locked(struct bin *bin);
 /* Take blocks of the bin's slabs back into the bitmaps; `idle`: see slab_settle_locked(). */
 void bin_put_locked(struct bin *bin, void **blocks, size_t count, bool idle,
                     struct slab **released);
-
-/* Are stacks of the class's blocks kept whole? Otherwise a half of one is as quickly taken back. */
-bool bin_keeps_stacks(unsigned class);
-
-/* Has the depot room for the stack? Without the lock it may be different in a moment. */
-bool bin_would_keep(const struct bin *bin, const struct magazine *full);
-
-/* An empty stack for a full one that the depot keeps, which is handed on unopened: the caller has
- * verified it. NULL if bin_would_keep() says no, and `full` stays the caller's. */
-struct magazine *bin_depot_put_locked(struct bin *bin, struct magazine *full);
 
 /* Take in the blocks that were freed remotely to a slab that the drain has taken off the queue.
  * Returns how many. The slab may be among `released` then. */

@@ -420,13 +420,13 @@ void cache_flush(struct cache *cache, unsigned class)
     cache->misses++;
     cache_prove(cache, class);
     full->count = (uint32_t)stacks_free_count(bin, full);
-    if (!bin_keeps_stacks(class)) {
+    if (!depot_keeps(class)) {
         verify_sampled(cold, class, full, full->count);
         stacks_set_free(bin, class, full,
                         stacks_give_older(cache, class, full, full->count, full->count / 2));
         return;
     }
-    bool may_stay_whole = bin_would_keep(arena_bin(cache->arena, class), full);
+    bool may_stay_whole = depot_would_keep(&arena_bin(cache->arena, class)->depot, class, full);
 
     if (may_stay_whole) {
         verify_sampled(cold, class, full, full->count);

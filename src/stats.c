@@ -76,7 +76,7 @@ static struct bin_snapshot bin_snapshot(struct bin *bin)
     struct bin_snapshot result = {
         .stats = bin->stats,
         .free_blocks = bin->free_blocks,
-        .depot_blocks = bin->depot_blocks,
+        .depot_blocks = depot_blocks(&bin->depot),
         .lock_acquisitions = bin->lock.acquisitions,
     };
 

@@ -197,35 +197,14 @@ static void a_short_stack_goes_back_to_the_slabs(void **state)
     uint64_t free_blocks = bin_of(arena)->free_blocks;
 
     (void)state;
-    assert_false(bin_would_keep(bin_of(arena), stack));
+    assert_false(depot_would_keep(&bin_of(arena)->depot, bin_of(arena)->class, stack));
     struct magazine *empty = arena_flush(arena, class_of_blocks, stack, true);
 
     assert_ptr_equal(empty, stack);
     assert_int_equal(empty->count, 0);
     assert_int_equal(bin_of(arena)->free_blocks, free_blocks + 10);
-    assert_int_equal(bin_of(arena)->depot_blocks, 0);
+    assert_int_equal(depot_blocks(&bin_of(arena)->depot), 0);
     magazine_destroy(empty);
-    assert_nothing_is_held(arena);
-}
-
-static void stacks_of_little_room_or_of_large_blocks_do_not_stay_whole(void **state)
-{
-    struct arena *arena = first_arena();
-    struct magazine *stack = magazine_create(MAGAZINE_SMALLEST);
-
-    (void)state;
-    assert_non_null(stack);
-    for (unsigned larger = 0; larger < 2; larger++) {
-        stack->count = 0;
-        while (stack->count < stack->capacity) {
-            stack->slots[stack->count++] = refill_one(arena, class_of_blocks);
-        }
-        assert_false(bin_would_keep(bin_of(arena), stack));
-        assert_ptr_equal(arena_flush(arena, class_of_blocks, stack, true), stack);
-        assert_int_equal(bin_of(arena)->depot_blocks, 0);
-        class_of_blocks = size_class_of(2048);
-    }
-    magazine_destroy(stack);
     assert_nothing_is_held(arena);
 }
 
@@ -242,13 +221,13 @@ static void a_full_stack_is_kept_whole_and_handed_on_unopened(void **state)
 
     assert_ptr_not_equal(empty, full);
     assert_int_equal(empty->count, 0);
-    assert_int_equal(bin_of(arena)->depot_blocks, capacity);
+    assert_int_equal(depot_blocks(&bin_of(arena)->depot), capacity);
     arena_check(arena);
     /* Even when only one block is wanted. */
     assert_ptr_equal(refill_stack(arena, class_of_blocks, empty, 1), full);
     assert_int_equal(full->count, capacity);
     assert_ptr_equal(full->slots[7], block);
-    assert_int_equal(bin_of(arena)->depot_blocks, 0);
+    assert_int_equal(depot_blocks(&bin_of(arena)->depot), 0);
     arena_check(arena);
 }
 
@@ -268,7 +247,7 @@ static void a_depot_that_cannot_give_an_empty_stack_opens_the_full_one(void **st
     os_fail_calls(0, 0);
     assert_ptr_equal(empty, full);
     assert_int_equal(empty->count, 0);
-    assert_int_equal(bin_of(arena)->depot_blocks, 0);
+    assert_int_equal(depot_blocks(&bin_of(arena)->depot), 0);
     arena_check(arena);
 }
 
@@ -290,7 +269,7 @@ static void a_depot_is_bounded(void **state)
         magazine_destroy(arena_flush(arena, class_of_blocks, stacks[i], true));
     }
     arena_check(arena);
-    assert_true(bin_of(arena)->depot_blocks < STACKS * capacity);
+    assert_true(depot_blocks(&bin_of(arena)->depot) < STACKS * capacity);
     assert_true(bin_of(arena)->stats.slabs_released > 0);
     assert_nothing_is_held(arena);
 }
@@ -310,15 +289,15 @@ static void stacks_that_nobody_asked_for_leave_the_depot_before_growth(void **st
     }
     /* The depot was empty at some moment since the start. */
     reclaim_before_growth();
-    assert_int_equal(bin_of(arena)->depot_blocks, 3 * capacity);
+    assert_int_equal(depot_blocks(&bin_of(arena)->depot), 3 * capacity);
     /* One of three is used: the others were idle. */
     struct magazine *used = refill_stack(arena, class_of_blocks, stacks[0], capacity);
 
     magazine_destroy(arena_flush(arena, class_of_blocks, used, true));
     reclaim_before_growth();
-    assert_int_equal(bin_of(arena)->depot_blocks, capacity);
+    assert_int_equal(depot_blocks(&bin_of(arena)->depot), capacity);
     reclaim_before_growth();
-    assert_int_equal(bin_of(arena)->depot_blocks, 0);
+    assert_int_equal(depot_blocks(&bin_of(arena)->depot), 0);
     assert_nothing_is_held(arena);
 }
 
@@ -439,41 +418,6 @@ static void a_bin_keeps_few_empty_slabs(void **state)
                          free_units + bin_of(arena)->stats.slabs_released);
     }
     assert_in_range(bin_of(arena)->stats.slabs_released, SLABS / 4, SLABS / 2);
-    assert_nothing_is_held(arena);
-}
-
-static void more_empty_stacks_than_a_bin_keeps_are_destroyed(void **state)
-{
-    enum { STACKS = 16, IDLE_SPARES = 4 };
-    struct magazine *stacks[STACKS];
-
-    (void)state;
-    struct arena *arena = first_arena();
-
-    /* Small enough for the depot to hold them all. */
-    class_of_blocks = size_class_of(BLOCK_ALIGN);
-    uint32_t capacity = size_classes[class_of_blocks].capacity;
-
-    for (size_t i = 0; i < STACKS; i++) {
-        stacks[i] = new_stack();
-        take_blocks(arena, stacks[i]->slots, capacity);
-        stacks[i]->count = capacity;
-    }
-    for (size_t i = 0; i < STACKS; i++) {
-        stacks[i] = arena_flush(arena, class_of_blocks, stacks[i], true);
-        assert_int_equal(stacks[i]->count, 0);
-    }
-    assert_int_equal(bin_of(arena)->depot_count, STACKS);
-    for (size_t i = 0; i < STACKS; i++) {
-        stacks[i] = refill_stack(arena, class_of_blocks, stacks[i], 1);
-        assert_int_equal(stacks[i]->count, capacity);
-    }
-    assert_in_range(bin_of(arena)->spare_count, STACKS / 2, STACKS - 1);
-    reclaim_aged();
-    assert_int_equal(bin_of(arena)->spare_count, IDLE_SPARES);
-    for (size_t i = 0; i < STACKS; i++) {
-        magazine_destroy(arena_flush(arena, class_of_blocks, stacks[i], true));
-    }
     assert_nothing_is_held(arena);
 }
 
@@ -800,7 +744,7 @@ static void single_blocks_come_from_the_depot_too(void **state)
 
     take_blocks(arena, blocks, slabs * blocks_per_slab());
     assert_int_equal(bin_of(arena)->stats.slabs_created, slabs);
-    assert_int_equal(bin_of(arena)->depot_blocks, 0);
+    assert_int_equal(depot_blocks(&bin_of(arena)->depot), 0);
     give_back(arena, blocks, slabs * blocks_per_slab());
     assert_nothing_is_held(arena);
 }
@@ -1075,7 +1019,6 @@ int main(void)
         ISOLATED(a_refill_of_what_is_left_fills_the_stack_from_the_bottom),
         ISOLATED(no_block_is_handed_out_twice),
         ISOLATED(a_short_stack_goes_back_to_the_slabs),
-        ISOLATED(stacks_of_little_room_or_of_large_blocks_do_not_stay_whole),
         ISOLATED(a_full_stack_is_kept_whole_and_handed_on_unopened),
         ISOLATED(a_depot_that_cannot_give_an_empty_stack_opens_the_full_one),
         ISOLATED(a_depot_is_bounded),
@@ -1086,7 +1029,6 @@ int main(void)
         ISOLATED(blocks_longer_than_a_page_get_no_memory_ahead),
         ISOLATED(the_fullest_slab_serves_first),
         ISOLATED(a_bin_keeps_few_empty_slabs),
-        ISOLATED(more_empty_stacks_than_a_bin_keeps_are_destroyed),
         ISOLATED(an_empty_stack_can_be_taken_back),
         ISOLATED(a_class_has_a_bin_from_its_first_slab_on),
         ISOLATED(all_the_arenas_that_there_may_be_are_drained),

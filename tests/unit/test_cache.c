@@ -560,7 +560,7 @@ static void a_block_twice_on_a_full_stack_dies_when_it_is_flushed(void **state)
         give(blocks[i][capacity - 1]);
         before = in_depot;
         cache_flush(cache, class_of_blocks);
-        in_depot = central->depot_blocks;
+        in_depot = depot_blocks(&central->depot);
         assert_true(i > 0 || in_depot == capacity);
     }
     assert_int_equal(in_depot, before);

@@ -620,7 +620,7 @@ static void free_again_after_a_refill(void *block)
     /* The first stack, out of the depot. */
     void *other = heap_alloc(64);
 
-    assert_int_equal(arena_bin(cache_self->arena, class)->depot_blocks, 0);
+    assert_int_equal(depot_blocks(&arena_bin(cache_self->arena, class)->depot), 0);
     heap_free(other);
     heap_free(block);
     for (size_t i = 0; i < MORE; i++) {
@@ -640,7 +640,7 @@ static void a_stack_out_of_the_depot_proves_nothing_of_what_went_back_singly(voi
         full->slots[full->count++] = refill_one(cache_self->arena, class);
     }
     magazine_destroy(arena_flush(cache_self->arena, class, full, true));
-    assert_int_equal(arena_bin(cache_self->arena, class)->depot_blocks,
+    assert_int_equal(depot_blocks(&arena_bin(cache_self->arena, class)->depot),
                      size_classes[class].capacity);
     void *block = heap_alloc(64);
 

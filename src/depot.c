@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* depot.c - stacks that are exchanged, full for empty, without looking inside.
+ *
+ * Owns         the full stacks it keeps, with their blocks, and the spare ones.
+ * Invariants   blocks = the sum over its full stacks; low <= full_count; the spare ones are empty.
+ * Concurrency  the bin's lock (rank BIN); what is atomic anybody may read.
+ * Called by    bin.c; cache.c and arena.c ask what a depot would keep.
+ */
+#include "depot.h"
+
+#include "fatal.h"
+#include "size_class.h"
+
+enum {
+    SPARES_MAX = 8,  /* empty stacks that are kept while the depot is in use, */
+    SPARES_IDLE = 4, /* and for long */
+};
+
+/* Stacks in a depot are handed out as they are, and blocks that travel that way lose the order of
+ * their addresses: a program that builds large structures waits for memory then. So a depot holds
+ * no more than stays in a processor's cache, enough for threads that swing around a full stack, and
+ * what is more goes through the bitmaps, which put it in order again. */
+#define DEPOT_BYTES       ((size_t)64 * 1024)
+#define DEPOT_BLOCK_BYTES ((size_t)1024)
+
+static void push(struct magazine **list, struct magazine *magazine)
+{
+    magazine->next = *list;
+    *list = magazine;
+}
+
+static struct magazine *pop(struct magazine **list)
+{
+    struct magazine *magazine = *list;
+
+    if (magazine != NULL) {
+        *list = magazine->next;
+    }
+    return magazine;
+}
+
+static void blocks_set_locked(struct depot *depot, uint64_t count)
+{
+    /* Relaxed: what is decided on the strength of it without the lock is decided again under it. */
+    atomic_store_explicit(&depot->blocks, count, memory_order_relaxed);
+}
+
+static void keep_spare_locked(struct depot *depot, struct magazine *empty)
+{
+    empty->count = 0;
+    if (depot->spare_count < SPARES_MAX) {
+        push(&depot->spares, empty);
+        depot->spare_count++;
+    } else {
+        magazine_destroy(empty);
+    }
+}
+
+static void drop_spares_locked(struct depot *depot, uint32_t keep)
+{
+    while (depot->spare_count > keep) {
+        magazine_destroy(pop(&depot->spares));
+        depot->spare_count--;
+    }
+}
+
+bool depot_keeps(unsigned class)
+{
+    return size_classes[class].size <= DEPOT_BLOCK_BYTES;
+}
+
+bool depot_would_keep(const struct depot *depot, unsigned class, const struct magazine *full)
+{
+    const struct size_class *described = &size_classes[class];
+
+    return depot_keeps(class) && full->capacity >= described->capacity &&
+           full->count >= full->capacity &&
+           (depot_blocks(depot) + full->count) * described->size <= DEPOT_BYTES;
+}
+
+struct magazine *depot_put_locked(struct depot *depot, unsigned class, struct magazine *full)
+{
+    if (!depot_would_keep(depot, class, full)) {
+        return NULL;
+    }
+    struct magazine *empty = pop(&depot->spares);
+
+    if (empty != NULL) {
+        depot->spare_count--;
+    } else {
+        empty = magazine_create(size_classes[class].capacity);
+    }
+    if (empty != NULL) {
+        push(&depot->full, full);
+        depot->full_count++;
+        blocks_set_locked(depot, depot_blocks(depot) + full->count);
+    }
+    return empty;
+}
+
+struct magazine *depot_pop_locked(struct depot *depot)
+{
+    struct magazine *full = pop(&depot->full);
+
+    if (full != NULL) {
+        depot->full_count--;
+        blocks_set_locked(depot, depot_blocks(depot) - full->count);
+        if (depot->full_count < depot->low) {
+            depot->low = depot->full_count;
+        }
+    }
+    return full;
+}
+
+struct magazine *depot_take_locked(struct depot *depot, struct magazine *empty)
+{
+    struct magazine *full = depot_pop_locked(depot);
+
+    if (full == NULL) {
+        return NULL;
+    }
+    if (empty->capacity == full->capacity) {
+        keep_spare_locked(depot, empty);
+    } else {
+        magazine_destroy(empty);
+    }
+    return full;
+}
+
+void *depot_take_one_locked(struct depot *depot)
+{
+    struct magazine *full = depot->full;
+
+    if (full == NULL) {
+        return NULL;
+    }
+    void *block = full->slots[--full->count];
+
+    blocks_set_locked(depot, depot_blocks(depot) - 1);
+    if (full->count == 0) {
+        keep_spare_locked(depot, depot_pop_locked(depot));
+    }
+    return block;
+}
+
+uint32_t depot_age_locked(struct depot *depot, uint32_t most)
+{
+    uint32_t idle = depot->low < most ? depot->low : most;
+
+    drop_spares_locked(depot, SPARES_IDLE);
+    /* Popping the idle ones lowers it no further. */
+    depot->low = depot->full_count - idle;
+    return idle;
+}
+
+void depot_drop_spares_locked(struct depot *depot)
+{
+    drop_spares_locked(depot, 0);
+}
+
+/* The stacks on a list; the blocks in them are added to *blocks. */
+static uint32_t count_stacks(const struct magazine *list, uint64_t *blocks)
+{
+    uint32_t count = 0;
+
+    for (; list != NULL; list = list->next) {
+        *blocks += list->count;
+        count++;
+    }
+    return count;
+}
+
+void depot_check_locked(const struct depot *depot)
+{
+    uint64_t blocks = 0;
+    uint64_t spare_blocks = 0;
+    uint32_t full_count = count_stacks(depot->full, &blocks);
+    uint32_t spare_count = count_stacks(depot->spares, &spare_blocks);
+
+    if (blocks != depot_blocks(depot) || spare_blocks != 0) {
+        fatal("depot: blocks do not add up");
+    }
+    if (full_count != depot->full_count || depot->low > full_count ||
+        spare_count != depot->spare_count) {
+        fatal("depot: stacks do not add up");
+    }
+}
