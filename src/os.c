@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 /* Linux 5.14; not in every C library that may be older than the kernel. */
@@ -104,9 +105,8 @@ bool os_commit(void *start, size_t bytes)
 
 size_t os_page_bytes(void)
 {
-    long bytes = sysconf(_SC_PAGESIZE);
-
-    return bytes > 0 ? (size_t)bytes : UINT64_C(65536);
+    /* Not sysconf(), here and below: its tables would be pages more of every process. */
+    return (size_t)getpagesize();
 }
 
 void os_unmap(void *start, size_t bytes)
@@ -188,9 +188,9 @@ void os_advise_huge_pages(void *start, size_t bytes, bool wanted)
 
 size_t os_memory_bytes(void)
 {
-    long pages = sysconf(_SC_PHYS_PAGES);
+    struct sysinfo machine;
 
-    return pages > 0 ? (size_t)pages * os_page_bytes() : SIZE_MAX;
+    return sysinfo(&machine) == 0 ? (size_t)machine.totalram * machine.mem_unit : SIZE_MAX;
 }
 
 static size_t limit_bytes(__rlimit_resource_t resource)
