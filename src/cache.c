@@ -126,13 +126,6 @@ static size_t swap_blocks(unsigned class)
     return size_max(1, size_min(SWAP_BLOCKS, SWAP_BYTES / size_classes[class].size));
 }
 
-/* Would a longer stack spare swaps? Asked at every swap: `count` is compared with swap_blocks()
- * without its division. */
-static bool is_short(unsigned class, size_t count)
-{
-    return count < SWAP_BLOCKS && (count + 1) * size_classes[class].size <= SWAP_BYTES;
-}
-
 /* A block that went back singly may be among those freed since: no verification of the stack alone
  * would show it. */
 static bool is_unproved(const struct cache_class *cold)
@@ -149,7 +142,8 @@ static bool take_freed(struct cache *cache, unsigned class, size_t count)
     if (is_unproved(cold)) {
         return false;
     }
-    if (is_short(class, count) && batch_of(cache, class) < size_classes[class].batch_max &&
+    /* The batch first: once it has grown, a swap is spared the division. */
+    if (batch_of(cache, class) < size_classes[class].batch_max && count < swap_blocks(class) &&
         ++cold->swaps > SWAPS_PER_GROWTH) {
         return false;
     }

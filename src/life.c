@@ -85,6 +85,11 @@ static uint32_t cpus_locked(void)
     return cpus;
 }
 
+static uint32_t arenas_at_most(uint32_t count)
+{
+    return count < ARENAS_MAX ? count : ARENAS_MAX;
+}
+
 /* How many arenas threads are spread over. One a processor spares them most waits for each other.
  * Twice as many keep the blocks of many threads apart, which then share fewer cache lines; few
  * threads would gain nothing, and what one arena has free no other can use. */
@@ -94,9 +99,8 @@ static uint32_t arenas_wanted_locked(void)
         return arenas_limit;
     }
     uint32_t cpus = cpus_locked();
-    uint32_t wanted = stats.threads >= MANY_THREADS * cpus ? 2 * cpus : cpus;
+    uint32_t wanted = arenas_at_most(stats.threads >= MANY_THREADS * cpus ? 2 * cpus : cpus);
 
-    wanted = wanted < ARENAS_MAX ? wanted : ARENAS_MAX;
     /* What has been made is used on, or its free memory would lie idle. */
     return wanted > stats.arenas ? wanted : stats.arenas;
 }
@@ -142,13 +146,12 @@ static struct arena *arena_choose_locked(void)
 /* An arena where the thread waits less, or NULL. */
 static struct arena *arena_choose_other_locked(const struct arena *crowded)
 {
-    uint32_t most = arenas_limit != 0 ? arenas_limit : MOST_ARENAS * cpus_locked();
+    uint32_t most = arenas_limit != 0 ? arenas_limit : arenas_at_most(MOST_ARENAS * cpus_locked());
     unsigned index;
 
     if (threads_of(crowded) < 2) {
         return NULL;
     }
-    most = most < ARENAS_MAX ? most : ARENAS_MAX;
     struct arena *best = arena_emptiest_locked(most, &index);
 
     if (threads_of(best) + 1 < threads_of(crowded)) {
@@ -187,7 +190,7 @@ void life_limit_arenas(uint32_t count)
 
     gate_enter_waiting(slot);
     lock_acquire(&life_lock);
-    arenas_limit = count < ARENAS_MAX ? count : ARENAS_MAX;
+    arenas_limit = arenas_at_most(count);
     lock_release(&life_lock);
     gate_leave(slot);
 }
