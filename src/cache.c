@@ -23,7 +23,7 @@ enum {
     REMOTE_SLOTS = 253,
     REMOTE_BYTES_MAX = 32 * 1024,
     FETCH_SHARE = 8,       /* a refill fetches at most this part of all that was fetched before */
-    SWAPS_PER_GROWTH = 16, /* swaps of short stacks before a refill lengthens them */
+    SWAPS_PER_GROWTH = 16, /* swaps before a refill lengthens short stacks */
     SWAP_BLOCKS = 64,      /* stacks this long are cheap to swap, */
     SWAP_BYTES = 8 * 1024, /* unless their blocks are so big that they cost more memory */
     DRY_MISSES = 16,       /* of a class whose bin had nothing, before it is asked again */
@@ -142,10 +142,12 @@ static bool take_freed(struct cache *cache, unsigned class, size_t count)
     if (is_unproved(cold)) {
         return false;
     }
-    /* The batch first: once it has grown, a swap is spared the division. */
-    if (batch_of(cache, class) < size_classes[class].batch_max && count < swap_blocks(class) &&
-        ++cold->swaps > SWAPS_PER_GROWTH) {
+    if (cold->swaps == SWAPS_PER_GROWTH && batch_of(cache, class) < size_classes[class].batch_max &&
+        count < swap_blocks(class)) {
         return false;
+    }
+    if (cold->swaps < SWAPS_PER_GROWTH) {
+        cold->swaps++;
     }
     verify_sampled(cold, class, cold->free, count);
     cold->low = (uint8_t)size_min(cold->low, count);
@@ -230,14 +232,26 @@ static struct magazine *magazine_for_batch(struct cache *cache, struct magazine 
     return longer;
 }
 
-/* How many blocks to fetch: the class's batch, as long as what the thread may never need is a small
- * part of what it has used. A thread that does a little of everything and then sleeps holds little.
- */
+/* Has the thread used up the whole of the last refill with nothing freed to serve in between? It
+ * builds something up then; and since it frees blocks of the class too, what it fetches without
+ * need now, it will need later. */
+static bool builds_up(const struct cache_class *cold)
+{
+    return cold->swaps == 0 && cold->alloc != NULL && cold->free != NULL;
+}
+
+/* How many blocks to fetch: the class's batch, or a stack, as long as what the thread may never need
+ * is a small part of what it has used. A thread that does a little of everything and then sleeps
+ * holds little. */
 static uint32_t blocks_to_fetch(const struct cache *cache, unsigned class)
 {
-    uint64_t spare = cache->fetched_bytes / FETCH_SHARE / size_classes[class].size + 1;
+    const struct size_class *described = &size_classes[class];
+    uint64_t spare = cache->fetched_bytes / FETCH_SHARE / described->size + 1;
     uint32_t batch = batch_of(cache, class);
 
+    if (batch == described->batch_max && builds_up(stacks_class(cache, class))) {
+        batch = described->capacity;
+    }
     return spare < batch ? (uint32_t)spare : batch;
 }
 

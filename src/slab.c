@@ -207,7 +207,8 @@ size_t slab_take_locked(struct slab *slab, void **out, size_t want)
         size_t count = bit_count(taken);
 
         if (count > want - taken_count) {
-            if (taken_count > 0 && taken == ~UINT64_C(0)) {
+            if (taken_count > 0 && taken == ~UINT64_C(0) &&
+                want - taken_count <= BITS_PER_WORD / 2) {
                 break;
             }
             count = want - taken_count;

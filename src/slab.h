@@ -108,8 +108,8 @@ _Noreturn void slab_fatal_double_free(const struct slab *slab, unsigned index);
 
 /* Move up to `want` free blocks out, ascending from the top of out[want - 1] down, so that a stack
  * filled this way gives them in ascending order. Returns how many: they fill the end of out. If it
- * has some, it leaves a bitmap word that is all free to the next call rather than split it: whole
- * words are quick, and their blocks stay together. Under the bin's lock. */
+ * has some, it leaves a bitmap word that is all free to the next call rather than split it for a
+ * half or less: whole words are quick, and their blocks stay together. Under the bin's lock. */
 size_t slab_take_locked(struct slab *slab, void **out, size_t want);
 
 /* Take in the blocks of one word; slab_settle_locked() afterwards. A block that is free already

@@ -31,7 +31,7 @@ struct cache_class {
     uint16_t seen;          /* where the stacks' tops were at the last look for idle classes */
     uint8_t doublings : 4;  /* of the class's first batch: blocks to ask for at the next refill */
     uint8_t singles : 4; /* blocks that came and went singly, before there was a stack for them */
-    uint8_t swaps;       /* since the last refill */
+    uint8_t swaps;       /* since the last refill, as far as they matter */
     uint8_t low;         /* the fewest blocks held at a swap since the last trim */
     uint8_t dry;         /* misses to come that need not ask the arena first */
 };

@@ -173,6 +173,44 @@ static void refills_start_small_and_grow_to_the_most_of_the_class(void **state)
     assert_int_equal(last, size_classes[class_of_blocks].batch_max);
 }
 
+/* The most that one of some refills in a row fetches: slabs end. */
+static size_t most_fetched(void)
+{
+    size_t most = 0;
+
+    for (int refill = 0; refill < 100; refill++) {
+        size_t before = cached_blocks();
+
+        assert_true(cache_refill(cache, class_of_blocks));
+        size_t count = cached_blocks() - before;
+
+        most = count > most ? count : most;
+        check();
+        empty_the_alloc_stack();
+    }
+    return most;
+}
+
+static void a_thread_that_builds_up_fetches_whole_stacks_if_it_frees_too(void **state)
+{
+    (void)state;
+    set_up(SIZE);
+    const struct size_class *described = &size_classes[class_of_blocks];
+
+    assert_true(described->batch_max < described->capacity);
+    assert_int_equal(most_fetched(), described->batch_max);
+    give(take());
+    empty_the_alloc_stack();
+    assert_int_equal(most_fetched(), described->capacity);
+    /* What was freed has served: the next refill is not one more in a row. */
+    assert_true(cache_swap(cache, class_of_blocks));
+    empty_the_alloc_stack();
+    assert_true(cache_refill(cache, class_of_blocks));
+    assert_true(cached_blocks() <= described->batch_max);
+    empty_the_alloc_stack();
+    assert_int_equal(most_fetched(), described->capacity);
+}
+
 static void a_thread_that_has_used_little_fetches_little(void **state)
 {
     size_t fetched = 0;
@@ -1023,6 +1061,7 @@ int main(void)
         ISOLATED(a_new_cache_is_empty_and_full),
         ISOLATED(a_class_and_its_code_name_the_same_bin),
         ISOLATED(refills_start_small_and_grow_to_the_most_of_the_class),
+        ISOLATED(a_thread_that_builds_up_fetches_whole_stacks_if_it_frees_too),
         ISOLATED(a_thread_that_has_used_little_fetches_little),
         ISOLATED(fresh_blocks_come_in_ascending_order),
         ISOLATED(every_class_can_be_refilled_and_given_back),

@@ -73,12 +73,13 @@ static void blocks_come_in_ascending_order_from_the_top_of_the_stack(void **stat
     }
 }
 
-static void takes_may_end_anywhere_but_split_no_second_word_that_is_all_free(void **state)
+static void takes_may_end_anywhere_but_split_no_second_word_for_a_half(void **state)
 {
     static const struct {
         size_t want, taken;
-    } takes[] = {{1, 1}, {62, 62}, {1, 1},     {64, 64}, {63, 63}, {2, 1},
-                 {2, 2}, {63, 62}, {130, 128}, {64, 64}, {20, 20}, {65, 44}};
+    } takes[] = {{1, 1},   {62, 62}, {1, 1},     {64, 64}, {63, 63}, {2, 1},
+                 {2, 2},   {63, 62}, {130, 128}, {64, 64}, {20, 20}, {65, 44},
+                 {97, 97}, {94, 94}, {32, 1},    {33, 33}, {63, 31}, {64, 64}};
     void *stack[130];
     size_t next = 0;
 
@@ -429,7 +430,7 @@ int main(void)
     static const struct isolated_test tests[] = {
         ISOLATED(every_block_of_a_new_slab_is_free),
         ISOLATED(blocks_come_in_ascending_order_from_the_top_of_the_stack),
-        ISOLATED(takes_may_end_anywhere_but_split_no_second_word_that_is_all_free),
+        ISOLATED(takes_may_end_anywhere_but_split_no_second_word_for_a_half),
         ISOLATED(blocks_put_back_fill_the_holes_first),
         ISOLATED(taking_more_than_there_is_fills_the_end),
         ISOLATED(every_class_gives_and_takes_every_block),
