@@ -1,100 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* test_arena.c - arenas with all that they get and give up: stacks are filled and taken back,
- * remote frees come home, empty slabs go. */
-#include "support.h"
+/* test_arena.c - arenas: stacks are taken back, tags tell of slabs, remote frees come home, empty
+ * slabs go. */
+#include "arena_support.h"
 
-#include "arena.h"
 #include "meta.h"
 #include "os.h"
 #include "page_heap.h"
 #include "reclaim.h"
 #include "refill.h"
 
-enum { SIZE = 64, SLABS = 90, THREADS = 4, ROUNDS = 200 };
-
-static unsigned class_of_blocks;
-
-/* The first arena of the process, with the class of SIZE to test. */
-static struct arena *first_arena(void)
-{
-    size_class_init();
-    class_of_blocks = size_class_of(SIZE);
-    struct arena *arena = arena_create(0);
-
-    assert_non_null(arena);
-    return arena;
-}
-
-static struct bin *bin_of(struct arena *arena)
-{
-    return arena_bin(arena, class_of_blocks);
-}
-
-static unsigned blocks_per_slab(void)
-{
-    return size_classes[class_of_blocks].blocks;
-}
-
-/* A stack of the class's full capacity. */
-static struct magazine *new_stack(void)
-{
-    struct magazine *magazine = magazine_create(size_classes[class_of_blocks].capacity);
-
-    assert_non_null(magazine);
-    return magazine;
-}
-
-/* A stack with `want` blocks of the arena, or what it gives at once. */
-static struct magazine *stack_of(struct arena *arena, uint32_t want)
-{
-    struct magazine *magazine = refill_stack(arena, class_of_blocks, new_stack(), want);
-
-    assert_non_null(magazine);
-    assert_true(magazine->count >= 1);
-    arena_check(arena);
-    return magazine;
-}
-
-/* As full as a thread's frees make it. */
-static struct magazine *full_stack_of(struct arena *arena)
-{
-    struct magazine *magazine = stack_of(arena, 1);
-
-    while (magazine->count < magazine->capacity) {
-        void *block = refill_one(arena, class_of_blocks);
-
-        assert_non_null(block);
-        magazine->slots[magazine->count++] = block;
-    }
-    return magazine;
-}
-
-/* Blocks out of the arena, one by one. */
-static void take_blocks(struct arena *arena, void **blocks, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        blocks[i] = refill_one(arena, class_of_blocks);
-        assert_non_null(blocks[i]);
-    }
-    arena_check(arena);
-}
-
-static void give_back(struct arena *arena, void **blocks, size_t count)
-{
-    arena_free_blocks(arena, class_of_blocks, blocks, count);
-    arena_check(arena);
-}
-
-static void assert_nothing_is_held(struct arena *arena)
-{
-    reclaim_all();
-    arena_check(arena);
-    page_heap_check();
-    meta_check();
-    assert_int_equal(page_heap_stats().free_units, page_heap_stats().total_units);
-    assert_int_equal(arena_totals().free_bytes, 0);
-    assert_int_equal(arena_totals().tail_bytes, 0);
-}
+enum { THREADS = 4, ROUNDS = 200 };
 
 /* Arenas */
 
@@ -129,66 +44,7 @@ static void without_memory_there_is_no_arena(void **state)
     assert_non_null(arena_create(0));
 }
 
-/* Refill and flush */
-
-static void a_refill_gives_what_is_wanted_in_ascending_order(void **state)
-{
-    struct arena *arena = first_arena();
-    struct magazine *empty = new_stack();
-    struct magazine *full = refill_stack(arena, class_of_blocks, empty, 20);
-
-    (void)state;
-    assert_ptr_equal(full, empty);
-    assert_int_equal(full->count, 20);
-    for (size_t i = 1; i < 20; i++) {
-        assert_int_equal((uintptr_t)full->slots[i - 1], (uintptr_t)full->slots[i] + SIZE);
-    }
-    assert_null(full->floor);
-    arena_check(arena);
-}
-
-static void a_refill_of_what_is_left_fills_the_stack_from_the_bottom(void **state)
-{
-    static void *blocks[UNIT_BYTES / SIZE];
-    struct arena *arena = first_arena();
-
-    (void)state;
-    take_blocks(arena, blocks, ARRAY_SIZE(blocks));
-    give_back(arena, blocks, 3);
-    struct magazine *stack = stack_of(arena, 50);
-
-    assert_int_equal(stack->count, 3);
-    assert_ptr_equal(stack->slots[2], blocks[0]);
-    assert_ptr_equal(stack->slots[0], blocks[2]);
-    assert_int_equal(bin_of(arena)->stats.slabs_created, 1);
-}
-
-static void no_block_is_handed_out_twice(void **state)
-{
-    enum { STACKS = 30 };
-    struct magazine *stacks[STACKS];
-    size_t blocks = 0;
-
-    (void)state;
-    struct arena *arena = first_arena();
-
-    for (size_t i = 0; i < STACKS; i++) {
-        stacks[i] = stack_of(arena, 100);
-        for (size_t k = 0; k < stacks[i]->count; k++) {
-            uint64_t *block = (uint64_t *)stacks[i]->slots[k];
-
-            assert_int_equal(*block, 0);
-            *block = i + 1;
-            blocks++;
-        }
-    }
-    for (size_t i = 0; i < STACKS; i++) {
-        for (size_t k = 0; k < stacks[i]->count; k++) {
-            assert_int_equal(*(uint64_t *)stacks[i]->slots[k], i + 1);
-        }
-    }
-    assert_true(blocks >= (size_t)STACKS * 50);
-}
+/* Stacks that come back */
 
 static void a_short_stack_goes_back_to_the_slabs(void **state)
 {
@@ -301,87 +157,7 @@ static void stacks_that_nobody_asked_for_leave_the_depot_before_growth(void **st
     assert_nothing_is_held(arena);
 }
 
-static void without_memory_a_refill_leaves_the_stack_with_its_caller(void **state)
-{
-    struct arena *arena = first_arena();
-    struct magazine *empty = new_stack();
-
-    (void)state;
-    while (page_heap_alloc(&(struct run_request){
-               .units = 1, .align_units = 1, .state = SPAN_LARGE, .grow = false}) != NULL) {
-    }
-    os_fail_calls(1, UINT64_MAX);
-    assert_null(refill_stack(arena, class_of_blocks, empty, 5));
-    assert_null(refill_one(arena, class_of_blocks));
-    os_fail_calls(0, 0);
-    assert_int_equal(empty->count, 0);
-    arena_check(arena);
-    assert_ptr_equal(refill_stack(arena, class_of_blocks, empty, 5), empty);
-    arena_check(arena);
-}
-
-static void whichever_call_fails_a_refill_loses_nothing(void **state)
-{
-    enum { CALLS = 12 };
-    struct arena *arena = first_arena();
-    struct magazine *stacks[CALLS];
-
-    (void)state;
-    for (unsigned call = 0; call < CALLS; call++) {
-        struct magazine *empty = new_stack();
-
-        os_fail_calls(call % 4 + 1, call / 4 + 1);
-        stacks[call] = refill_stack(arena, class_of_blocks, empty, 200);
-        os_fail_calls(0, 0);
-        arena_check(arena);
-        page_heap_check();
-        stacks[call] = stacks[call] != NULL ? stacks[call] : empty;
-    }
-    for (unsigned call = 0; call < CALLS; call++) {
-        magazine_destroy(arena_flush(arena, class_of_blocks, stacks[call], true));
-    }
-    assert_nothing_is_held(arena);
-}
-
 /* Slabs */
-
-static size_t pages_of_slab(const void *block)
-{
-    return resident_pages((void *)align_down((uintptr_t)block, UNIT_BYTES), UNIT_BYTES);
-}
-
-/* Nobody writes to the blocks here, so what has memory got it ahead. */
-static void the_more_slabs_a_bin_has_the_more_of_the_next_gets_memory_ahead(void **state)
-{
-    enum { MANY = 40, PAGES_OF_UNIT = UNIT_BYTES / SLAB_PAGE_BYTES };
-    static void *blocks[MANY * UNIT_BYTES / SIZE];
-    struct arena *arena = first_arena();
-    bool populates = kernel_populates() && os_page_bytes() == SLAB_PAGE_BYTES;
-
-    (void)state;
-    take_blocks(arena, blocks, MANY * blocks_per_slab());
-    for (size_t slab = 0; slab < MANY; slab++) {
-        size_t pages = pages_of_slab(blocks[slab * blocks_per_slab()]);
-        /* A 32nd of what the bin holds, at most all of the slab. */
-        size_t most = slab < 32 ? slab * PAGES_OF_UNIT / 32 : PAGES_OF_UNIT;
-
-        assert_int_equal(pages, populates ? most : 0);
-    }
-}
-
-static void blocks_longer_than_a_page_get_no_memory_ahead(void **state)
-{
-    enum { MANY = 40, LONG = 5000 };
-    static void *blocks[MANY * UNIT_BYTES / LONG];
-    struct arena *arena = first_arena();
-
-    (void)state;
-    class_of_blocks = size_class_of(LONG);
-    take_blocks(arena, blocks, MANY * blocks_per_slab());
-    for (size_t i = 0; i < MANY * blocks_per_slab(); i++) {
-        assert_int_equal(pages_of_slab(blocks[i]), 0);
-    }
-}
 
 static void the_fullest_slab_serves_first(void **state)
 {
@@ -465,52 +241,6 @@ static void all_the_arenas_that_there_may_be_are_drained(void **state)
     arena_free_remote(&block, 1);
     arena_drain_all();
     assert_nothing_is_held(arena_by_index(ARENAS_MAX - 1));
-}
-
-static void the_heap_feeds_the_descriptors(struct arena *arena)
-{
-    enum { KEPT_UNITS = 4 };
-    void *blocks[8];
-    struct magazine *stack = new_stack();
-    struct span *kept = page_heap_alloc(&(struct run_request){
-        .units = KEPT_UNITS, .align_units = 1, .state = SPAN_LARGE, .grow = true});
-
-    assert_non_null(kept);
-    while (page_heap_alloc(&(struct run_request){
-               .units = 1, .align_units = 1, .state = SPAN_LARGE, .grow = false}) != NULL) {
-    }
-    os_fail_calls(1, UINT64_MAX);
-    while (meta_alloc(CACHE_LINE_BYTES) != NULL) {
-    }
-    assert_null(refill_one(arena, class_of_blocks));
-    page_heap_free(kept);
-    assert_ptr_equal(refill_stack(arena, class_of_blocks, stack, 1), stack);
-    blocks[0] = stack->slots[0];
-    for (size_t i = 1; i < ARRAY_SIZE(blocks); i++) {
-        blocks[i] = refill_one(arena, class_of_blocks);
-        assert_non_null(blocks[i]);
-    }
-    assert_int_equal(meta_stats().donated_bytes, UNIT_BYTES);
-    arena_free_blocks(arena, class_of_blocks, blocks, ARRAY_SIZE(blocks));
-    arena_check(arena);
-    page_heap_check();
-}
-
-static void the_heap_feeds_the_descriptors_when_nothing_can_be_mapped(void **state)
-{
-    (void)state;
-    the_heap_feeds_the_descriptors(first_arena());
-}
-
-static void the_heap_feeds_the_descriptors_of_a_bin_that_exists(void **state)
-{
-    struct arena *arena = first_arena();
-    void *block = refill_one(arena, class_of_blocks);
-
-    (void)state;
-    arena_free_blocks(arena, class_of_blocks, &block, 1);
-    reclaim_all();
-    the_heap_feeds_the_descriptors(arena);
 }
 
 static void a_tag_tells_the_class_while_the_slab_lives(void **state)
@@ -693,150 +423,6 @@ static void a_slab_with_a_pending_block_is_not_released(void **state)
     arena_check(arena);
 }
 
-static void a_refill_takes_remote_blocks_in_before_it_takes_a_slab(void **state)
-{
-    static void *blocks[4 * UNIT_BYTES / SIZE];
-
-    (void)state;
-    struct arena *arena = first_arena();
-    unsigned count = blocks_per_slab();
-
-    take_blocks(arena, blocks, count);
-    arena_free_remote(blocks, count);
-    struct magazine *stack = stack_of(arena, 10);
-
-    assert_ptr_equal(stack->slots[9], blocks[0]);
-    assert_int_equal(bin_of(arena)->stats.slabs_created, 1);
-}
-
-static void every_arena_is_drained_before_the_heap_grows(void **state)
-{
-    static void *blocks[SLABS * UNIT_BYTES / SIZE];
-
-    (void)state;
-    struct arena *arena = first_arena();
-    struct arena *second = arena_create(1);
-
-    take_blocks(arena, blocks, ARRAY_SIZE(blocks));
-    while (page_heap_alloc(&(struct run_request){
-               .units = 1, .align_units = 1, .state = SPAN_LARGE, .grow = false}) != NULL) {
-    }
-    size_t total = page_heap_stats().total_units;
-
-    arena_free_remote(blocks, ARRAY_SIZE(blocks));
-    assert_non_null(stack_of(second, 10));
-    assert_false(remote_queue_has_slabs(&arena->queue));
-    assert_int_equal(page_heap_stats().total_units, total);
-    arena_check(arena);
-}
-
-/* Single blocks */
-
-static void single_blocks_come_from_the_depot_too(void **state)
-{
-    struct arena *arena = first_arena();
-    static void *blocks[8 * UNIT_BYTES / SIZE];
-    struct magazine *full = full_stack_of(arena);
-
-    (void)state;
-    magazine_destroy(arena_flush(arena, class_of_blocks, full, true));
-    uint64_t slabs = bin_of(arena)->stats.slabs_created;
-
-    take_blocks(arena, blocks, slabs * blocks_per_slab());
-    assert_int_equal(bin_of(arena)->stats.slabs_created, slabs);
-    assert_int_equal(depot_blocks(&bin_of(arena)->depot), 0);
-    give_back(arena, blocks, slabs * blocks_per_slab());
-    assert_nothing_is_held(arena);
-}
-
-static void borrowing_gives_the_nearest_larger_block_there_is(void **state)
-{
-    struct arena *arena = first_arena();
-    unsigned larger = class_of_blocks + 3;
-    unsigned index;
-
-    (void)state;
-    assert_null(refill_borrow(arena, class_of_blocks, BLOCK_ALIGN, SIZE_MAX));
-    void *first = refill_one(arena, larger + 2);
-    void *second = refill_one(arena, larger);
-
-    assert_non_null(first);
-    assert_non_null(second);
-    void *borrowed = refill_borrow(arena, class_of_blocks, BLOCK_ALIGN, SIZE_MAX);
-
-    assert_int_equal(slab_of_own_block((uintptr_t)borrowed, &index)->class, larger);
-    assert_null(refill_borrow(arena, CLASS_COUNT - 1, BLOCK_ALIGN, SIZE_MAX));
-    arena_free_blocks(arena, larger, &borrowed, 1);
-    arena_check(arena);
-}
-
-static unsigned class_of(void *block)
-{
-    unsigned index;
-
-    return slab_of_own_block((uintptr_t)block, &index)->class;
-}
-
-static void what_is_near_is_taken_before_there_is_another_slab(void **state)
-{
-    struct arena *arena = first_arena();
-    unsigned class = size_class_of(40 * KIB);
-    unsigned larger = size_class_of(56 * KIB);
-    unsigned too_large = size_class_of(64 * KIB);
-
-    (void)state;
-    void *blocks[8];
-
-    /* Too large by far: rather a slab of its own. */
-    assert_non_null(refill_one(arena, too_large));
-    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
-        blocks[i] = refill_near(arena, class, BLOCK_ALIGN);
-        assert_int_equal(class_of(blocks[i]), class);
-    }
-    assert_ptr_equal(slab_at((uintptr_t)blocks[7]), slab_at((uintptr_t)blocks[0]));
-    assert_non_null(refill_one(arena, larger));
-    assert_int_equal(class_of(refill_near(arena, class, BLOCK_ALIGN)), larger);
-    /* What comes home first, and what is its own before all. */
-    arena_free_remote(&blocks[5], 1);
-    assert_ptr_equal(refill_near(arena, class, BLOCK_ALIGN), blocks[5]);
-    class_of_blocks = class;
-    give_back(arena, &blocks[2], 1);
-    assert_ptr_equal(refill_near(arena, class, BLOCK_ALIGN), blocks[2]);
-    /* The larger ones are not aligned as much. */
-    void *other = refill_near(arena, class, size_classes[larger].align_mask + 2UL);
-
-    assert_int_equal(class_of(other), class);
-    assert_ptr_not_equal(slab_at((uintptr_t)other), slab_at((uintptr_t)blocks[0]));
-    arena_check(arena);
-}
-
-static void without_room_for_its_slab_nothing_is_near(void **state)
-{
-    struct arena *arena = first_arena();
-
-    (void)state;
-    void *block = refill_one(arena, size_class_of(16));
-
-    while (page_heap_alloc(&(struct run_request){
-               .units = 1, .align_units = 1, .state = SPAN_LARGE, .grow = false}) != NULL) {
-    }
-    os_fail_calls(1, UINT64_MAX);
-    assert_non_null(block);
-    assert_null(refill_near(arena, size_class_of(40 * KIB), BLOCK_ALIGN));
-    os_fail_calls(0, 0);
-    page_heap_check();
-}
-
-static void the_smallest_blocks_are_never_borrowed_for_larger_ones(void **state)
-{
-    struct arena *arena = first_arena();
-
-    (void)state;
-    assert_non_null(refill_one(arena, 0));
-    assert_null(refill_borrow(arena, 0, BLOCK_ALIGN, SIZE_MAX));
-    assert_null(refill_borrow(arena, class_of_blocks, BLOCK_ALIGN, SIZE_MAX));
-}
-
 /* Accounts */
 
 static void totals_count_what_is_free_and_what_slabs_cannot_use(void **state)
@@ -1015,25 +601,16 @@ int main(void)
     static const struct isolated_test tests[] = {
         ISOLATED(an_arena_is_found_by_its_index_once_it_exists),
         ISOLATED(without_memory_there_is_no_arena),
-        ISOLATED(a_refill_gives_what_is_wanted_in_ascending_order),
-        ISOLATED(a_refill_of_what_is_left_fills_the_stack_from_the_bottom),
-        ISOLATED(no_block_is_handed_out_twice),
         ISOLATED(a_short_stack_goes_back_to_the_slabs),
         ISOLATED(a_full_stack_is_kept_whole_and_handed_on_unopened),
         ISOLATED(a_depot_that_cannot_give_an_empty_stack_opens_the_full_one),
         ISOLATED(a_depot_is_bounded),
         ISOLATED(stacks_that_nobody_asked_for_leave_the_depot_before_growth),
-        ISOLATED(without_memory_a_refill_leaves_the_stack_with_its_caller),
-        ISOLATED(whichever_call_fails_a_refill_loses_nothing),
-        ISOLATED(the_more_slabs_a_bin_has_the_more_of_the_next_gets_memory_ahead),
-        ISOLATED(blocks_longer_than_a_page_get_no_memory_ahead),
         ISOLATED(the_fullest_slab_serves_first),
         ISOLATED(a_bin_keeps_few_empty_slabs),
         ISOLATED(an_empty_stack_can_be_taken_back),
         ISOLATED(a_class_has_a_bin_from_its_first_slab_on),
         ISOLATED(all_the_arenas_that_there_may_be_are_drained),
-        ISOLATED(the_heap_feeds_the_descriptors_when_nothing_can_be_mapped),
-        ISOLATED(the_heap_feeds_the_descriptors_of_a_bin_that_exists),
         ISOLATED(a_tag_tells_the_class_while_the_slab_lives),
         ISOLATED(each_unit_of_a_slab_has_its_tag),
         ISOLATED(blocks_of_several_slabs_find_their_own),
@@ -1043,13 +620,6 @@ int main(void)
         ISOLATED(draining_hands_back_each_remote_block_once),
         ISOLATED(blocks_of_one_word_travel_together),
         ISOLATED(a_slab_with_a_pending_block_is_not_released),
-        ISOLATED(a_refill_takes_remote_blocks_in_before_it_takes_a_slab),
-        ISOLATED(every_arena_is_drained_before_the_heap_grows),
-        ISOLATED(single_blocks_come_from_the_depot_too),
-        ISOLATED(borrowing_gives_the_nearest_larger_block_there_is),
-        ISOLATED(what_is_near_is_taken_before_there_is_another_slab),
-        ISOLATED(without_room_for_its_slab_nothing_is_near),
-        ISOLATED(the_smallest_blocks_are_never_borrowed_for_larger_ones),
         ISOLATED(totals_count_what_is_free_and_what_slabs_cannot_use),
         ISOLATED(the_check_sees_blocks_that_got_lost),
         ISOLATED(an_arena_counts_what_its_threads_wait_for_small_blocks),

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* test_scavenge.c - what a cache gives back by itself: classes that rest, and what is over its
+ * share. */
+#include "cache_support.h"
+
+#include "conf.h"
+#include "page_heap.h"
+#include "refill.h"
+#include "scavenge.h"
+
+enum { MISSES = 16 /* between two looks at the share */ };
+
+static void classes_not_used_between_two_looks_are_given_back(void **state)
+{
+    (void)state;
+    set_up(SIZE);
+    unsigned idle = size_class_of(1024);
+
+    assert_true(cache_refill(cache, idle));
+    give(take());
+    cache->misses = 0;
+    scavenge_cache(cache);
+    assert_non_null(cache_pop(cache_bin_of_class(cache, class_of_blocks)));
+    cache->misses = 0;
+    scavenge_cache(cache);
+    assert_null(cache_pop(cache_bin_of_class(cache, idle)));
+    assert_null(stacks_class(cache, idle)->alloc);
+    /* Should the class come back it has stacks at once. */
+    assert_null(cache_take_single(cache, idle));
+    assert_true(cached_blocks() > 0);
+    cache->misses = 1;
+    scavenge_cache(cache);
+    assert_true(cached_blocks() > 0);
+    check();
+}
+
+static void a_cache_that_holds_more_than_its_share_gives_half_back(void **state)
+{
+    static void *blocks[BLOCKS_MAX];
+
+    (void)state;
+    set_up(SIZE);
+    take_many(blocks, BLOCKS_MAX);
+    give_many(blocks, BLOCKS_MAX);
+    size_t held = cached_bytes();
+
+    assert_true(held > 0);
+    scavenge_share(2 * held, 2);
+    cache->misses = MISSES;
+    scavenge_cache(cache);
+    assert_int_equal(cached_bytes(), held);
+    scavenge_share(0, UINT32_MAX);
+    scavenge_cache(cache);
+    assert_int_equal(cached_bytes(), held);
+    scavenge_share(2 * held, 3);
+    cache->misses = MISSES - 1;
+    scavenge_cache(cache);
+    assert_int_equal(cached_bytes(), held);
+    cache->misses = MISSES;
+    scavenge_cache(cache);
+    assert_in_range(cached_bytes(), held / 2, held / 2 + 2 * SIZE);
+    check();
+    /* The last block of a stack stays. */
+    scavenge_share(1, 1);
+    for (size_t i = 0; i < held; i += SIZE) {
+        scavenge_cache(cache);
+    }
+    assert_in_range(cached_bytes(), SIZE, 2 * SIZE);
+    check();
+}
+
+/* The free stack holds the blocks, the alloc stack none; that is more than the share, which the
+ * next scavenge_cache() looks at. */
+static void free_over_the_share(void **blocks, size_t count)
+{
+    set_up(SIZE);
+    take_many(blocks, count);
+    empty_the_alloc_stack();
+    give_many(blocks, count);
+    scavenge_share(1, 1);
+    cache->misses = MISSES;
+}
+
+static void look_at_share(void *unused)
+{
+    (void)unused;
+    scavenge_cache(cache);
+}
+
+static void a_block_in_both_halves_dies(void **state)
+{
+    void *blocks[6];
+
+    (void)state;
+    free_over_the_share(blocks, ARRAY_SIZE(blocks));
+    give(blocks[0]);
+    assert_dies_at(look_at_share, NULL, "double free of", (uintptr_t)blocks[0]);
+}
+
+static void the_newer_half_stays(void **state)
+{
+    enum { COUNT = 6 };
+    void *blocks[COUNT];
+
+    (void)state;
+    free_over_the_share(blocks, COUNT);
+    scavenge_cache(cache);
+    assert_int_equal(cached_blocks(), COUNT / 2);
+    assert_true(cache_swap(cache, class_of_blocks));
+    for (size_t i = COUNT; i > COUNT / 2; i--) {
+        assert_ptr_equal(cache_pop(bin), blocks[i - 1]);
+    }
+}
+
+/* `count` blocks of a class of 64 KiB on its free stack. */
+static void cache_large(size_t count)
+{
+    unsigned class = size_class_of(SMALL_MAX_BYTES);
+
+    assert_true(cache_grow_free(cache, class));
+    for (size_t i = 0; i < count; i++) {
+        assert_true(cache_push(cache_bin_of_class(cache, class), refill_one(arena, class)));
+    }
+}
+
+static void look_at_share_of(size_t limit, uint32_t threads)
+{
+    scavenge_share(limit, threads);
+    cache->misses = MISSES;
+    scavenge_cache(cache);
+    check();
+}
+
+static void the_largest_blocks_go_back_first(void **state)
+{
+    enum { COUNT = 4 };
+    void *blocks[COUNT];
+
+    (void)state;
+    set_up(SIZE);
+    take_many(blocks, COUNT);
+    give_many(blocks, COUNT);
+    size_t small_bytes = cached_bytes();
+
+    cache_large(COUNT);
+    look_at_share_of(small_bytes + (size_t)COUNT / 2 * SMALL_MAX_BYTES, 1);
+    assert_int_equal(cached_bytes(), small_bytes + (size_t)COUNT / 2 * SMALL_MAX_BYTES);
+    /* Half of them was not enough: then of smaller ones too. */
+    look_at_share_of(small_bytes, 1);
+    assert_in_range(cached_bytes(), SMALL_MAX_BYTES + SIZE, SMALL_MAX_BYTES + small_bytes - SIZE);
+}
+
+static void of_a_large_heap_caches_share_an_eighth(void **state)
+{
+    enum { COUNT = 4, SHARERS = 512 };
+    const size_t heap_bytes = (size_t)8 * SHARERS * COUNT * SMALL_MAX_BYTES;
+
+    (void)state;
+    set_up(SIZE);
+    struct span *span = page_heap_alloc(&(struct run_request){
+        .units = heap_bytes / UNIT_BYTES, .align_units = 1, .state = SPAN_LARGE, .grow = true});
+
+    assert_non_null(span);
+    cache_large(COUNT);
+    look_at_share_of(CACHE_LIMIT_AUTO, SHARERS);
+    assert_int_equal(cached_bytes(), COUNT * SMALL_MAX_BYTES);
+    look_at_share_of(CACHE_LIMIT_AUTO, 2 * SHARERS);
+    assert_int_equal(cached_bytes(), COUNT / 2 * SMALL_MAX_BYTES);
+    look_at_share_of(0, UINT32_MAX);
+    assert_int_equal(cached_bytes(), COUNT / 2 * SMALL_MAX_BYTES);
+    page_heap_free(span);
+}
+
+int main(void)
+{
+    static const struct isolated_test tests[] = {
+        ISOLATED(classes_not_used_between_two_looks_are_given_back),
+        ISOLATED(a_cache_that_holds_more_than_its_share_gives_half_back),
+        ISOLATED(a_block_in_both_halves_dies),
+        ISOLATED(the_newer_half_stays),
+        ISOLATED(the_largest_blocks_go_back_first),
+        ISOLATED(of_a_large_heap_caches_share_an_eighth),
+    };
+
+    return run_isolated(tests, ARRAY_SIZE(tests));
+}
