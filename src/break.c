@@ -45,7 +45,8 @@ static void note_foreign_move_locked(uintptr_t start)
     if (start > top) {
         stats.gap_bytes += start - top;
     } else {
-        stats.bytes -= top - start;
+        /* Of what was cut off, some may be gaps that were never ours. */
+        stats.bytes -= size_min(stats.bytes, top - start);
     }
 }
 

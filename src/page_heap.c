@@ -35,6 +35,8 @@ enum {
 static struct page_heap_stats stats; /* but for what page_heap_stats() fills in */
 static size_t growth_seen_units;     /* total_units at the last page_heap_take_growth() */
 static _Atomic size_t heap_bytes;    /* total_units, for who holds no lock */
+static uintptr_t
+    cut_off_end; /* since the break last grew, others lowered it to here; 0: they did not */
 
 /* When the soft limit presses, beyond being passed. Guarded by page_heap_lock. */
 static struct {
@@ -152,11 +154,13 @@ static bool within_hard_limit_locked(size_t units)
 static struct span *top_run_locked(void)
 {
     uintptr_t top = break_top();
+    size_t end = top > region_primary.base ? region_unit_of(&region_primary, top) : 0;
 
-    if (region_units(&region_primary) == 0 || top <= region_primary.base) {
+    /* Above the rows: memory was got there that none could be made for, and given back again. */
+    if (end == 0 || end > region_units(&region_primary)) {
         return NULL;
     }
-    struct span *last = &region_primary.spans[region_unit_of(&region_primary, top) - 1];
+    struct span *last = &region_primary.spans[end - 1];
 
     return last->state == SPAN_FREE ? last - (last->units - 1) : NULL;
 }
@@ -193,6 +197,7 @@ static bool grow_break_locked(size_t units)
     if (extent.bytes == 0) {
         return false;
     }
+    cut_off_end = 0;
     if (!region_add_break(extent.start, extent.bytes)) {
         (void)break_lower(extent.start);
         return false;
@@ -285,15 +290,14 @@ static void notice_foreign_moves_locked(void)
     uintptr_t top = break_top();
     uintptr_t intact_end = break_intact_end();
 
-    if (region_units(&region_primary) == 0 || intact_end >= top) {
+    if (intact_end >= top || (cut_off_end != 0 && intact_end >= cut_off_end)) {
         return;
     }
-    size_t end = region_unit_of(&region_primary, top);
+    size_t end = size_min(top > region_primary.base ? region_unit_of(&region_primary, top) : 0,
+                          region_units(&region_primary));
 
-    /* The last unit is a gap only if this has been noticed before. */
-    if (region_primary.spans[end - 1].state != SPAN_GAP) {
-        forget_cut_off_locked(intact_end, end);
-    }
+    forget_cut_off_locked(intact_end, end);
+    cut_off_end = intact_end;
 }
 
 /* The interface */
@@ -392,7 +396,6 @@ static struct span *run_behind_locked(struct span *span, size_t more)
                   span_address(span) + (span->units + have) * UNIT_BYTES == break_top();
 
     if (have < more && at_top) {
-        notice_foreign_moves_locked();
         (void)grow_break_locked(more - have);
         after = run_after(region, span, span->units);
     }
@@ -401,6 +404,7 @@ static struct span *run_behind_locked(struct span *span, size_t more)
 
 static bool extend_locked(struct span *span, size_t more)
 {
+    notice_foreign_moves_locked();
     struct span *behind =
         within_hard_limit_locked(more) ? run_behind_locked(span, more) : (struct span *)NULL;
 

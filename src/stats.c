@@ -40,7 +40,7 @@ static void fill_memory(struct snapshot *snapshot)
 
     cache_count(cache_self, &memory->cached_blocks, &memory->cached_bytes);
     region_mapped(&memory->mapped_regions, &memory->mapped_bytes);
-    memory->break_bytes = snapshot->break_.bytes;
+    memory->break_bytes = total - memory->mapped_bytes;
     memory->free_runs = snapshot->page_heap.free_runs;
     memory->top_free_bytes = snapshot->page_heap.top_free_units * UNIT_BYTES;
     memory->metadata_bytes = snapshot->meta.used_bytes;

@@ -708,6 +708,62 @@ static void a_purge_notices_that_free_runs_were_cut_off(void **state)
     (void)run_of_units(40);
 }
 
+static void the_break_may_be_lowered_again_and_again(void **state)
+{
+    (void)state;
+    (void)run_of_units(3);
+    struct span *top_run = free_top_run(60);
+
+    for (size_t left = 50; left > 0; left -= 10) {
+        move_break_to(span_address(top_run) + left * UNIT_BYTES);
+        assert_null(request_run(left + 1, 1, false, false));
+        assert_int_equal(page_heap_stats().total_units, 3 + left);
+        page_heap_check();
+    }
+    /* As high as before, and lower once more. */
+    (void)run_of_units(11);
+    struct span *fresh = free_top_run(50);
+
+    move_break_to(span_address(fresh) + 40 * UNIT_BYTES);
+    assert_null(request_run(41, 1, false, false));
+    fill(run_of_units(40));
+    page_heap_check();
+}
+
+static void a_run_does_not_grow_into_what_was_cut_off(void **state)
+{
+    struct span *span = run_of_units(3);
+    struct span *top_run = free_top_run(30);
+
+    (void)state;
+    assert_ptr_equal(top_run, span + 3);
+    move_break_to(span_address(top_run) + 10 * UNIT_BYTES);
+    assert_true(page_heap_resize(span, 12));
+    (void)page_heap_resize(span, 30);
+    fill(span);
+    page_heap_check();
+}
+
+/* A foreign part of the break, so long that there is no row for what follows it as long as no call
+ * of the kernel works but the break's own. */
+static void the_break_may_stand_above_all_rows(void **state)
+{
+    struct span *span;
+
+    (void)state;
+    (void)run_of_units(3);
+    assert_true(sbrk(100 * (intptr_t)MIB) != (void *)-1);
+    os_fail_calls(2, UINT64_MAX);
+    assert_null(request_run(40, 1, true, false));
+    os_fail_calls(0, 0);
+    assert_true(region_unit_of(&region_primary, break_top()) > region_units(&region_primary));
+    (void)page_heap_stats();
+    (void)page_heap_purge(0);
+    span = run_of_units(40);
+    fill(span);
+    page_heap_check();
+}
+
 static void request_anything(void *unused)
 {
     (void)unused;
@@ -901,6 +957,9 @@ int main(void)
         ISOLATED(a_free_run_that_was_cut_off_is_forgotten),
         ISOLATED(of_a_free_run_cut_in_two_the_lower_part_stays),
         ISOLATED(a_purge_notices_that_free_runs_were_cut_off),
+        ISOLATED(the_break_may_be_lowered_again_and_again),
+        ISOLATED(a_run_does_not_grow_into_what_was_cut_off),
+        ISOLATED(the_break_may_stand_above_all_rows),
         ISOLATED(lowering_the_break_below_a_block_in_use_dies),
         ISOLATED(lowering_the_break_over_all_of_a_block_in_use_dies),
         ISOLATED(free_runs_above_a_gap_that_the_break_was_lowered_to_are_forgotten),
