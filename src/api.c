@@ -188,7 +188,7 @@ int bw_mallopt(int parameter, int value)
         return value >= 0 && value <= (int)MXFAST_MOST;
     }
     if (parameter == M_ARENA_MAX && value > 0) {
-        life_limit_arenas((uint32_t)value);
+        return life_limit_arenas((uint32_t)value);
     }
     return 1;
 }

@@ -5,18 +5,53 @@
  * count, then looks at the flags. Both are sequentially consistent, so at least one sees the other:
  * src/model/fork.pml, with the mutant that looks first and sets afterwards.
  *
+ * A signal handler may fork, and what it interrupted may be inside: a program that reports its own
+ * abort() does so. Who closes the gate does not wait for itself. Its child is still inside then, so
+ * there the gate stays closed until the thread has left.
+ *
  * Owns         the list of slots, the count of the threads inside without a slot.
- * Invariant    closed > 0 and every flag 0: nobody holds a lock of the allocator.
- * Concurrency  lock-free but for gate_close() and gate_enter_waiting(), which wait for others to
+ * Invariant    closed > 0 and every flag 0, but for that of who closed it: nobody else holds a lock
+ *              of the allocator.
+ * Concurrency  lock-free but for gate_close() and gate_enter_patiently(), which wait for others to
  *              leave or to open.
  */
 #include "gate.h"
 
+#include <errno.h>
 #include <sched.h>
+
+#include "os.h"
+
+enum {
+    YIELDS = 64, /* before a thread that waits sleeps: one of lower priority may have to run */
+    PAUSE_US = 50,
+    PATIENCE = 400, /* pauses, a fiftieth of a second or a little more */
+};
 
 static _Atomic(struct gate_slot *) slots;
 static _Atomic uint32_t anonymous_inside;
 static _Atomic uint32_t closed;
+
+/* How often the thread is among those inside without a slot. Volatile: a handler reads it. */
+static _Thread_local volatile uint32_t own_inside __attribute__((tls_model("initial-exec")));
+
+/* In a child that was forked from inside: the only thread's own_inside, and its slot. NULL: there is
+ * none, or it has left. Written while there is one thread, or by that thread. */
+static const volatile uint32_t *_Atomic child_inside;
+static const struct gate_slot *child_slot;
+
+/* One more turn of waiting. */
+static void pause_thread(unsigned turn)
+{
+    int saved_errno = errno;
+
+    if (turn < YIELDS) {
+        (void)sched_yield();
+    } else {
+        os_sleep_us(PAUSE_US);
+    }
+    errno = saved_errno;
+}
 
 void gate_register(struct gate_slot *slot)
 {
@@ -24,24 +59,62 @@ void gate_register(struct gate_slot *slot)
 
     do {
         slot->next = first;
-        /* Release: pairs with the acquire in gate_close(); the slot is seen initialised. */
-    } while (!atomic_compare_exchange_weak_explicit(&slots, &first, slot, memory_order_release,
+        /* Sequentially consistent: pairs with the load in gate_close(), which misses the slot only
+         * if its thread will find the gate closed. */
+    } while (!atomic_compare_exchange_weak_explicit(&slots, &first, slot, memory_order_seq_cst,
                                                     memory_order_relaxed));
+}
+
+static bool enter_slot(struct gate_slot *slot)
+{
+    /* Relaxed: the thread's own. Set already only in a handler that interrupted it inside. */
+    uint32_t before = atomic_load_explicit(&slot->inside, memory_order_relaxed);
+
+    /* Sequentially consistent stores and loads: see the file's comment. */
+    atomic_store_explicit(&slot->inside, 1, memory_order_seq_cst);
+    if (likely(atomic_load_explicit(&closed, memory_order_seq_cst) == 0)) {
+        return true;
+    }
+    atomic_store_explicit(&slot->inside, before, memory_order_release);
+    return false;
+}
+
+static bool enter_anonymously(void)
+{
+    /* Relaxed: a look ahead, so that those who are refused do not keep who closes the gate waiting
+     * for a moment without any. */
+    if (atomic_load_explicit(&closed, memory_order_relaxed) != 0) {
+        return false;
+    }
+    own_inside++;
+    atomic_fetch_add_explicit(&anonymous_inside, 1, memory_order_seq_cst);
+    if (likely(atomic_load_explicit(&closed, memory_order_seq_cst) == 0)) {
+        return true;
+    }
+    gate_leave(NULL);
+    return false;
+}
+
+static bool try_to_enter(struct gate_slot *slot)
+{
+    return slot != NULL ? enter_slot(slot) : enter_anonymously();
+}
+
+/* The only thread of a child that was forked inside has left: nothing is in the middle any more. */
+static bool child_opens(void)
+{
+    if (atomic_load_explicit(&child_inside, memory_order_relaxed) != &own_inside ||
+        gate_has_caller(child_slot)) {
+        return false;
+    }
+    atomic_store_explicit(&child_inside, NULL, memory_order_relaxed);
+    (void)gate_open();
+    return true;
 }
 
 bool gate_enter(struct gate_slot *slot)
 {
-    /* Sequentially consistent stores and loads: see the file's comment. */
-    if (slot != NULL) {
-        atomic_store_explicit(&slot->inside, 1, memory_order_seq_cst);
-    } else {
-        atomic_fetch_add_explicit(&anonymous_inside, 1, memory_order_seq_cst);
-    }
-    if (likely(atomic_load_explicit(&closed, memory_order_seq_cst) == 0)) {
-        return true;
-    }
-    gate_leave(slot);
-    return false;
+    return likely(try_to_enter(slot)) || (child_opens() && try_to_enter(slot));
 }
 
 void gate_leave(struct gate_slot *slot)
@@ -51,29 +124,43 @@ void gate_leave(struct gate_slot *slot)
         atomic_store_explicit(&slot->inside, 0, memory_order_release);
     } else {
         atomic_fetch_sub_explicit(&anonymous_inside, 1, memory_order_release);
+        own_inside--;
     }
 }
 
-void gate_enter_waiting(struct gate_slot *slot)
+bool gate_enter_patiently(struct gate_slot *slot)
 {
-    while (!gate_enter(slot)) {
-        (void)sched_yield();
+    bool entered = gate_enter(slot);
+
+    for (unsigned turn = 0; !entered && turn < YIELDS + PATIENCE; turn++) {
+        pause_thread(turn);
+        entered = gate_enter(slot);
     }
+    return entered;
 }
 
-void gate_close(void)
+bool gate_has_caller(const struct gate_slot *slot)
 {
+    /* Relaxed: the thread's own. */
+    return own_inside != 0 ||
+           (slot != NULL && atomic_load_explicit(&slot->inside, memory_order_relaxed) != 0);
+}
+
+void gate_close(const struct gate_slot *self)
+{
+    unsigned turn = 0;
+
     atomic_fetch_add_explicit(&closed, 1, memory_order_seq_cst);
     /* A slot registered later belongs to a thread that will find the gate closed. */
     struct gate_slot *slot = atomic_load_explicit(&slots, memory_order_seq_cst);
 
     for (; slot != NULL; slot = slot->next) {
-        while (atomic_load_explicit(&slot->inside, memory_order_seq_cst) != 0) {
-            (void)sched_yield();
+        while (slot != self && atomic_load_explicit(&slot->inside, memory_order_seq_cst) != 0) {
+            pause_thread(turn++);
         }
     }
-    while (atomic_load_explicit(&anonymous_inside, memory_order_seq_cst) != 0) {
-        (void)sched_yield();
+    while (atomic_load_explicit(&anonymous_inside, memory_order_seq_cst) > own_inside) {
+        pause_thread(turn++);
     }
 }
 
@@ -93,12 +180,15 @@ bool gate_open(void)
 
 void gate_reset_in_child(struct gate_slot *self)
 {
+    bool inside = gate_has_caller(self);
+
     /* Relaxed: the child has one thread. */
     atomic_store_explicit(&slots, self, memory_order_relaxed);
     if (self != NULL) {
         self->next = NULL;
-        atomic_store_explicit(&self->inside, 0, memory_order_relaxed);
     }
-    atomic_store_explicit(&anonymous_inside, 0, memory_order_relaxed);
-    atomic_store_explicit(&closed, 0, memory_order_relaxed);
+    atomic_store_explicit(&anonymous_inside, own_inside, memory_order_relaxed);
+    child_slot = self;
+    atomic_store_explicit(&child_inside, inside ? &own_inside : NULL, memory_order_relaxed);
+    atomic_store_explicit(&closed, inside, memory_order_relaxed);
 }

@@ -27,21 +27,26 @@ void gate_register(struct gate_slot *slot);
 bool gate_enter(struct gate_slot *slot);
 void gate_leave(struct gate_slot *slot);
 
-/* Enter, waiting while the gate is closed. For callers that hold no lock of the program's that a
- * forking thread could need: threads that end, statistics, trims. */
-void gate_enter_waiting(struct gate_slot *slot);
+/* The same; while the gate is closed wait for it, but not for long: who forks may wait for a lock of
+ * the program's that the caller holds. */
+bool gate_enter_patiently(struct gate_slot *slot);
+
+/* Is the calling thread inside? Elsewhere than inside itself this can be so only in a handler of a
+ * signal that interrupted it there. */
+bool gate_has_caller(const struct gate_slot *slot);
 
 /* True if nobody keeps the gate closed at some moment during the call. */
 bool gate_is_open(void);
 
-/* Close the gate and wait until nobody is inside. Several threads may have it closed at once. */
-void gate_close(void);
+/* Close the gate and wait until nobody is inside but, perhaps, the caller, whose slot is `self` or
+ * NULL. Several threads may have it closed at once. */
+void gate_close(const struct gate_slot *self);
 
 /* True when the gate is open again after this: the last of those who closed it. */
 bool gate_open(void);
 
 /* In a forked child, whose only thread is the caller: open, nobody inside, and only `self`, which
- * may be NULL, registered. */
+ * may be NULL, registered. If the caller is inside, the gate is closed until it has left. */
 void gate_reset_in_child(struct gate_slot *self);
 
 #endif

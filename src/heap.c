@@ -557,7 +557,9 @@ size_t heap_trim(size_t pad_bytes)
 {
     struct cache *cache = life_cache();
 
-    gate_enter_waiting(cache_gate(cache));
+    if (!gate_enter(cache_gate(cache))) {
+        return 0;
+    }
     size_t bytes = upkeep_give_all_back(cache, pad_bytes);
 
     gate_leave(cache_gate(cache));

@@ -27,7 +27,8 @@ void *heap_alloc_aligned(size_t alignment, size_t size);
 /* `size` zeroed bytes; NULL with errno ENOMEM. */
 void *heap_alloc_zeroed(size_t size);
 
-/* Give free memory back to the kernel; the bytes that went. */
+/* Give free memory back to the kernel; the bytes that went. Nothing while the process forks, which
+ * may wait for a lock of the program's that the caller holds. */
 size_t heap_trim(size_t pad_bytes);
 
 static inline void *heap_alloc(size_t size)

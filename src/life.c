@@ -13,7 +13,7 @@
  * the stdio locks that fork() takes after our handler cannot be waited for by somebody who waits
  * for us.
  *
- * Owns         the list of idle caches, the spread of threads over arenas, the key.
+ * Owns         the lists of idle and of ended caches, the spread of threads over arenas, the key.
  * Concurrency  life_lock, of rank LIFE, the first: taken inside the gate, with no other lock held.
  */
 #include "life.h"
@@ -45,6 +45,7 @@ static _Atomic bool started;
 static bool key_created;
 static pthread_key_t key;
 static struct cache *idle_caches;
+static _Atomic(struct cache *) ended_caches; /* of threads that ended while the gate was closed */
 static struct life_stats stats;
 static uint32_t arenas_limit;
 static void (*release_deferred)(void *block);
@@ -184,15 +185,19 @@ bool life_change_arena(struct cache *cache)
     return true;
 }
 
-void life_limit_arenas(uint32_t count)
+bool life_limit_arenas(uint32_t count)
 {
-    struct gate_slot *slot = cache_gate(cache_self);
+    /* The start takes over what BREAKWATER_CONF says. */
+    struct gate_slot *slot = cache_gate(life_cache());
 
-    gate_enter_waiting(slot);
+    if (!gate_enter_patiently(slot)) {
+        return false;
+    }
     lock_acquire(&life_lock);
     arenas_limit = arenas_at_most(count);
     lock_release(&life_lock);
     gate_leave(slot);
+    return true;
 }
 
 /* Start */
@@ -293,17 +298,11 @@ struct cache *life_attach_thread(void)
 
 /* End */
 
-static void thread_ends(void *argument)
+/* A cache whose thread has ended: for the next one. Inside the gate. */
+static void take_back(struct cache *cache)
 {
-    struct cache *cache = (struct cache *)argument;
-    int saved_errno = errno;
-
-    /* Not by the cache's slot: it is the next thread's as soon as the cache is. */
-    gate_enter_waiting(NULL);
     cache_flush_all(cache);
     lock_acquire(&life_lock);
-    has_ended = true;
-    cache_self = &cache_none;
     threads_set(cache->arena, threads_of(cache->arena) - 1);
     cache->arena = NULL;
     cache->next_idle = idle_caches;
@@ -312,7 +311,55 @@ static void thread_ends(void *argument)
     stats.threads--;
     scavenge_share(conf.cache_limit, stats.threads);
     lock_release(&life_lock);
-    gate_leave(NULL);
+}
+
+/* A thread does not wait for the gate to end: who forks may wait for the thread. */
+static void leave_to_opener(struct cache *cache)
+{
+    cache->next_idle = atomic_load_explicit(&ended_caches, memory_order_relaxed);
+    /* Sequentially consistent: see gate_is_open(). */
+    while (!atomic_compare_exchange_weak_explicit(&ended_caches, &cache->next_idle, cache,
+                                                  memory_order_seq_cst, memory_order_relaxed)) {
+    }
+}
+
+/* The fork may have ended between our look at the gate and the push: whoever finds the gate open
+ * takes all of them. */
+static void take_back_ended(void)
+{
+    struct cache *cache = NULL;
+
+    while (gate_is_open() &&
+           (cache = atomic_exchange_explicit(&ended_caches, NULL, memory_order_seq_cst)) != NULL) {
+        while (cache != NULL) {
+            struct cache *next = cache->next_idle;
+
+            if (gate_enter(NULL)) {
+                take_back(cache);
+                gate_leave(NULL);
+            } else {
+                leave_to_opener(cache);
+            }
+            cache = next;
+        }
+    }
+}
+
+static void thread_ends(void *argument)
+{
+    struct cache *cache = (struct cache *)argument;
+    int saved_errno = errno;
+
+    has_ended = true;
+    cache_self = &cache_none;
+    /* Not by the cache's slot: it is the next thread's as soon as the cache is. */
+    if (gate_enter(NULL)) {
+        take_back(cache);
+        gate_leave(NULL);
+    } else {
+        leave_to_opener(cache);
+        take_back_ended();
+    }
     errno = saved_errno;
 }
 
@@ -320,12 +367,18 @@ static void thread_ends(void *argument)
 
 static void fork_prepare(void)
 {
-    gate_close();
+    gate_close(cache_gate(cache_self));
 }
 
 static void fork_parent(void)
 {
-    if (gate_open() && release_deferred != NULL) {
+    /* In a handler of a signal that interrupted the thread inside, what was put off is left to the
+     * end of the next fork. */
+    if (!gate_open() || gate_has_caller(cache_gate(cache_self))) {
+        return;
+    }
+    take_back_ended();
+    if (release_deferred != NULL) {
         emergency_release_deferred(release_deferred);
     }
 }
@@ -348,8 +401,10 @@ static void fork_child(void)
     stats.idle_caches = 0;
     stats.forks++;
     idle_caches = NULL;
+    /* Relaxed: the child has one thread. */
+    atomic_store_explicit(&ended_caches, NULL, memory_order_relaxed);
     emergency_reset_in_child();
-    gate_reset_in_child(attached ? &cache_self->gate : NULL);
+    gate_reset_in_child(cache_gate(cache_self));
 }
 
 void life_on_deferred(void (*release)(void *block))

@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/sysinfo.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Linux 5.14; not in every C library that may be older than the kernel. */
@@ -184,6 +185,14 @@ void os_populate(void *start, size_t bytes)
 void os_advise_huge_pages(void *start, size_t bytes, bool wanted)
 {
     (void)madvise(start, bytes, wanted ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+}
+
+void os_sleep_us(unsigned microseconds)
+{
+    const struct timespec time = {.tv_nsec = (long)microseconds * 1000};
+
+    /* Not nanosleep(), which is a cancellation point. */
+    (void)syscall(SYS_nanosleep, &time, NULL);
 }
 
 size_t os_memory_bytes(void)

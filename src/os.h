@@ -42,6 +42,9 @@ void os_populate(void *start, size_t bytes);
 /* Ask for huge pages behind the range, or decline them. A wish: nothing depends on it. */
 void os_advise_huge_pages(void *start, size_t bytes, bool wanted);
 
+/* Let time pass, roughly so much. No cancellation point; errno is not kept. */
+void os_sleep_us(unsigned microseconds);
+
 /* The memory of the machine. */
 size_t os_memory_bytes(void);
 

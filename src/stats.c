@@ -49,11 +49,14 @@ static void fill_memory(struct snapshot *snapshot)
     memory->used_bytes = total - size_min(total, memory->free_bytes + snapshot->meta.donated_bytes);
 }
 
+/* All 0 while the process forks, if that takes long or waits for the caller. */
 static struct snapshot take_snapshot(void)
 {
-    struct snapshot snapshot;
+    struct snapshot snapshot = {0};
 
-    gate_enter_waiting(cache_gate(cache_self));
+    if (!gate_enter_patiently(cache_gate(cache_self))) {
+        return snapshot;
+    }
     /* What other threads have freed is free. */
     arena_drain_all();
     snapshot.break_ = break_stats();
@@ -68,10 +71,9 @@ static struct snapshot take_snapshot(void)
 
 static struct bin_snapshot bin_snapshot(struct bin *bin)
 {
-    if (bin == NULL) {
+    if (bin == NULL || !gate_enter_patiently(cache_gate(cache_self))) {
         return (struct bin_snapshot){.free_blocks = 0};
     }
-    gate_enter_waiting(cache_gate(cache_self));
     lock_acquire(&bin->lock);
     struct bin_snapshot result = {
         .stats = bin->stats,
@@ -87,7 +89,11 @@ static struct bin_snapshot bin_snapshot(struct bin *bin)
 
 static void arena_drains(struct arena *arena, uint64_t *drains, uint64_t *slabs)
 {
-    gate_enter_waiting(cache_gate(cache_self));
+    *drains = 0;
+    *slabs = 0;
+    if (!gate_enter_patiently(cache_gate(cache_self))) {
+        return;
+    }
     lock_acquire(&arena->drain_lock);
     *drains = arena->drains;
     *slabs = arena->drained_slabs;

@@ -21,7 +21,7 @@ static void an_open_gate_lets_in_with_and_without_a_slot(void **state)
     gate_leave(NULL);
     gate_leave(&slot);
     assert_int_equal(slot.inside, 0);
-    gate_close();
+    gate_close(NULL);
     assert_true(gate_open());
 }
 
@@ -31,12 +31,12 @@ static void a_closed_gate_refuses_and_leaves_the_caller_outside(void **state)
 
     (void)state;
     gate_register(&slot);
-    gate_close();
+    gate_close(NULL);
     assert_false(gate_enter(&slot));
     assert_false(gate_enter(NULL));
     assert_int_equal(slot.inside, 0);
     /* Were one of them still inside, this would wait for ever. */
-    gate_close();
+    gate_close(NULL);
     (void)gate_open();
     assert_true(gate_open());
     assert_true(gate_enter(&slot));
@@ -46,9 +46,9 @@ static void a_closed_gate_refuses_and_leaves_the_caller_outside(void **state)
 static void the_gate_opens_when_the_last_who_closed_it_opens_it(void **state)
 {
     (void)state;
-    gate_close();
-    gate_close();
-    gate_close();
+    gate_close(NULL);
+    gate_close(NULL);
+    gate_close(NULL);
     assert_false(gate_open());
     assert_false(gate_enter(NULL));
     assert_false(gate_open());
@@ -60,7 +60,7 @@ static void the_gate_opens_when_the_last_who_closed_it_opens_it(void **state)
 
 static void *close_and_open(void *closed)
 {
-    gate_close();
+    gate_close(NULL);
     atomic_store((_Atomic bool *)closed, true);
     (void)gate_open();
     return NULL;
@@ -107,29 +107,96 @@ static void closing_waits_for_a_thread_inside_without_a_slot(void **state)
     assert_closing_waits_for(NULL);
 }
 
-static void *enter_waiting(void *entered)
+static void *enter_patiently(void *entered)
 {
-    gate_enter_waiting(NULL);
-    atomic_store((_Atomic bool *)entered, true);
-    gate_leave(NULL);
+    if (gate_enter_patiently(NULL)) {
+        atomic_store((_Atomic bool *)entered, true);
+        gate_leave(NULL);
+    }
     return NULL;
 }
 
-static void who_enters_waiting_gets_in_once_the_gate_opens(void **state)
+static void who_is_patient_gets_in_once_the_gate_opens(void **state)
 {
     _Atomic bool entered = false;
     pthread_t thread;
 
     (void)state;
-    gate_close();
-    assert_int_equal(pthread_create(&thread, NULL, enter_waiting, &entered), 0);
-    for (int i = 0; i < 1000; i++) {
+    gate_close(NULL);
+    assert_int_equal(pthread_create(&thread, NULL, enter_patiently, &entered), 0);
+    for (int i = 0; i < 100; i++) {
         (void)sched_yield();
     }
     assert_false(entered);
     assert_true(gate_open());
     assert_int_equal(pthread_join(thread, NULL), 0);
     assert_true(entered);
+}
+
+static void patience_ends(void **state)
+{
+    static struct gate_slot slot;
+
+    (void)state;
+    gate_register(&slot);
+    gate_close(&slot);
+    assert_false(gate_enter_patiently(&slot));
+    assert_false(gate_enter_patiently(NULL));
+    assert_true(gate_open());
+}
+
+static void who_closes_the_gate_does_not_wait_for_itself(void **state)
+{
+    static struct gate_slot slot;
+
+    (void)state;
+    gate_register(&slot);
+    assert_false(gate_has_caller(&slot));
+    assert_true(gate_enter(&slot));
+    assert_true(gate_has_caller(&slot));
+    assert_false(gate_has_caller(NULL));
+    gate_close(&slot);
+    /* As in a handler: the gate is closed for it, and it stays inside. */
+    assert_false(gate_enter(&slot));
+    assert_true(gate_has_caller(&slot));
+    assert_true(gate_open());
+    gate_leave(&slot);
+    assert_true(gate_enter(NULL));
+    assert_true(gate_has_caller(NULL));
+    gate_close(&slot);
+    assert_true(gate_open());
+    gate_leave(NULL);
+    assert_false(gate_has_caller(&slot));
+}
+
+/* The gate of a child that was forked inside opens when the thread comes again from outside. */
+static void assert_opens_when_left(struct gate_slot *slot, struct gate_slot *inside_with)
+{
+    assert_true(gate_enter(inside_with));
+    gate_close(slot);
+    gate_reset_in_child(slot);
+    assert_false(gate_is_open());
+    assert_false(gate_enter(slot));
+    assert_false(gate_enter(NULL));
+    assert_true(gate_has_caller(slot));
+    gate_leave(inside_with);
+    assert_false(gate_is_open());
+    assert_true(gate_enter(slot));
+    assert_true(gate_is_open());
+    gate_leave(slot);
+    assert_true(gate_enter(NULL));
+    gate_leave(NULL);
+}
+
+static void the_gate_of_a_child_forked_inside_opens_when_it_is_left(void **state)
+{
+    static struct gate_slot slot;
+
+    (void)state;
+    gate_register(&slot);
+    assert_opens_when_left(&slot, &slot);
+    assert_opens_when_left(&slot, NULL);
+    assert_opens_when_left(NULL, NULL);
 }
 
 static void a_child_starts_with_an_open_gate_and_nobody_inside(void **state)
@@ -141,19 +208,17 @@ static void a_child_starts_with_an_open_gate_and_nobody_inside(void **state)
     gate_register(&own);
     gate_register(&of_a_dead_thread);
     assert_true(gate_enter(&of_a_dead_thread));
-    assert_true(gate_enter(&own));
-    assert_true(gate_enter(NULL));
     gate_reset_in_child(&own);
     assert_int_equal(own.inside, 0);
     assert_null(own.next);
     assert_true(gate_enter(&own));
     gate_leave(&own);
-    /* Waits for none of the three. */
-    gate_close();
+    /* Does not wait for the dead. */
+    gate_close(NULL);
     assert_true(gate_open());
     gate_reset_in_child(NULL);
     own.inside = 1;
-    gate_close();
+    gate_close(NULL);
     assert_true(gate_open());
 }
 
@@ -186,7 +251,7 @@ static void *come_and_go(struct guarded *guarded, struct gate_slot *slot)
 static void *close_again_and_again(struct guarded *guarded)
 {
     for (int closing = 0; closing < CLOSINGS; closing++) {
-        gate_close();
+        gate_close(NULL);
         atomic_store(&guarded->closed, true);
         guarded->value++;
         (void)sched_yield();
@@ -231,7 +296,10 @@ int main(void)
         ISOLATED(the_gate_opens_when_the_last_who_closed_it_opens_it),
         ISOLATED(closing_waits_for_a_thread_inside_with_a_slot),
         ISOLATED(closing_waits_for_a_thread_inside_without_a_slot),
-        ISOLATED(who_enters_waiting_gets_in_once_the_gate_opens),
+        ISOLATED(who_is_patient_gets_in_once_the_gate_opens),
+        ISOLATED(patience_ends),
+        ISOLATED(who_closes_the_gate_does_not_wait_for_itself),
+        ISOLATED(the_gate_of_a_child_forked_inside_opens_when_it_is_left),
         ISOLATED(a_child_starts_with_an_open_gate_and_nobody_inside),
         ISOLATED(nobody_is_inside_while_the_gate_is_closed),
     };

@@ -404,7 +404,7 @@ static void with_the_gate_closed_blocks_come_from_elsewhere(void **state)
     (void)state;
     heap_free(filled(1));
     (void)heap_trim(0);
-    gate_close();
+    gate_close(cache_gate(cache_self));
     char *small = filled(100);
     char *large = filled(LARGE);
     char *zeroed = (char *)heap_alloc_zeroed(LARGE);
@@ -426,7 +426,7 @@ static void with_the_gate_closed_blocks_come_from_elsewhere(void **state)
 static void a_thread_may_call_first_with_the_gate_closed(void **state)
 {
     (void)state;
-    gate_close();
+    gate_close(cache_gate(cache_self));
     char *block = filled(100);
 
     assert_true(emergency_owns((uintptr_t)block));
@@ -447,7 +447,7 @@ static void frees_with_the_gate_closed_are_done_when_it_opens(void **state)
     for (size_t i = 0; i < BLOCKS; i++) {
         blocks[i] = filled(1000);
     }
-    gate_close();
+    gate_close(cache_gate(cache_self));
     for (size_t i = 0; i < BLOCKS; i++) {
         heap_free(blocks[i]);
     }
@@ -464,7 +464,7 @@ static void faults_are_found_with_the_gate_closed(void **state)
 
     (void)state;
     heap_free(filled(1));
-    gate_close();
+    gate_close(cache_gate(cache_self));
     block = filled(LARGE);
     assert_no_block(block + 64, "double free of");
     assert_no_block(block + 8, "invalid free of");
@@ -880,7 +880,7 @@ static void after_a_vain_miss_the_next_size_serves_without_the_arena(void **stat
     assert_ptr_equal(heap_alloc(80 * KIB), larger);
     heap_free(larger);
     /* Both of the larger class's stacks are made. No lock could be taken now. */
-    gate_close();
+    gate_close(cache_gate(cache_self));
     const struct cache_class *cold = stacks_class(cache_self, class);
 
     assert_in_range(cold->dry, 1, DRY_MISSES);
@@ -918,7 +918,7 @@ static void with_the_gate_closed_a_medium_block_comes_from_elsewhere(void **stat
     make_medium(MEDIUM);
     char *before = filled(MEDIUM);
 
-    gate_close();
+    gate_close(cache_gate(cache_self));
     char *block = filled(MEDIUM);
 
     assert_true(emergency_owns((uintptr_t)block));

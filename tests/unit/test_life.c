@@ -52,10 +52,7 @@ static void run_one_after_another(unsigned count, void *(*body)(void *argument),
 static void arenas_can_be_limited_before_the_first_call(void **state)
 {
     (void)state;
-    life_limit_arenas(1);
-    /* Then the first call reads the options, which say nothing of arenas. */
-    bw_free(bw_malloc(1));
-    life_limit_arenas(1);
+    assert_true(life_limit_arenas(1));
     run_threads(4, use_a_little, NULL);
     assert_int_equal(life_stats().arenas, 1);
     check_all();
@@ -567,6 +564,48 @@ static void threads_one_after_another_use_as_few_arenas_as_two(void **state)
     assert_true(life_stats().arenas <= 2);
 }
 
+static _Atomic int stage;
+
+static bool is_open(void *unused)
+{
+    (void)unused;
+    return gate_is_open();
+}
+
+static void *end_when_told(void *unused)
+{
+    (void)use_a_little(NULL);
+    stage = 1;
+    while (stage != 2) {
+        (void)sched_yield();
+    }
+    return unused;
+}
+
+/* Who forks may wait for the thread to end. */
+static void a_thread_that_ends_during_a_fork_leaves_its_cache_to_who_forks(void **state)
+{
+    pthread_t thread;
+
+    (void)state;
+    bw_free(bw_malloc(1));
+    assert_int_equal(pthread_create(&thread, NULL, end_when_told, NULL), 0);
+    while (stage != 1) {
+        (void)sched_yield();
+    }
+    gate_close(cache_gate(cache_self));
+    stage = 2;
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_true(gate_open());
+    assert_int_equal(life_stats().idle_caches, 0);
+    assert_works_in_child(is_open, NULL);
+    assert_int_equal(life_stats().idle_caches, 1);
+    assert_int_equal(life_stats().threads, 1);
+    (void)bw_malloc_trim(0);
+    assert_int_equal(stats_memory().used_bytes, 0);
+    check_all();
+}
+
 static void a_thread_that_ends_gives_back_blocks_and_cache(void **state)
 {
     (void)state;
@@ -744,7 +783,7 @@ static void a_child_forgets_what_its_parent_has_deferred(void **state)
 
     (void)state;
     /* As while another thread forks. */
-    gate_close();
+    gate_close(cache_gate(cache_self));
     bw_free(block);
     assert_works_in_child(child_without_deferred_frees_lives, NULL);
     assert_false(gate_is_open());
@@ -823,6 +862,7 @@ int main(void)
         ISOLATED(without_memory_for_another_arena_a_thread_stays),
         ISOLATED(a_thread_changes_its_arena_where_threads_often_wait),
         ISOLATED(threads_one_after_another_use_as_few_arenas_as_two),
+        ISOLATED(a_thread_that_ends_during_a_fork_leaves_its_cache_to_who_forks),
         ISOLATED(a_thread_that_ends_gives_back_blocks_and_cache),
         ISOLATED(thousands_of_threads_leave_nothing_behind),
         ISOLATED(threads_that_only_free_leave_nothing_behind),

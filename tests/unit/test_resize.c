@@ -171,7 +171,7 @@ static void blocks_got_with_the_gate_closed_are_resized_like_others(void **state
 {
     (void)state;
     heap_free(filled(1));
-    gate_close();
+    gate_close(cache_gate(cache_self));
     char *block = filled(1000);
     char *large = filled(LARGE);
 
@@ -196,7 +196,7 @@ static void a_heap_block_is_resized_with_the_gate_closed(void **state)
     char *large = filled(LARGE);
 
     (void)state;
-    gate_close();
+    gate_close(cache_gate(cache_self));
     small = (char *)heap_resize(small, 5000);
     assert_true(is_all(small, 1000, PATTERN));
     assert_ptr_equal(heap_resize(large, LARGE - UNIT_BYTES), large);

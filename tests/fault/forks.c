@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* forks.c - fault: forks where a program least expects to be.
+ *
+ *   handler   a signal handler forks, whatever of the allocator it has interrupted
+ *   abort     a handler of SIGABRT forks, as those do that start a debugger, after a double free
+ *   trim      a thread trims, and asks for statistics, while it holds a lock of stdio's that another
+ *             thread waits for with the lock in its hands that fork() needs
+ *   prepare   a handler that runs before fork() waits for a thread to end
+ */
+#include "fault.h"
+
+#include <malloc.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "early.h"
+
+enum { FORKS = 300, BLOCKS = 64, BLOCK_MOST = 300000, INTERVAL_US = 1000 };
+
+static volatile sig_atomic_t forks_done;
+
+static void wait_for(pid_t child)
+{
+    int status = -1;
+
+    CHECK(child > 0);
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+/* handler */
+
+/* The child may not call malloc here; it returns to what was interrupted, which goes on. */
+static volatile sig_atomic_t is_child;
+
+static void fork_in_handler(int signal)
+{
+    pid_t child = fork();
+
+    (void)signal;
+    if (child == 0) {
+        is_child = 1;
+        return;
+    }
+    wait_for(child);
+    forks_done++;
+}
+
+static void replace_blocks(unsigned seed)
+{
+    void *blocks[BLOCKS] = {NULL};
+    size_t sizes[BLOCKS];
+
+    while (forks_done < FORKS && !is_child) {
+        size_t at = (size_t)rand_r(&seed) % BLOCKS;
+
+        if (blocks[at] != NULL) {
+            fault_free(blocks[at], sizes[at]);
+        }
+        sizes[at] = 1 + (size_t)rand_r(&seed) % (rand_r(&seed) % 8 == 0 ? BLOCK_MOST : 500);
+        blocks[at] = fault_block(sizes[at]);
+    }
+    for (size_t at = 0; at < BLOCKS; at++) {
+        if (blocks[at] != NULL) {
+            fault_free(blocks[at], sizes[at]);
+        }
+    }
+}
+
+static void run_handler(void)
+{
+    const struct itimerval time = {{0, INTERVAL_US}, {0, INTERVAL_US}};
+    const struct itimerval never = {{0, 0}, {0, 0}};
+    struct sigaction action = {.sa_handler = fork_in_handler};
+
+    CHECK(sigaction(SIGALRM, &action, NULL) == 0);
+    CHECK(setitimer(ITIMER_REAL, &time, NULL) == 0);
+    replace_blocks(1);
+    CHECK(setitimer(ITIMER_REAL, &never, NULL) == 0);
+    if (is_child) {
+        /* Forks of its own work too. */
+        pid_t child = fork();
+
+        if (child == 0) {
+            fault_free(fault_block(BLOCK_MOST), BLOCK_MOST);
+            _exit(0);
+        }
+        wait_for(child);
+        _exit(0);
+    }
+}
+
+/* abort */
+
+static void fork_a_reporter(int signal)
+{
+    pid_t child = fork();
+
+    (void)signal;
+    if (child == 0) {
+        _exit(0);
+    }
+    wait_for(child);
+    _exit(0);
+}
+
+static void *volatile twice[200];
+
+static void free_twice(size_t count, size_t size)
+{
+    struct sigaction action = {.sa_handler = fork_a_reporter};
+
+    CHECK(sigaction(SIGABRT, &action, NULL) == 0);
+    for (size_t i = 0; i < count; i++) {
+        twice[i] = malloc(size);
+    }
+    for (size_t round = 0; round < 2; round++) {
+        for (size_t i = 0; i < count; i++) {
+            free(twice[i]);
+        }
+    }
+    /* They are found now at the latest. */
+    for (size_t i = 0; i < 2 * count; i++) {
+        (void)malloc(size);
+    }
+    _exit(1);
+}
+
+static void run_abort(void)
+{
+    static const size_t sizes[] = {16, 100, 500, 2000, 40000, 100000, 2000000};
+
+    for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+        pid_t child = fork();
+
+        if (child == 0) {
+            free_twice(ARRAY_SIZE(twice), sizes[i]);
+        }
+        wait_for(child);
+    }
+}
+
+/* trim */
+
+static FILE *locked;
+
+static void *trim_with_lock(void *unused)
+{
+    while (forks_done < FORKS) {
+        flockfile(locked);
+        (void)malloc_trim(0);
+        (void)mallinfo2();
+        funlockfile(locked);
+        /* The lock is not fair: others get it only if they are let. */
+        (void)usleep(100);
+    }
+    return unused;
+}
+
+static void *flush_all(void *unused)
+{
+    while (forks_done < FORKS) {
+        (void)fflush(NULL);
+    }
+    return unused;
+}
+
+static void run_trim(void)
+{
+    pthread_t threads[2];
+
+    locked = fopen("/dev/null", "w");
+    CHECK(locked != NULL);
+    CHECK(pthread_create(&threads[0], NULL, trim_with_lock, NULL) == 0);
+    CHECK(pthread_create(&threads[1], NULL, flush_all, NULL) == 0);
+    while (forks_done < FORKS) {
+        pid_t child = fork();
+
+        if (child == 0) {
+            fault_free(fault_block(BLOCK_MOST), BLOCK_MOST);
+            _exit(0);
+        }
+        wait_for(child);
+        forks_done++;
+    }
+    CHECK(pthread_join(threads[0], NULL) == 0);
+    CHECK(pthread_join(threads[1], NULL) == 0);
+    CHECK(fclose(locked) == 0);
+}
+
+/* prepare */
+
+static pthread_t worker;
+static _Atomic bool worker_ends;
+static _Atomic bool worker_runs;
+
+static void *use_until_told(void *unused)
+{
+    fault_free(fault_block(100), 100);
+    worker_runs = true;
+    while (!worker_ends) {
+        (void)usleep(100);
+    }
+    return unused;
+}
+
+static void stop_worker(void)
+{
+    worker_ends = true;
+    CHECK(pthread_join(worker, NULL) == 0);
+}
+
+static void run_prepare(void)
+{
+    for (int i = 0; i < FORKS / 10; i++) {
+        worker_ends = false;
+        worker_runs = false;
+        CHECK(pthread_create(&worker, NULL, use_until_told, NULL) == 0);
+        while (!worker_runs) {
+            (void)usleep(100);
+        }
+        early_set_prepare(stop_worker);
+        pid_t child = fork();
+
+        if (child == 0) {
+            _exit(0);
+        }
+        early_set_prepare(NULL);
+        wait_for(child);
+    }
+}
+
+int main(int count, char **arguments)
+{
+    static const struct {
+        const char *name;
+        void (*run)(void);
+    } modes[] = {{"handler", run_handler},
+                 {"abort", run_abort},
+                 {"trim", run_trim},
+                 {"prepare", run_prepare}};
+
+    fault_start();
+    for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+        if (count == 2 && strcmp(arguments[1], modes[i].name) == 0) {
+            modes[i].run();
+            return 0;
+        }
+    }
+    (void)fprintf(stderr, "usage: forks handler|abort|trim|prepare\n");
+    return 2;
+}
