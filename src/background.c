@@ -115,10 +115,15 @@ bool background_start(void)
 
 void background_stop(void)
 {
+    int state;
+
     if (runs) {
         runs = false;
         (void)sem_post(&stop);
+        /* pthread_join() is a cancellation point, we are not. */
+        (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
         (void)pthread_join(thread, NULL);
+        (void)pthread_setcancelstate(state, &state);
     }
 }
 

@@ -3,8 +3,9 @@
  *
  * Stacks start at MAGAZINE_SMALLEST slots and grow with each miss up to the class's capacity, so a
  * thread that uses a class rarely pays for little. Before freed blocks can be handed out again, by
- * a swap or by way of a depot, they are verified: aligned to their class, none twice; all of them
- * for a class's first VERIFY_ALL stacks, then a sample. Bitmaps verify what reaches them.
+ * a swap or by way of a depot, they are verified: that each starts where a block of its class may,
+ * and that none is there twice; the latter in a class's first VERIFY_ALL stacks, then in a sample.
+ * Bitmaps verify what reaches them.
  *
  * Owns         cache_self; every cache, each by its own thread.
  * Invariants   those of stacks.c.
@@ -95,8 +96,8 @@ void cache_bind(struct cache *cache, struct arena *arena)
 
 /* Verification */
 
-/* Verification costs about as much as a malloc and a free: the first stacks of a class are all
- * verified, which is every one in a short run, then one in VERIFY_SAMPLE. */
+/* To look for doubles costs about as much as a malloc and a free: in the first stacks of a class they
+ * are all looked for, which is every one in a short run, then in one of VERIFY_SAMPLE. */
 static void verify_sampled(struct cache_class *cold, unsigned class, const struct magazine *freed,
                            size_t count)
 {
@@ -105,6 +106,8 @@ static void verify_sampled(struct cache_class *cold, unsigned class, const struc
 
     if (cold->stacks <= VERIFY_ALL || mixed < UINT16_MAX / VERIFY_SAMPLE) {
         verify_stack(class, freed->slots, count);
+    } else {
+        verify_starts(class, freed->slots, count);
     }
 }
 

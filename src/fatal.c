@@ -12,7 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { LINE_BYTES = 256, HEX_DIGITS = 2 * sizeof(uintptr_t) };
+enum { LINE_BYTES = 256, HEX_DIGITS = 2 * sizeof(uintptr_t), DELETE = 0x7f };
 
 struct line {
     char text[LINE_BYTES];
@@ -45,6 +45,12 @@ static void line_append_hex(struct line *line, uintptr_t value)
 /* The system call itself: write() is a cancellation point, and malloc must not be one. */
 static void line_write(struct line *line)
 {
+    /* What others wrote may hold a line's end, or what a terminal obeys. */
+    for (size_t i = 0; i < line->length; i++) {
+        if ((unsigned char)line->text[i] < ' ' || line->text[i] == DELETE) {
+            line->text[i] = '?';
+        }
+    }
     line->text[line->length++] = '\n';
     (void)syscall(SYS_write, STDERR_FILENO, line->text, line->length);
 }

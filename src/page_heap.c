@@ -148,6 +148,15 @@ static bool within_hard_limit_locked(size_t units)
     return true;
 }
 
+/* The same once it is known where: memory that is locked stays, whoever purges it, but of the units
+ * from `history` on some may hold it already. */
+static bool within_hard_limit_at_locked(const uint8_t *history, size_t units)
+{
+    size_t fresh = units - run_count_used(history, units);
+
+    return limit_hard() == 0 || units_held_locked() + fresh <= limit_hard() / UNIT_BYTES;
+}
+
 /* Growth */
 
 /* The free run that ends at the top of the break, or NULL. */
@@ -343,6 +352,11 @@ static struct span *alloc_locked(const struct run_request *request)
     if (run == NULL) {
         return NULL;
     }
+    if (!within_hard_limit_at_locked(span_history(run) + run_skip(run, request->align_units),
+                                     request->units)) {
+        stats.refused++;
+        return NULL;
+    }
     stats.allocs++;
     run = run_carve_locked(run, request->units, request->align_units, request->state);
     stats.free_used_units -= run_count_used(span_history(run), request->units);
@@ -408,7 +422,7 @@ static bool extend_locked(struct span *span, size_t more)
     struct span *behind =
         within_hard_limit_locked(more) ? run_behind_locked(span, more) : (struct span *)NULL;
 
-    if (behind == NULL) {
+    if (behind == NULL || !within_hard_limit_at_locked(span_history(behind), more)) {
         return false;
     }
     size_t rest = behind->units - more;

@@ -224,6 +224,7 @@ void *heap_resize(void *block, size_t size)
 
     /* All that was kept has been given up on the way: there may be room behind it now. */
     if (moved == NULL && size > old_size && !resize_in_place(block, old_size, size)) {
+        errno = ENOMEM;
         return NULL;
     }
     if (moved != NULL) {

@@ -161,13 +161,19 @@ void run_release_locked(struct span *span, size_t units, uint8_t region_index)
     run_make_free_locked(span, units, region_index);
 }
 
+size_t run_skip(const struct span *run, size_t align_units)
+{
+    size_t address_units = span_address(run) >> UNIT_SHIFT;
+
+    return align_up(address_units, align_units) - address_units;
+}
+
 struct span *run_carve_locked(struct span *run, size_t units, size_t align_units,
                               enum span_state state)
 {
     size_t run_units = run->units;
     uint8_t region = run->region;
-    size_t address_units = span_address(run) >> UNIT_SHIFT;
-    size_t skip = align_up(address_units, align_units) - address_units;
+    size_t skip = run_skip(run, align_units);
     struct span *span = run + skip;
     size_t rest = run_units - skip - units;
 

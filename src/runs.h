@@ -39,6 +39,9 @@ void run_take_locked(struct span *run);
 /* Give back [span, span + units), joined with free neighbours. */
 void run_release_locked(struct span *span, size_t units, uint8_t region_index);
 
+/* The units of a run before the first one that is aligned to `align_units` units. */
+size_t run_skip(const struct span *run, size_t align_units);
+
 /* Cut `units`, aligned to `align_units`, out of the free run and hand them out in `state`; what is
  * left stays free. The run is long enough. */
 struct span *run_carve_locked(struct span *run, size_t units, size_t align_units,

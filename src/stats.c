@@ -9,6 +9,8 @@
  */
 #include "stats.h"
 
+#include <pthread.h>
+
 #include "break.h"
 #include "emergency.h"
 #include "life.h"
@@ -194,7 +196,7 @@ static void print_arena(FILE *stream, struct arena *arena)
     }
 }
 
-void stats_print_text(FILE *stream)
+static void print_text(FILE *stream)
 {
     struct snapshot snapshot = take_snapshot();
 
@@ -241,7 +243,7 @@ static void print_arena_xml(FILE *stream, struct arena *arena)
     (void)fprintf(stream, "  </arena>\n");
 }
 
-void stats_print_xml(FILE *stream)
+static void print_xml(FILE *stream)
 {
     struct snapshot snapshot = take_snapshot();
     const struct stats_memory *memory = &snapshot.memory;
@@ -259,4 +261,24 @@ void stats_print_xml(FILE *stream)
         print_arena_xml(stream, arena_by_index(index));
     }
     (void)fprintf(stream, "</malloc>\n");
+}
+
+/* stdio's functions are cancellation points, ours are not. */
+static void print_uncancelled(void (*print)(FILE *stream), FILE *stream)
+{
+    int state;
+
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+    print(stream);
+    (void)pthread_setcancelstate(state, &state);
+}
+
+void stats_print_text(FILE *stream)
+{
+    print_uncancelled(print_text, stream);
+}
+
+void stats_print_xml(FILE *stream)
+{
+    print_uncancelled(print_xml, stream);
 }

@@ -268,6 +268,14 @@ static void exit_meanwhile(void)
 
 static atomic_bool cancelled;
 
+static FILE *nowhere;
+
+/* Written out in there, line by line. */
+static void print_statistics(void)
+{
+    CHECK(malloc_info(0, nowhere) == 0);
+}
+
 static void *allocate_until_cancelled(void *argument)
 {
     struct blocks blocks;
@@ -281,6 +289,7 @@ static void *allocate_until_cancelled(void *argument)
     free(calloc(1, 300000));
     free(realloc(malloc(10), 100000));
     (void)malloc_trim(0);
+    print_statistics();
     *(char *)argument = 2;
     pthread_testcancel();
     *(char *)argument = 3;
@@ -289,6 +298,8 @@ static void *allocate_until_cancelled(void *argument)
 
 static void cancel(void)
 {
+    nowhere = fopen("/dev/null", "w");
+    CHECK(nowhere != NULL && setvbuf(nowhere, NULL, _IONBF, 0) == 0);
     for (int i = 0; i < 200; i++) {
         pthread_t id;
         char progress = 0;
@@ -302,6 +313,7 @@ static void cancel(void)
         CHECK(result == PTHREAD_CANCELED);
         CHECK(progress == 2);
     }
+    CHECK(fclose(nowhere) == 0);
 }
 
 int main(int count, char **arguments)

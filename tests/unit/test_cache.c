@@ -527,6 +527,23 @@ static void an_address_between_two_blocks_dies_before_it_is_handed_out(void **st
     assert_dies_at(check_cache, NULL, "invalid free of", (uintptr_t)block + 16);
 }
 
+/* Not only in the stacks where doubles are looked for. */
+static void an_address_between_two_blocks_is_never_handed_out(void **state)
+{
+    enum { SAMPLED_FROM = 64, STACKS = 20 };
+
+    (void)state;
+    set_up(48);
+    char *block = (char *)take();
+
+    give(block);
+    give(block + 16);
+    for (uint16_t stacks = SAMPLED_FROM; stacks < SAMPLED_FROM + STACKS; stacks++) {
+        stacks_made_class(cache, class_of_blocks)->stacks = stacks;
+        assert_dies_at(swap, NULL, "invalid free of", (uintptr_t)block + 16);
+    }
+}
+
 static void the_check_sees_a_block_on_both_stacks(void **state)
 {
     (void)state;
@@ -826,6 +843,7 @@ int main(void)
         ISOLATED(a_block_twice_on_the_free_stack_dies_before_it_is_handed_out),
         ISOLATED(a_block_twice_on_a_full_stack_dies_when_it_is_flushed),
         ISOLATED(an_address_between_two_blocks_dies_before_it_is_handed_out),
+        ISOLATED(an_address_between_two_blocks_is_never_handed_out),
         ISOLATED(the_check_sees_a_block_on_both_stacks),
         ISOLATED(the_check_sees_a_block_of_another_class),
         ISOLATED(many_different_blocks_are_no_doubles),

@@ -67,6 +67,14 @@ static void a_warning_joins_its_parts_and_goes_on(void **state)
     assert_warns(warn, none, "breakwater: \n");
 }
 
+static void what_would_end_or_change_the_line_is_not_written(void **state)
+{
+    const char *parts[] = {"one\n", "\033[2J", "\x7f\xc3\xa9", NULL};
+
+    (void)state;
+    assert_warns(warn, parts, "breakwater: one??[2J?\xc3\xa9\n");
+}
+
 static void a_line_leaves_in_one_write(void **state)
 {
     const char *parts[] = {"one", " two", " three", NULL};
@@ -91,8 +99,11 @@ static void a_line_leaves_in_one_write(void **state)
 int main(void)
 {
     static const struct isolated_test tests[] = {
-        ISOLATED(a_fault_is_one_line_and_an_abort), ISOLATED(an_address_is_written_in_hexadecimal),
-        ISOLATED(a_long_fault_is_cut_to_one_line),  ISOLATED(a_warning_joins_its_parts_and_goes_on),
+        ISOLATED(a_fault_is_one_line_and_an_abort),
+        ISOLATED(an_address_is_written_in_hexadecimal),
+        ISOLATED(a_long_fault_is_cut_to_one_line),
+        ISOLATED(a_warning_joins_its_parts_and_goes_on),
+        ISOLATED(what_would_end_or_change_the_line_is_not_written),
         ISOLATED(a_line_leaves_in_one_write),
     };
 

@@ -119,6 +119,36 @@ static void free_memory_makes_way_before_the_hard_limit_refuses(void **state)
     page_heap_check();
 }
 
+static void free_memory_that_cannot_go_back_counts_too(void **state)
+{
+    size_t refused = 0;
+
+    (void)state;
+    assert_true(bw_set_limits(0, HARD_BYTES));
+    for (size_t bytes = MIB; bytes < HARD_BYTES - MIB; bytes += MIB / 2) {
+        char *block = (char *)bw_malloc(bytes);
+
+        if (block == NULL) {
+            refused++;
+            continue;
+        }
+        memset(block, 0x5a, bytes);
+        lock_pages(block, bytes);
+        bw_free(block);
+        assert_true(held_bytes() <= HARD_BYTES);
+    }
+    assert_true(refused > 0);
+    /* It serves again. */
+    errno = 0;
+    char *block = (char *)bw_malloc(2 * MIB);
+
+    assert_non_null(block);
+    assert_null(bw_realloc(block, HARD_BYTES - MIB));
+    assert_int_equal(errno, ENOMEM);
+    assert_true(held_bytes() <= HARD_BYTES);
+    page_heap_check();
+}
+
 /* Let the cache hold 1.8 MiB: a stack of the longest blocks. */
 static void cache_much(void)
 {
@@ -364,6 +394,7 @@ int main(void)
         ISOLATED(over_the_hard_limit_there_is_no_memory),
         ISOLATED(small_blocks_are_limited_too),
         ISOLATED(free_memory_makes_way_before_the_hard_limit_refuses),
+        ISOLATED(free_memory_that_cannot_go_back_counts_too),
         ISOLATED(what_the_own_cache_holds_makes_way_too),
         ISOLATED(where_memory_is_limited_blocks_above_64_KiB_stay_runs),
         ISOLATED(over_the_soft_limit_free_memory_goes_back_at_once),
