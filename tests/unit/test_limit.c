@@ -121,30 +121,29 @@ static void free_memory_makes_way_before_the_hard_limit_refuses(void **state)
 
 static void free_memory_that_cannot_go_back_counts_too(void **state)
 {
-    size_t refused = 0;
+    enum { COUNT = 12 };
+    char *blocks[COUNT];
 
     (void)state;
     assert_true(bw_set_limits(0, HARD_BYTES));
-    for (size_t bytes = MIB; bytes < HARD_BYTES - MIB; bytes += MIB / 2) {
-        char *block = (char *)bw_malloc(bytes);
-
-        if (block == NULL) {
-            refused++;
-            continue;
-        }
-        memset(block, 0x5a, bytes);
-        lock_pages(block, bytes);
-        bw_free(block);
-        assert_true(held_bytes() <= HARD_BYTES);
+    assert_int_equal(take_all((void **)blocks, COUNT, MIB), COUNT);
+    for (size_t i = 0; i < COUNT; i++) {
+        lock_pages(blocks[i], MIB);
     }
-    assert_true(refused > 0);
-    /* It serves again. */
+    for (size_t i = 0; i < COUNT; i += 2) {
+        bw_free(blocks[i]);
+    }
+    /* Half of them is free, but none of that is long enough. */
     errno = 0;
-    char *block = (char *)bw_malloc(2 * MIB);
-
-    assert_non_null(block);
-    assert_null(bw_realloc(block, HARD_BYTES - MIB));
+    assert_null(bw_malloc(5 * MIB));
     assert_int_equal(errno, ENOMEM);
+    errno = 0;
+    assert_null(bw_realloc(blocks[COUNT - 1], 6 * MIB));
+    assert_int_equal(errno, ENOMEM);
+    assert_true(held_bytes() <= HARD_BYTES);
+    /* What is as long serves again. */
+    assert_non_null(bw_malloc(MIB));
+    assert_non_null(bw_malloc(4 * MIB));
     assert_true(held_bytes() <= HARD_BYTES);
     page_heap_check();
 }
