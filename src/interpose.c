@@ -141,3 +141,21 @@ BW_API void cfree(void *block)
 {
     bw_cfree(block);
 }
+
+/* Names of glibc's own, which it exports beside the others: a block that a program gets by one is
+ * given to free() like any. */
+/* NOLINTBEGIN(bugprone-reserved-identifier) */
+#define TEXT(name)    #name
+#define TEXT_OF(name) TEXT(name)
+#define GLIBC_NAME(name)                                                                           \
+    BW_API __typeof(name) __libc_##name __attribute__((alias(TEXT_OF(name)), copy(name)))
+
+GLIBC_NAME(malloc);
+GLIBC_NAME(free);
+GLIBC_NAME(calloc);
+GLIBC_NAME(realloc);
+GLIBC_NAME(memalign);
+GLIBC_NAME(valloc);
+GLIBC_NAME(pvalloc);
+GLIBC_NAME(mallopt);
+/* NOLINTEND(bugprone-reserved-identifier) */

@@ -61,7 +61,7 @@ warns a:b,arenas:2,c "$prefix unknown key in 'a:b', ignored" "$prefix no ':' in 
 long=$(printf 'x%.0s' {1..70})
 warns "$long:1" "$prefix option too long: '${long:0:63}', ignored"
 warns "$(printf 'arenas:1,%.0s' {1..200})" "$prefix over 1023 bytes long, ignored"
-warns $'\xff\x01:\n' "$prefix unknown key in '"$'\xff\x01:\n'"', ignored"
+warns $'\xff\x01:\n' "$prefix unknown key in '"$'\xff?:?'"', ignored"
 
 # What prints in a program that users may run as somebody else must not be theirs to choose.
 trusted=$work/trusted

@@ -22,11 +22,34 @@ static void *work(void *argument)
     return argument;
 }
 
+/* glibc's own names for the same functions, which it exports and some programs use. */
+/* NOLINTBEGIN(bugprone-reserved-identifier) */
+void *__libc_malloc(size_t size);
+void __libc_free(void *block);
+void *__libc_calloc(size_t count, size_t size);
+void *__libc_realloc(void *block, size_t size);
+void *__libc_memalign(size_t alignment, size_t size);
+void *__libc_valloc(size_t size);
+void *__libc_pvalloc(size_t size);
+
+static void use_glibc_names(void)
+{
+    free(__libc_malloc(100));
+    free(__libc_calloc(10, 100));
+    free(__libc_realloc(malloc(10), 100));
+    free(__libc_memalign(64, 100));
+    free(__libc_valloc(100));
+    free(__libc_pvalloc(100));
+    __libc_free(malloc(100));
+}
+/* NOLINTEND(bugprone-reserved-identifier) */
+
 int main(void)
 {
     pthread_t id;
 
     (void)work(NULL);
+    use_glibc_names();
     CHECK(pthread_create(&id, NULL, work, NULL) == 0);
     CHECK(pthread_join(id, NULL) == 0);
     puts(mallinfo2().hblks > 0 ? "mapped" : "break");
