@@ -40,11 +40,15 @@ enum { TIGHTEST_STEPS = 0, TIGHT_STEPS = 1, FIRST_STEPS = 2 };
  * other there may be so many. */
 enum { MANY_THREADS = 24, MOST_ARENAS = 4 };
 
+enum { ORPHAN_LOOKS = 2 /* caches, before another is made */ };
+
 static struct lock life_lock = LOCK_INITIALIZER(LOCK_RANK_LIFE);
 static _Atomic bool started;
 static bool key_created;
 static pthread_key_t key;
 static struct cache *idle_caches;
+static struct cache *made_caches;
+static struct cache *next_look; /* for caches whose thread is gone; NULL: at the first */
 static _Atomic(struct cache *) ended_caches; /* of threads that ended while the gate was closed */
 static struct life_stats stats;
 static uint32_t arenas_limit;
@@ -233,8 +237,44 @@ static bool start_locked(void)
     return true;
 }
 
+/* A cache whose thread ended is idle now, emptied. */
+static void make_idle_locked(struct cache *cache)
+{
+    threads_set(cache->arena, threads_of(cache->arena) - 1);
+    cache->arena = NULL;
+    cache->next_idle = idle_caches;
+    idle_caches = cache;
+    stats.idle_caches++;
+    stats.threads--;
+    scavenge_share(conf.cache_limit, stats.threads);
+}
+
+/* No destructor of a key runs any more for a thread that first calls in the last round of them. Such
+ * caches are looked for before another is made, a few each time. */
+static void find_orphans_locked(void)
+{
+    for (unsigned look = 0; look < ORPHAN_LOOKS; look++) {
+        struct cache *cache = next_look != NULL ? next_look : made_caches;
+
+        if (cache == NULL) {
+            return;
+        }
+        next_look = cache->next_made;
+        /* Relaxed: it is set under the lock, and a thread that is gone does not change it. */
+        if (atomic_load_explicit(&cache->has_owner, memory_order_relaxed) &&
+            os_thread_has_ended(cache->owner)) {
+            atomic_store_explicit(&cache->has_owner, false, memory_order_relaxed);
+            cache_flush_all(cache);
+            make_idle_locked(cache);
+        }
+    }
+}
+
 static struct cache *cache_get_locked(void)
 {
+    if (idle_caches == NULL) {
+        find_orphans_locked();
+    }
     struct cache *cache = idle_caches;
 
     if (cache != NULL) {
@@ -245,6 +285,8 @@ static struct cache *cache_get_locked(void)
     cache = (struct cache *)meta_alloc(sizeof(*cache));
     if (cache != NULL) {
         stats.caches_created++;
+        cache->next_made = made_caches;
+        made_caches = cache;
         gate_register(&cache->gate);
         run_cache_register(&cache->runs);
     }
@@ -268,6 +310,8 @@ static struct cache *attach_locked(void)
     scavenge_share(conf.cache_limit, stats.threads);
     cache_bind(cache, arena);
     scavenge_bind(cache);
+    cache->owner = os_thread_self();
+    atomic_store_explicit(&cache->has_owner, true, memory_order_relaxed);
     return cache;
 }
 
@@ -303,13 +347,7 @@ static void take_back(struct cache *cache)
 {
     cache_flush_all(cache);
     lock_acquire(&life_lock);
-    threads_set(cache->arena, threads_of(cache->arena) - 1);
-    cache->arena = NULL;
-    cache->next_idle = idle_caches;
-    idle_caches = cache;
-    stats.idle_caches++;
-    stats.threads--;
-    scavenge_share(conf.cache_limit, stats.threads);
+    make_idle_locked(cache);
     lock_release(&life_lock);
 }
 
@@ -352,6 +390,8 @@ static void thread_ends(void *argument)
 
     has_ended = true;
     cache_self = &cache_none;
+    /* Relaxed: it is looked at only when the thread is gone. */
+    atomic_store_explicit(&cache->has_owner, false, memory_order_relaxed);
     /* Not by the cache's slot: it is the next thread's as soon as the cache is. */
     if (gate_enter(NULL)) {
         take_back(cache);
@@ -401,8 +441,14 @@ static void fork_child(void)
     stats.idle_caches = 0;
     stats.forks++;
     idle_caches = NULL;
+    made_caches = attached ? cache_self : NULL;
+    next_look = NULL;
     /* Relaxed: the child has one thread. */
     atomic_store_explicit(&ended_caches, NULL, memory_order_relaxed);
+    if (attached) {
+        cache_self->next_made = NULL;
+        cache_self->owner = os_thread_self();
+    }
     emergency_reset_in_child();
     gate_reset_in_child(cache_gate(cache_self));
 }

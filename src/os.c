@@ -187,6 +187,17 @@ void os_advise_huge_pages(void *start, size_t bytes, bool wanted)
     (void)madvise(start, bytes, wanted ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 }
 
+struct os_thread os_thread_self(void)
+{
+    return (struct os_thread){.process = getpid(), .thread = (int)syscall(SYS_gettid)};
+}
+
+bool os_thread_has_ended(struct os_thread thread)
+{
+    return thread.process == getpid() &&
+           syscall(SYS_tgkill, thread.process, thread.thread, 0) != 0 && errno == ESRCH;
+}
+
 void os_sleep_us(unsigned microseconds)
 {
     const struct timespec time = {.tv_nsec = (long)microseconds * 1000};

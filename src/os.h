@@ -42,6 +42,17 @@ void os_populate(void *start, size_t bytes);
 /* Ask for huge pages behind the range, or decline them. A wish: nothing depends on it. */
 void os_advise_huge_pages(void *start, size_t bytes, bool wanted);
 
+/* A thread's number, and its process's. */
+struct os_thread {
+    int process;
+    int thread;
+};
+
+/* The calling thread's; and whether such a thread has ended, which only its own process can tell.
+ * Change errno. */
+struct os_thread os_thread_self(void);
+bool os_thread_has_ended(struct os_thread thread);
+
 /* Let time pass, roughly so much. No cancellation point; errno is not kept. */
 void os_sleep_us(unsigned microseconds);
 

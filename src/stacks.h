@@ -10,6 +10,7 @@
 
 #include "arena.h"
 #include "gate.h"
+#include "os.h"
 
 /* The hot half of a class: 24 bytes, found by the class's code (size_class.h). */
 struct cache_bin {
@@ -50,6 +51,9 @@ struct cache {
     struct magazine *remote; /* blocks of other arenas, to be published together */
     uint32_t remote_bytes;   /* what they hold */
     struct cache *next_idle; /* life.c: caches whose thread has ended */
+    struct cache *next_made; /* and all */
+    struct os_thread owner;  /* while has_owner; of all caches this and the lists are life.c's */
+    _Atomic bool has_owner;  /* false: the thread gives the cache back, or has */
     uint64_t misses;         /* refills, flushes, and blocks that came or went singly */
     uint64_t fetched_bytes;  /* from the arena */
     uint32_t flushes_seen;   /* of those that scavenge_ask_all() asked for */

@@ -109,11 +109,53 @@ static void a_thread_may_call_first_when_it_ends(void **state)
     assert_nothing_is_used();
 }
 
+/* The allocator's first call comes in the last round: no destructor follows it. */
+static void come_last(void *argument)
+{
+    struct late *late = (struct late *)argument;
+
+    if (++late->rounds < PTHREAD_DESTRUCTOR_ITERATIONS) {
+        (void)pthread_setspecific(late->key, late);
+        return;
+    }
+    bw_free(bw_malloc(100));
+    bw_free(bw_malloc(LARGE));
+}
+
+static void *only_come_last(void *argument)
+{
+    struct late *late = (struct late *)argument;
+
+    late->rounds = 0;
+    (void)pthread_setspecific(late->key, late);
+    return NULL;
+}
+
+static void threads_that_call_in_the_last_round_only_leave_few_caches(void **state)
+{
+    enum { FEW = 6 };
+    static struct late late;
+
+    (void)state;
+    bw_free(bw_malloc(1));
+    assert_int_equal(pthread_key_create(&late.key, come_last), 0);
+    for (int i = 0; i < THREADS; i++) {
+        run_threads(1, only_come_last, &late);
+        assert_int_equal(late.rounds, PTHREAD_DESTRUCTOR_ITERATIONS);
+    }
+    assert_in_range(life_stats().caches_created, 2, FEW);
+    assert_in_range(life_stats().threads, 1, FEW);
+    (void)bw_malloc_trim(0);
+    page_heap_check();
+    meta_check();
+}
+
 int main(void)
 {
     static const struct isolated_test tests[] = {
         ISOLATED(late_calls_work_in_every_round_and_leave_nothing_behind),
         ISOLATED(a_thread_may_call_first_when_it_ends),
+        ISOLATED(threads_that_call_in_the_last_round_only_leave_few_caches),
     };
 
     return run_isolated(tests, ARRAY_SIZE(tests));
