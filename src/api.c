@@ -6,8 +6,11 @@
  * Concurrency  any thread.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <malloc.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "background.h"
 #include "breakwater/breakwater.h"
@@ -23,6 +26,9 @@
 
 /* The one bound that glibc's mallopt() checks. */
 enum { MXFAST_MOST = 80 * sizeof(size_t) / 4 };
+
+/* Lower ones are left to the program. */
+enum { EXIT_DESCRIPTOR_LEAST = 100 };
 
 void *bw_malloc(size_t size)
 {
@@ -251,9 +257,44 @@ void bw_cfree(void *block)
     heap_free(block);
 }
 
+/* Statistics at exit: many programs close standard error before. */
+
+static struct {
+    int descriptor; /* a copy of it; below 0: none */
+    struct stat file;
+} exit_stream = {.descriptor = -1};
+
+/* After background_construct(), which reads the options. */
+__attribute__((constructor(103))) static void api_construct(void)
+{
+    if (conf.stats_print) {
+        exit_stream.descriptor = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, EXIT_DESCRIPTOR_LEAST);
+        if (fstat(exit_stream.descriptor, &exit_stream.file) != 0) {
+            exit_stream.descriptor = -1;
+        }
+    }
+}
+
+/* The program may have closed the copy, and have another file there. */
+static FILE *open_exit_stream(void)
+{
+    struct stat now;
+
+    if (exit_stream.descriptor < 0 || fstat(exit_stream.descriptor, &now) != 0 ||
+        now.st_dev != exit_stream.file.st_dev || now.st_ino != exit_stream.file.st_ino) {
+        return NULL;
+    }
+    return fdopen(exit_stream.descriptor, "w");
+}
+
 __attribute__((destructor(101))) static void api_destruct(void)
 {
     if (conf.stats_print) {
-        stats_print_text(stderr);
+        FILE *stream = open_exit_stream();
+
+        stats_print_text(stream != NULL ? stream : stderr);
+        if (stream != NULL) {
+            (void)fclose(stream);
+        }
     }
 }

@@ -63,6 +63,11 @@ warns "$long:1" "$prefix option too long: '${long:0:63}', ignored"
 warns "$(printf 'arenas:1,%.0s' {1..200})" "$prefix over 1023 bytes long, ignored"
 warns $'\xff\x01:\n' "$prefix unknown key in '"$'\xff?:?'"', ignored"
 
+# GNU's programs close standard error before the end of the process.
+LD_PRELOAD=$BREAKWATER_LIBRARY BREAKWATER_CONF=stats_print:true sort /dev/null 2>"$work/errors" ||
+    fail "sort failed"
+grep -q statistics "$work/errors" || fail "no statistics of a program that closes standard error"
+
 # What prints in a program that users may run as somebody else must not be theirs to choose.
 trusted=$work/trusted
 cp "$2" "$trusted"
