@@ -81,7 +81,7 @@ BW_API void *bw_pvalloc(size_t size);
 BW_API size_t bw_malloc_usable_size(void *block);
 
 /* GNU. Gives free memory back to the kernel, all of it but `pad` bytes at the top of the heap.
- * Returns 1 if any went back, else 0. */
+ * Returns 1 if any went back, else 0: as while the process forks, for which it does not wait. */
 BW_API int bw_malloc_trim(size_t pad);
 
 /* Breakwater's own: gives all free memory back to the kernel that can be, wherever in the heap it
@@ -126,7 +126,8 @@ BW_API int bw_mallopt(int parameter, int value);
  * uordblks in blocks the program holds, together with those cached by other threads;
  * fordblks free: in slabs, in depots, in this thread's cache, in runs kept and of the page heap;
  * keepcost the free run at the top of the break, which a trim could give back.
- * usmblks is 0. The int fields of bw_mallinfo saturate. */
+ * usmblks is 0. The int fields of bw_mallinfo saturate. All are 0 if the process forks meanwhile and
+ * that takes over some 20 ms: the fork may wait for the caller. So it is with the functions below. */
 struct bw_mallinfo {
     int arena, ordblks, smblks, hblks, hblkhd, usmblks, fsmblks, uordblks, fordblks, keepcost;
 };
