@@ -13,7 +13,8 @@
  * Errors       NULL with errno ENOMEM where a function says nothing else. Success leaves errno
  *              alone. A size over PTRDIFF_MAX always fails. A pointer that is not a live block's
  *              (freed twice, interior, of another allocator, of the stack) stops the process with
- *              one line on standard error that names the fault and the address.
+ *              one line on standard error that names the fault and the address; of blocks freed
+ *              twice some are missed (breakwater(7), CAVEATS).
  * Threads      Every function may be called from any thread at any time, also before constructors,
  *              after thread-local destructors, and in a child after fork(). None is a cancellation
  *              point. None is async-signal-safe.
