@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* operators.c - C++'s operator new and delete, under their mangled names (Itanium C++ ABI, 5.1).
  *
- * In C, so that C programs that preload the library need no C++ library: the new-handler and the
- * throwing of std::bad_alloc are weak references to what the program's C++ library has. Exceptions
- * pass through these frames, so the file is compiled with -fexceptions.
+ * In C, so that C programs that preload the library need no C++ library: where there is no memory,
+ * the new-handler and std::bad_alloc are those of the caller's (cxx_library.h). Exceptions pass
+ * through these frames, so the file is compiled with -fexceptions.
  *
  * The nothrow forms are in operators_nothrow.c, of the shared library only: a program linked to
  * libbreakwater.a has them from its C++ library, where they call the forms defined here.
@@ -11,73 +11,94 @@
  * Owns         nothing.
  * Concurrency  any thread.
  */
-#include "operators.h"
-
+#include "breakwater/breakwater.h"
+#include "cxx_library.h"
 #include "heap.h"
 
-/* Mangled names are reserved identifiers by nature. */
-/* NOLINTBEGIN(bugprone-reserved-identifier) */
+/* Of two functions of equal code gcc would make one a jump to the other. */
+#ifdef __clang__
+#define NOT_MERGED
+#else
+#define NOT_MERGED __attribute__((no_icf))
+#endif
 
-/* std::__throw_bad_alloc() */
-_Noreturn void _ZSt17__throw_bad_allocv(void) __attribute__((weak));
+/* Entries of a vtable before those of functions, which an object points to. */
+enum { VTABLE_HEAD = 2 };
 
-/* C++17, 21.6.2.1: call the new-handler and try again until there is none; then throw. */
-static void *new_after_failure(size_t alignment, size_t size)
+/* What `throw std::bad_alloc()` does. The object is a pointer to its vtable, and nothing else. */
+static _Noreturn void throw_bad_alloc(const struct cxx_library *library)
 {
+    void **exception;
+
+    if (!cxx_library_throws(library)) {
+        fatal("out of memory in operator new, and no C++ library to throw");
+    }
+    exception = library->allocate_exception(sizeof(void *));
+    *exception = library->vtable + VTABLE_HEAD;
+    library->throw_exception(exception, library->type, library->destroy);
+}
+
+/* C++17, 21.6.2.1: call the new-handler and try again until there is none; then throw. Not inlined:
+ * what it saves would be saved on the fast path. */
+static __attribute__((noinline)) void *new_after_failure(size_t alignment, size_t size,
+                                                         const void *caller)
+{
+    struct cxx_library library = cxx_library_of(caller);
     void *block = NULL;
 
     while (block == NULL) {
         operator_new_handler handler =
-            _ZSt15get_new_handlerv != NULL ? _ZSt15get_new_handlerv() : NULL;
+            library.get_new_handler != NULL ? library.get_new_handler() : NULL;
 
-        if (handler == NULL) {
-            if (_ZSt17__throw_bad_allocv == NULL) {
-                fatal("out of memory in operator new, and no C++ library to throw");
-            }
-            _ZSt17__throw_bad_allocv();
+        if (handler != NULL) {
+            handler();
+        } else {
+            throw_bad_alloc(&library);
         }
-        handler();
         block = heap_alloc_aligned(alignment, size);
     }
     return block;
 }
 
-static inline void *new_block(size_t size)
-{
-    void *block = heap_alloc(size);
-
-    return likely(block != NULL) ? block : new_after_failure(BLOCK_ALIGN, size);
-}
-
-static inline void *new_aligned_block(size_t size, size_t alignment)
-{
-    void *block = heap_alloc_aligned(alignment, size);
-
-    return likely(block != NULL) ? block : new_after_failure(alignment, size);
-}
+/* Mangled names are reserved identifiers by nature. */
+/* NOLINTBEGIN(bugprone-reserved-identifier) */
 
 BW_API void *_Znwm(size_t size);
 BW_API void *_Znwm(size_t size)
 {
-    return new_block(size);
+    void *block = heap_alloc(size);
+
+    return likely(block != NULL)
+               ? block
+               : new_after_failure(BLOCK_ALIGN, size, __builtin_return_address(0));
 }
 
-BW_API void *_Znam(size_t size);
+NOT_MERGED BW_API void *_Znam(size_t size);
 BW_API void *_Znam(size_t size)
 {
-    return new_block(size);
+    void *block = heap_alloc(size);
+
+    return likely(block != NULL)
+               ? block
+               : new_after_failure(BLOCK_ALIGN, size, __builtin_return_address(0));
 }
 
 BW_API void *_ZnwmSt11align_val_t(size_t size, size_t alignment);
 BW_API void *_ZnwmSt11align_val_t(size_t size, size_t alignment)
 {
-    return new_aligned_block(size, alignment);
+    void *block = heap_alloc_aligned(alignment, size);
+
+    return likely(block != NULL) ? block
+                                 : new_after_failure(alignment, size, __builtin_return_address(0));
 }
 
-BW_API void *_ZnamSt11align_val_t(size_t size, size_t alignment);
+NOT_MERGED BW_API void *_ZnamSt11align_val_t(size_t size, size_t alignment);
 BW_API void *_ZnamSt11align_val_t(size_t size, size_t alignment)
 {
-    return new_aligned_block(size, alignment);
+    void *block = heap_alloc_aligned(alignment, size);
+
+    return likely(block != NULL) ? block
+                                 : new_after_failure(alignment, size, __builtin_return_address(0));
 }
 
 BW_API void _ZdlPv(void *block);

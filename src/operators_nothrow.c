@@ -8,45 +8,49 @@
  * Owns         nothing.
  * Concurrency  any thread.
  */
-#include <dlfcn.h>
-
+#include "breakwater/breakwater.h"
+#include "cxx_library.h"
 #include "heap.h"
-#include "operators.h"
 
-/* Mangled names are reserved identifiers by nature. */
-/* NOLINTBEGIN(bugprone-reserved-identifier) */
-
-static void *next_definition(const char *name)
+/* The C++ library's own form, if there is a handler to call. Not inlined: what it saves would be
+ * saved on the fast path. */
+static __attribute__((noinline)) void *next_definition(const char *name, const void *caller)
 {
-    bool handler = _ZSt15get_new_handlerv != NULL && _ZSt15get_new_handlerv() != NULL;
+    struct cxx_library library = cxx_library_of(caller);
+    bool handler = library.get_new_handler != NULL && library.get_new_handler() != NULL;
 
-    return handler ? dlsym(RTLD_NEXT, name) : NULL;
+    return handler ? cxx_library_own(&library, name) : NULL;
 }
 
-static void *new_after_failure(const char *name, size_t size, const void *nothrow)
+static void *new_after_failure(const char *name, size_t size, const void *nothrow,
+                               const void *caller)
 {
-    /* POSIX lets dlsym() give functions: the conversion is the one it documents. */
     void *(*next)(size_t, const void *);
 
-    *(void **)&next = next_definition(name);
+    *(void **)&next = next_definition(name, caller);
     return next != NULL ? next(size, nothrow) : NULL;
 }
 
 static void *new_aligned_after_failure(const char *name, size_t size, size_t alignment,
-                                       const void *nothrow)
+                                       const void *nothrow, const void *caller)
 {
     void *(*next)(size_t, size_t, const void *);
 
-    *(void **)&next = next_definition(name);
+    *(void **)&next = next_definition(name, caller);
     return next != NULL ? next(size, alignment, nothrow) : NULL;
 }
+
+/* Mangled names are reserved identifiers by nature. */
+/* NOLINTBEGIN(bugprone-reserved-identifier) */
 
 BW_API void *_ZnwmRKSt9nothrow_t(size_t size, const void *nothrow);
 BW_API void *_ZnwmRKSt9nothrow_t(size_t size, const void *nothrow)
 {
     void *block = heap_alloc(size);
 
-    return likely(block != NULL) ? block : new_after_failure("_ZnwmRKSt9nothrow_t", size, nothrow);
+    return likely(block != NULL) ? block
+                                 : new_after_failure("_ZnwmRKSt9nothrow_t", size, nothrow,
+                                                     __builtin_return_address(0));
 }
 
 BW_API void *_ZnamRKSt9nothrow_t(size_t size, const void *nothrow);
@@ -54,7 +58,9 @@ BW_API void *_ZnamRKSt9nothrow_t(size_t size, const void *nothrow)
 {
     void *block = heap_alloc(size);
 
-    return likely(block != NULL) ? block : new_after_failure("_ZnamRKSt9nothrow_t", size, nothrow);
+    return likely(block != NULL) ? block
+                                 : new_after_failure("_ZnamRKSt9nothrow_t", size, nothrow,
+                                                     __builtin_return_address(0));
 }
 
 BW_API void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, const void *nothrow);
@@ -62,9 +68,10 @@ BW_API void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, c
 {
     void *block = heap_alloc_aligned(alignment, size);
 
-    return likely(block != NULL) ? block
-                                 : new_aligned_after_failure("_ZnwmSt11align_val_tRKSt9nothrow_t",
-                                                             size, alignment, nothrow);
+    return likely(block != NULL)
+               ? block
+               : new_aligned_after_failure("_ZnwmSt11align_val_tRKSt9nothrow_t", size, alignment,
+                                           nothrow, __builtin_return_address(0));
 }
 
 BW_API void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, const void *nothrow);
@@ -72,9 +79,10 @@ BW_API void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, c
 {
     void *block = heap_alloc_aligned(alignment, size);
 
-    return likely(block != NULL) ? block
-                                 : new_aligned_after_failure("_ZnamSt11align_val_tRKSt9nothrow_t",
-                                                             size, alignment, nothrow);
+    return likely(block != NULL)
+               ? block
+               : new_aligned_after_failure("_ZnamSt11align_val_tRKSt9nothrow_t", size, alignment,
+                                           nothrow, __builtin_return_address(0));
 }
 
 BW_API void _ZdlPvRKSt9nothrow_t(void *block, const void *nothrow);

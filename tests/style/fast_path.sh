@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# fast_path.sh - the fast paths of malloc and free, counted in the built library.
+# fast_path.sh - the fast paths of malloc, free and operator new, counted in the built library.
 #
 #   fast_path.sh LIBRARY
 #
@@ -38,7 +38,7 @@ if [[ $(uname -m) != x86_64 ]]; then
     echo "the limit is for x86-64 only; this is $(uname -m)" >&2
     exit 1
 fi
-for name in malloc free bw_malloc bw_free; do
+for name in malloc free bw_malloc bw_free _Znwm _Znam; do
     check "$name"
 done
 if check bw_malloc_trim >/dev/null; then
