@@ -12,10 +12,12 @@ set -euo pipefail
 library=$1
 most=20
 
-# The instructions of a function up to its first ret.
+# The instructions of a function up to its first ret. By its address: it may have several names.
 path_of() {
-    objdump -d --no-show-raw-insn --disassemble="$1" "$library" |
-        awk '/^ +[0-9a-f]+:/ { $1 = ""; print; if ($2 ~ /^ret/) exit }'
+    local start
+    start=$(nm --defined-only -D "$library" | awk -v name="$1" '$3 == name { print "0x" $1 }')
+    objdump -d --no-show-raw-insn --start-address="$start" --stop-address=$((start + 256)) \
+        "$library" | awk '/^ +[0-9a-f]+:/ { $1 = ""; print; if ($2 ~ /^ret/) exit }'
 }
 
 # check NAME: prints what is wrong, and fails if anything is.
