@@ -1,13 +1,21 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* emergency.c - runs mapped from the kernel, cut by one atomic word each.
+/* emergency.c - runs mapped from the kernel, cut by bitmaps.
  *
- * A run is a table of block sizes and the memory behind it, in granules. Its state word holds the
- * next free granule and the number of live blocks; when the last block is freed the run starts over
- * from its first granule. Runs are never unmapped: forks come again.
+ * A run is a table of bits and the memory behind it, in granules: of a 64th of a page for blocks of
+ * up to a page, which never cross one, so that a word of bits is a page; of a page for all others.
+ * A block is had by setting the bits of its granules, the first that are free, and those of its
+ * ends. A block that no run has room for gets a new one, which serves others later. Runs are never
+ * unmapped: forks come again.
+ *
+ * Memory of free granules goes back, whole pages each: by whoever frees the last block on one, or,
+ * while the gate is closed and the memory likely to serve again, when it opens. It is claimed for
+ * that like a block.
  *
  * Owns         the list of runs; the stack of deferred frees.
- * Invariants   granules below the state's cursor belong to blocks, live or freed; sizes[g] is not 0
- *              exactly while a live block starts at granule g.
+ * Invariants   a granule belongs to whoever set its bit in `used`, and nobody else touches it, or
+ *              its bits, until that one clears it. A bit of `starts` is set exactly while a live
+ *              block starts there; the next bit of `ends` is then its last granule. Granules that
+ *              are not `dirty` have no memory behind them.
  * Concurrency  lock-free throughout. Runs are only ever added to the list.
  * Called by    heap.c, and life.c around fork().
  */
@@ -15,23 +23,39 @@
 
 #include <stdatomic.h>
 
+#include "gate.h"
 #include "lfstack.h"
 #include "os.h"
 
-enum { GRANULE_SHIFT = 6, CURSOR_BITS = 32 };
+enum { REFUSED_BITS = 32 };
 
-#define GRANULE_BYTES   ((size_t)1 << GRANULE_SHIFT)
 #define RUN_BYTES_LEAST ((size_t)1024 * 1024)
-#define LIVE_ONE        (UINT64_C(1) << CURSOR_BITS)
-#define CURSOR_MASK     (LIVE_ONE - 1)
-#define RETIRED_LIVE    (UINT64_C(1) << 31)
+#define REFUSED_MASK    ((UINT64_C(1) << REFUSED_BITS) - 1)
+
+/* What is known of BITS_PER_WORD granules. */
+struct granules {
+    _Atomic uint64_t used;
+    _Atomic uint64_t starts;
+    _Atomic uint64_t ends;
+    _Atomic uint64_t dirty;
+};
 
 struct run {
     struct run *next;
     uintptr_t start;
-    size_t granules;
-    _Atomic uint64_t state;   /* live blocks << 32 | next free granule */
-    _Atomic uint32_t sizes[]; /* granules of the block that starts here, or 0 */
+    size_t granule_bytes;
+    size_t count; /* granules: whole words */
+    /* How often granules became free << 32 | a number that has since been looked for in vain, or
+     * 0. It spares looking again. */
+    _Atomic uint64_t refused;
+    _Atomic bool to_purge; /* granules became free while the gate was closed */
+    struct granules words[];
+};
+
+struct request {
+    size_t granule_bytes;
+    size_t count;
+    size_t alignment;
 };
 
 struct deferred {
@@ -40,6 +64,9 @@ struct deferred {
 };
 
 static _Atomic(struct run *) runs;
+/* From this one on the list holds what a parent left us: it serves no more. Written by the only
+ * thread of a child. */
+static struct run *old_runs;
 static struct __cds_lfs_stack deferred_blocks;
 
 /* Counters: relaxed, they order nothing. */
@@ -48,25 +75,35 @@ static _Atomic uint64_t deferred_count;
 static _Atomic uint64_t lost_count;
 static _Atomic uint64_t mapped_bytes;
 
-static struct run *run_create(size_t granules)
+/* Runs */
+
+static struct run *run_create(const struct request *request)
 {
-    size_t wanted = size_max(granules, RUN_BYTES_LEAST >> GRANULE_SHIFT);
-    size_t table = align_up(sizeof(struct run) + wanted * sizeof(uint32_t), os_page_bytes());
-    size_t bytes = align_up(table + (wanted << GRANULE_SHIFT), os_page_bytes());
-    struct run *run = wanted < UINT32_MAX ? (struct run *)os_map(bytes) : NULL;
+    size_t slack = request->alignment / request->granule_bytes;
+    size_t count = align_up(
+        size_max(request->count + slack, RUN_BYTES_LEAST / request->granule_bytes), BITS_PER_WORD);
+    size_t table = align_up(sizeof(struct run) + count / BITS_PER_WORD * sizeof(struct granules),
+                            os_page_bytes());
+    size_t bytes = table + count * request->granule_bytes;
+    struct run *run = count < REFUSED_MASK ? (struct run *)os_map(bytes) : NULL;
 
     if (run == NULL) {
         return NULL;
     }
     run->start = (uintptr_t)run + table;
-    run->granules = wanted;
+    run->granule_bytes = request->granule_bytes;
+    run->count = count;
     atomic_fetch_add_explicit(&mapped_bytes, bytes, memory_order_relaxed);
+    return run;
+}
+
+static void run_publish(struct run *run)
+{
     run->next = atomic_load_explicit(&runs, memory_order_relaxed);
     /* Release: pairs with the acquire in run_first(); the run is seen whole. */
     while (!atomic_compare_exchange_weak_explicit(&runs, &run->next, run, memory_order_release,
                                                   memory_order_relaxed)) {
     }
-    return run;
 }
 
 static struct run *run_first(void)
@@ -74,63 +111,291 @@ static struct run *run_first(void)
     return atomic_load_explicit(&runs, memory_order_acquire);
 }
 
-/* The first granule at or after `cursor` whose address is aligned. */
-static size_t granule_aligned(const struct run *run, size_t cursor, size_t alignment)
+static void *run_address(const struct run *run, size_t granule)
 {
-    uintptr_t address = align_up(run->start + (cursor << GRANULE_SHIFT), alignment);
+    uintptr_t address = run->start + granule * run->granule_bytes;
 
-    return (address - run->start) >> GRANULE_SHIFT;
-}
-
-static void *run_alloc(struct run *run, size_t granules, size_t alignment)
-{
-    uint64_t state = atomic_load_explicit(&run->state, memory_order_relaxed);
-    size_t first;
-
-    do {
-        first = granule_aligned(run, state & CURSOR_MASK, alignment);
-        if (first + granules > run->granules) {
-            return NULL;
-        }
-        /* Acquire: pairs with the release in emergency_free(), when the run starts over. */
-    } while (!atomic_compare_exchange_weak_explicit(
-        &run->state, &state, (state & ~CURSOR_MASK) + LIVE_ONE + first + granules,
-        memory_order_acquire, memory_order_relaxed));
-    /* Relaxed: whoever asks for the size got the block from us by way of the program. */
-    atomic_store_explicit(&run->sizes[first], (uint32_t)granules, memory_order_relaxed);
-    return (void *)(run->start + (first << GRANULE_SHIFT)); /* NOLINT(performance-no-int-to-ptr) */
-}
-
-void *emergency_alloc(size_t size, size_t alignment)
-{
-    size_t granules = size_max(1, (size >> GRANULE_SHIFT) + ((size & (GRANULE_BYTES - 1)) != 0));
-    size_t slack = alignment > GRANULE_BYTES ? alignment >> GRANULE_SHIFT : 0;
-    void *block = NULL;
-
-    atomic_fetch_add_explicit(&alloc_count, 1, memory_order_relaxed);
-    for (struct run *run = run_first(); run != NULL && block == NULL; run = run->next) {
-        block = run_alloc(run, granules, alignment);
-    }
-    while (block == NULL) {
-        struct run *run = run_create(granules + slack);
-
-        if (run == NULL) {
-            return NULL;
-        }
-        /* Others may have emptied it before us. */
-        block = run_alloc(run, granules, alignment);
-    }
-    return block;
+    return (void *)address; /* NOLINT(performance-no-int-to-ptr) */
 }
 
 static struct run *run_of(uintptr_t address)
 {
     struct run *run = run_first();
 
-    while (run != NULL && address - run->start >= run->granules << GRANULE_SHIFT) {
+    while (run != NULL && address - run->start >= run->count * run->granule_bytes) {
         run = run->next;
     }
     return run;
+}
+
+/* Bits */
+
+static struct granules *word_of(struct run *run, size_t granule)
+{
+    return &run->words[granule / BITS_PER_WORD];
+}
+
+static uint64_t bit_of(size_t granule)
+{
+    return UINT64_C(1) << granule % BITS_PER_WORD;
+}
+
+/* The bits of granules [first, end) in the word that begins with granule `base`. */
+static uint64_t bits_between(size_t first, size_t end, size_t base)
+{
+    size_t low = size_max(first, base) - base;
+    size_t high = size_min(end - base, BITS_PER_WORD);
+
+    return UINT64_MAX >> (BITS_PER_WORD - (high - low)) << low;
+}
+
+/* The granule after the last of the block that starts at `first`. */
+static size_t block_end(struct run *run, size_t first)
+{
+    size_t base = align_down(first, BITS_PER_WORD);
+    /* Relaxed: see block_create(). */
+    uint64_t ends = atomic_load_explicit(&word_of(run, base)->ends, memory_order_relaxed) &
+                    (UINT64_MAX << first % BITS_PER_WORD);
+
+    while (ends == 0 && base + BITS_PER_WORD < run->count) {
+        base += BITS_PER_WORD;
+        ends = atomic_load_explicit(&word_of(run, base)->ends, memory_order_relaxed);
+    }
+    return ends != 0 ? base + bit_lowest(ends) + 1 : run->count;
+}
+
+/* Memory that goes back */
+
+/* Claim the granules of a word that are free and have memory behind them; their bits. Where the word
+ * is a page: all of them or none. */
+static uint64_t word_claim_idle(struct granules *word, bool is_page)
+{
+    uint64_t used = atomic_load_explicit(&word->used, memory_order_relaxed);
+    uint64_t idle;
+
+    do {
+        /* Relaxed: a bit that we do not see yet is that of a granule which another thread has just
+         * freed, and that thread looks here after us. */
+        uint64_t dirty = atomic_load_explicit(&word->dirty, memory_order_relaxed);
+
+        idle = dirty & ~used;
+        if (is_page) {
+            idle = used == 0 && dirty != 0 ? UINT64_MAX : 0;
+        }
+        /* Acquire: pairs with the release in run_clear(); nobody writes to the memory any more. */
+    } while (idle != 0 &&
+             !atomic_compare_exchange_weak_explicit(&word->used, &used, used | idle,
+                                                    memory_order_acquire, memory_order_relaxed));
+    return idle;
+}
+
+/* Purge the granules of `bits`; the bits of those that the kernel took. */
+static uint64_t purge_bits(const struct run *run, size_t base, uint64_t bits)
+{
+    uint64_t purged = 0;
+
+    while (bits != 0) {
+        unsigned low = bit_lowest(bits);
+        uint64_t after = ~(bits >> low);
+        unsigned count = after != 0 ? bit_lowest(after) : BITS_PER_WORD;
+        uint64_t stretch = bits_between(low, low + count, 0);
+
+        if (os_purge(run_address(run, base + low), count * run->granule_bytes)) {
+            purged |= stretch;
+        }
+        bits &= ~stretch;
+    }
+    return purged;
+}
+
+/* Purge what is idle in the words of granules [first, end). */
+static void run_purge(struct run *run, size_t first, size_t end)
+{
+    for (size_t base = align_down(first, BITS_PER_WORD); base < end; base += BITS_PER_WORD) {
+        struct granules *word = word_of(run, base);
+        uint64_t idle = word_claim_idle(word, run->granule_bytes < os_page_bytes());
+
+        if (idle != 0) {
+            uint64_t purged = purge_bits(run, base, idle);
+
+            /* Relaxed: published by the release. */
+            atomic_fetch_and_explicit(&word->dirty, ~purged, memory_order_relaxed);
+            /* Release: pairs with the acquire of whoever claims them next. */
+            atomic_fetch_and_explicit(&word->used, ~idle, memory_order_release);
+        }
+    }
+}
+
+/* Granules became free: what was looked for in vain may be there now. */
+static void run_accept(struct run *run)
+{
+    uint64_t before = atomic_load_explicit(&run->refused, memory_order_relaxed);
+
+    /* Release: pairs with the acquire in run_alloc(); the granules are seen free. */
+    while (!atomic_compare_exchange_weak_explicit(&run->refused, &before,
+                                                  ((before >> REFUSED_BITS) + 1) << REFUSED_BITS,
+                                                  memory_order_release, memory_order_relaxed)) {
+    }
+}
+
+static void run_clear(struct run *run, size_t first, size_t end)
+{
+    for (size_t base = align_down(first, BITS_PER_WORD); base < end; base += BITS_PER_WORD) {
+        /* Release: the program's last writes happen before the acquire of whoever claims the
+         * granules next. */
+        atomic_fetch_and_explicit(&word_of(run, base)->used, ~bits_between(first, end, base),
+                                  memory_order_release);
+    }
+}
+
+/* Granules that nobody needs: of a block, or of a claim that failed. */
+static void run_release(struct run *run, size_t first, size_t end)
+{
+    run_clear(run, first, end);
+    bool is_open = gate_is_open();
+
+    if (!is_open) {
+        /* Sequentially consistent: either we see the gate open after this, or whoever opens it sees
+         * the flag (purge_all()). */
+        atomic_store_explicit(&run->to_purge, true, memory_order_seq_cst);
+        is_open = gate_is_open();
+    }
+    if (is_open) {
+        run_purge(run, first, end);
+    }
+    run_accept(run);
+}
+
+/* What became free while the gate was closed. */
+static void purge_all(void)
+{
+    for (struct run *run = run_first(); run != NULL; run = run->next) {
+        /* Sequentially consistent: see run_release(). */
+        if (atomic_exchange_explicit(&run->to_purge, false, memory_order_seq_cst)) {
+            run_purge(run, 0, run->count);
+            run_accept(run);
+        }
+    }
+}
+
+/* Blocks */
+
+/* Set those bits, all or none; those of them that were set. */
+static uint64_t word_claim(struct granules *word, uint64_t bits)
+{
+    uint64_t used = atomic_load_explicit(&word->used, memory_order_relaxed);
+
+    /* Acquire: pairs with the releases in run_clear() and run_purge(). */
+    while ((used & bits) == 0 &&
+           !atomic_compare_exchange_weak_explicit(&word->used, &used, used | bits,
+                                                  memory_order_acquire, memory_order_relaxed)) {
+    }
+    return used & bits;
+}
+
+/* Claim granules [first, end): `first`, or a later one before which no such claim can succeed. */
+static size_t run_claim(struct run *run, size_t first, size_t end)
+{
+    for (size_t base = align_down(first, BITS_PER_WORD); base < end; base += BITS_PER_WORD) {
+        uint64_t taken = word_claim(word_of(run, base), bits_between(first, end, base));
+
+        if (taken != 0) {
+            if (base > first) {
+                run_release(run, first, base);
+            }
+            return base + BITS_PER_WORD - (size_t)__builtin_clzll(taken);
+        }
+    }
+    return first;
+}
+
+/* The first granule at or after `from` where the request may lie. It never crosses a page that it
+ * could lie in: a block that stays pins no more than it must. */
+static size_t run_fit(const struct run *run, const struct request *request, size_t from)
+{
+    uintptr_t address = run->start + from * run->granule_bytes;
+    size_t first = (align_up(address, request->alignment) - run->start) / run->granule_bytes;
+    bool crosses = first % BITS_PER_WORD + request->count > BITS_PER_WORD;
+
+    return run->granule_bytes < os_page_bytes() && crosses ? align_up(first, BITS_PER_WORD) : first;
+}
+
+static void *block_create(struct run *run, size_t first, size_t end)
+{
+    /* Relaxed, all: the granules are ours, and whoever asks for the size, or frees the block, got
+     * it from us by way of the program. */
+    for (size_t base = align_down(first, BITS_PER_WORD); base < end; base += BITS_PER_WORD) {
+        atomic_fetch_or_explicit(&word_of(run, base)->dirty, bits_between(first, end, base),
+                                 memory_order_relaxed);
+    }
+    atomic_fetch_or_explicit(&word_of(run, end - 1)->ends, bit_of(end - 1), memory_order_relaxed);
+    atomic_fetch_or_explicit(&word_of(run, first)->starts, bit_of(first), memory_order_relaxed);
+    return run_address(run, first);
+}
+
+static void *run_search(struct run *run, const struct request *request)
+{
+    size_t first = run_fit(run, request, 0);
+
+    while (first + request->count <= run->count) {
+        size_t next = run_claim(run, first, first + request->count);
+
+        if (next == first) {
+            return block_create(run, first, first + request->count);
+        }
+        first = run_fit(run, request, next);
+    }
+    return NULL;
+}
+
+static void *run_alloc(struct run *run, const struct request *request)
+{
+    /* Acquire: pairs with the release in run_accept(). */
+    uint64_t refused = atomic_load_explicit(&run->refused, memory_order_acquire);
+    bool is_hopeless = (refused & REFUSED_MASK) != 0 && request->count >= (refused & REFUSED_MASK);
+
+    if (run->granule_bytes != request->granule_bytes || is_hopeless) {
+        return NULL;
+    }
+    void *block = run_search(run, request);
+
+    if (block == NULL && request->alignment <= run->granule_bytes) {
+        /* Relaxed: a number that others compare with, and void if granules became free meanwhile. */
+        (void)atomic_compare_exchange_strong_explicit(&run->refused, &refused,
+                                                      (refused & ~REFUSED_MASK) | request->count,
+                                                      memory_order_relaxed, memory_order_relaxed);
+    }
+    return block;
+}
+
+static struct request request_for(size_t size, size_t alignment)
+{
+    size_t page = os_page_bytes();
+    size_t granule_bytes = size <= page && alignment <= page ? page / BITS_PER_WORD : page;
+    size_t count = size / granule_bytes + (size % granule_bytes != 0);
+
+    return (struct request){granule_bytes, size_max(count, 1), alignment};
+}
+
+void *emergency_alloc(size_t size, size_t alignment)
+{
+    struct request request = request_for(size, alignment);
+    void *block = NULL;
+
+    atomic_fetch_add_explicit(&alloc_count, 1, memory_order_relaxed);
+    for (struct run *run = run_first(); run != old_runs && block == NULL; run = run->next) {
+        block = run_alloc(run, &request);
+    }
+    if (block == NULL) {
+        struct run *run = run_create(&request);
+
+        if (run != NULL) {
+            /* Before others know of it. */
+            block = run_search(run, &request);
+            run_publish(run);
+        }
+    }
+    return block;
 }
 
 bool emergency_owns(uintptr_t address)
@@ -142,39 +407,39 @@ size_t emergency_usable_size(uintptr_t address)
 {
     struct run *run = run_of(address);
 
-    if (run == NULL || (address - run->start) % GRANULE_BYTES != 0) {
+    if (run == NULL || (address - run->start) % run->granule_bytes != 0) {
         return 0;
     }
-    return (size_t)atomic_load_explicit(&run->sizes[(address - run->start) >> GRANULE_SHIFT],
-                                        memory_order_relaxed)
-           << GRANULE_SHIFT;
+    size_t first = (address - run->start) / run->granule_bytes;
+    /* Relaxed: see block_create(). */
+    uint64_t starts = atomic_load_explicit(&word_of(run, first)->starts, memory_order_relaxed);
+
+    return starts & bit_of(first) ? (block_end(run, first) - first) * run->granule_bytes : 0;
 }
 
 void emergency_free(uintptr_t address)
 {
     struct run *run = run_of(address);
-    size_t granule = (address - run->start) >> GRANULE_SHIFT;
+    size_t first = (address - run->start) / run->granule_bytes;
 
-    if ((address - run->start) % GRANULE_BYTES != 0) {
+    if ((address - run->start) % run->granule_bytes != 0) {
         fatal_at("invalid free of", address);
     }
-    /* Relaxed exchange: only to tell the second of two frees, whichever comes second. */
-    if (atomic_exchange_explicit(&run->sizes[granule], 0, memory_order_relaxed) == 0) {
+    /* Relaxed: only to tell the second of two frees, whichever comes second. */
+    uint64_t starts = atomic_fetch_and_explicit(&word_of(run, first)->starts, ~bit_of(first),
+                                                memory_order_relaxed);
+
+    if (!(starts & bit_of(first))) {
         fatal_at("double free of", address);
     }
-    uint64_t state = atomic_load_explicit(&run->state, memory_order_relaxed);
-    uint64_t after;
+    size_t end = block_end(run, first);
 
-    do {
-        after = state - LIVE_ONE;
-        if (after < LIVE_ONE) {
-            after = 0;
-        }
-        /* Release: the program's last writes happen before the run's memory is cut again. Acquire:
-         * so do those of the blocks freed before ours. */
-    } while (!atomic_compare_exchange_weak_explicit(&run->state, &state, after,
-                                                    memory_order_acq_rel, memory_order_relaxed));
+    /* Relaxed: published by the release in run_clear(). */
+    atomic_fetch_and_explicit(&word_of(run, end - 1)->ends, ~bit_of(end - 1), memory_order_relaxed);
+    run_release(run, first, end);
 }
+
+/* Frees that wait */
 
 bool emergency_defer(void *block)
 {
@@ -204,16 +469,13 @@ void emergency_release_deferred(void (*release)(void *block))
         emergency_free((uintptr_t)deferred);
         release(block);
     }
+    purge_all();
 }
 
 void emergency_reset_in_child(void)
 {
     __cds_lfs_init(&deferred_blocks);
-    for (struct run *run = run_first(); run != NULL; run = run->next) {
-        /* Full, with a block more than will ever be freed: never cut again. Relaxed: one thread. */
-        atomic_store_explicit(&run->state, LIVE_ONE * RETIRED_LIVE + run->granules,
-                              memory_order_relaxed);
-    }
+    old_runs = run_first();
 }
 
 struct emergency_stats emergency_stats(void)

@@ -270,6 +270,11 @@ void lock_pages(void *start, size_t bytes)
     assert_int_equal(syscall(SYS_mlock, start, bytes), 0);
 }
 
+void unlock_pages(void *start, size_t bytes)
+{
+    assert_int_equal(syscall(SYS_munlock, start, bytes), 0);
+}
+
 bool kernel_populates(void)
 {
     /* Of no bytes it does nothing, where it is known. */

@@ -68,6 +68,7 @@ size_t resident_pages(const void *start, size_t bytes);
 /* Lock whole pages into memory: the kernel refuses to purge them. By the system call, as sanitizers
  * let mlock() do nothing. */
 void lock_pages(void *start, size_t bytes);
+void unlock_pages(void *start, size_t bytes);
 
 /* Does the kernel know MADV_POPULATE_WRITE (Linux 5.14)? */
 bool kernel_populates(void);

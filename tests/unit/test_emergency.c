@@ -1,15 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* test_emergency.c - memory while the gate is closed: no lock, runs that start over, frees that
- * wait. */
+/* test_emergency.c - memory while the gate is closed: no lock, space that serves again, memory that
+ * goes back, frees that wait. */
 #include "support.h"
 
 #include <stdatomic.h>
 #include <string.h>
 
 #include "emergency.h"
+#include "gate.h"
 #include "os.h"
 
-enum { GRANULE = 64, THREADS = 4, ROUNDS = 500, HELD = 16 };
+enum { THREADS = 4, ROUNDS = 500, HELD = 16 };
+
+/* Of blocks of up to a page. */
+static size_t granule_bytes(void)
+{
+    return os_page_bytes() / BITS_PER_WORD;
+}
 
 /* A block that must be had. */
 static char *block_of(size_t size, size_t alignment)
@@ -71,6 +78,18 @@ static void every_alignment_is_kept(void **state)
     }
 }
 
+static void a_block_of_up_to_a_page_holds_no_other(void **state)
+{
+    size_t page = os_page_bytes();
+
+    (void)state;
+    for (size_t size = 1; size <= page; size += 100) {
+        uintptr_t start = (uintptr_t)block_of(size, 16);
+
+        assert_int_equal(start / page, (start + size - 1) / page);
+    }
+}
+
 static void a_block_longer_than_a_run_gets_a_run_of_its_own(void **state)
 {
     char *block = block_of(10 * MIB, 16);
@@ -104,20 +123,141 @@ static void without_memory_it_gives_null_until_there_is_some(void **state)
     (void)block_of(1, 16);
 }
 
-static void a_run_starts_over_when_its_last_block_is_freed(void **state)
+/* Space that serves again */
+
+static void the_first_free_space_that_is_long_enough_serves(void **state)
 {
     char *first = block_of(1000, 16);
-    char *second = block_of(1000, 16);
-
-    (void)state;
-    emergency_free((uintptr_t)first);
-    /* One is still live: nothing of the run comes back. */
+    char *second = block_of(500, 16);
     char *third = block_of(1000, 16);
 
-    assert_true(third > second);
-    emergency_free((uintptr_t)third);
+    (void)state;
     emergency_free((uintptr_t)second);
-    assert_ptr_equal(block_of(1000, 16), first);
+    emergency_free((uintptr_t)first);
+    assert_ptr_equal(block_of(1200, 16), first);
+    emergency_free((uintptr_t)third);
+    assert_true(block_of(200, 16) < third);
+}
+
+/* Of many blocks of `size` bytes only every `keep`-th stays: as many more need no other run. */
+static void assert_space_serves_again(size_t size, size_t keep)
+{
+    static char *blocks[1000];
+
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        blocks[i] = block_of(size, 16);
+        memset(blocks[i], (int)i, size);
+    }
+    size_t mapped_bytes = emergency_stats().mapped_bytes;
+
+    for (size_t round = 0; round < 10; round++) {
+        for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+            if (i % keep != 0) {
+                emergency_free((uintptr_t)blocks[i]);
+            }
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+            blocks[i] = i % keep != 0 ? block_of(size, 16) : blocks[i];
+            memset(blocks[i], (int)i, size);
+        }
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        assert_true(is_all(blocks[i], size, (unsigned char)i));
+        emergency_free((uintptr_t)blocks[i]);
+    }
+    assert_int_equal(emergency_stats().mapped_bytes, mapped_bytes);
+}
+
+static void a_run_that_is_partly_live_serves_again(void **state)
+{
+    (void)state;
+    assert_space_serves_again(1000, 10);
+    assert_space_serves_again(3 * os_page_bytes(), 10);
+}
+
+/* A request refused for want of room is refused until there is some, and no longer. */
+static void a_full_run_serves_again_after_a_free(void **state)
+{
+    size_t page = os_page_bytes();
+    char *first = block_of(page, 16);
+    char *other = first;
+
+    (void)state;
+    while (emergency_stats().mapped_bytes < 2 * MIB) {
+        other = block_of(page, 16);
+    }
+    emergency_free((uintptr_t)first);
+    /* The newest run is looked at first. */
+    for (char *block = other; block != first;) {
+        size_t mapped_bytes = emergency_stats().mapped_bytes;
+
+        block = block_of(page, 16);
+        assert_int_equal(emergency_stats().mapped_bytes, mapped_bytes);
+    }
+}
+
+/* Pages that no other run is mapped for. */
+static char *pages_of_old(size_t pages)
+{
+    size_t mapped_bytes = emergency_stats().mapped_bytes;
+    char *block = block_of(pages * os_page_bytes(), 16);
+
+    assert_int_equal(emergency_stats().mapped_bytes, mapped_bytes);
+    return block;
+}
+
+static void a_run_too_full_for_one_block_serves_a_shorter_one(void **state)
+{
+    size_t run_pages = MIB / os_page_bytes();
+
+    (void)state;
+    (void)block_of((run_pages - 2) * os_page_bytes(), 16);
+    (void)block_of((run_pages - 1) * os_page_bytes(), 16);
+    (void)pages_of_old(2);
+}
+
+static void a_run_without_an_aligned_place_serves_others(void **state)
+{
+    size_t page = os_page_bytes();
+    size_t run_pages = MIB / page;
+    uintptr_t place = (uintptr_t)block_of(2 * page, 16) + 2 * page;
+    size_t alignment = 2 * page;
+
+    (void)state;
+    while (place % alignment == 0) {
+        alignment *= 2;
+    }
+    (void)block_of((run_pages - 2) * page, alignment);
+    assert_int_equal((uintptr_t)pages_of_old(run_pages - 2), place);
+}
+
+static void room_that_is_too_short_is_left_as_it_was(void **state)
+{
+    size_t page = os_page_bytes();
+    char *first = block_of(BITS_PER_WORD / 2 * page, 16);
+    char *second = block_of(BITS_PER_WORD * page, 16);
+    char *third = block_of(2 * page, 16);
+
+    (void)state;
+    emergency_free((uintptr_t)second);
+    /* More than a word of bits: some of them are set before one turns out to be taken. */
+    assert_true(block_of((BITS_PER_WORD + 1) * page, 16) != second);
+    assert_ptr_equal(block_of(BITS_PER_WORD * page, 16), second);
+    emergency_free((uintptr_t)first);
+    emergency_free((uintptr_t)third);
+}
+
+static void long_and_aligned_blocks_serve_again(void **state)
+{
+    char *block = block_of(100 * os_page_bytes(), 4 * MIB);
+    char *neighbour = block_of(2 * os_page_bytes(), 16);
+
+    (void)state;
+    memset(block, 0x5a, 100 * os_page_bytes());
+    memset(neighbour, 0xa5, 2 * os_page_bytes());
+    emergency_free((uintptr_t)block);
+    assert_ptr_equal(block_of(100 * os_page_bytes(), 4 * MIB), block);
+    assert_true(is_all(neighbour, 2 * os_page_bytes(), 0xa5));
 }
 
 static void forks_without_end_need_no_memory_without_end(void **state)
@@ -127,6 +267,98 @@ static void forks_without_end_need_no_memory_without_end(void **state)
         emergency_free((uintptr_t)block_of(100000, 16));
     }
     assert_true(emergency_stats().mapped_bytes < 2 * MIB);
+}
+
+/* Memory that goes back */
+
+static void release_nothing(void *block)
+{
+    (void)block;
+    fail();
+}
+
+/* As when the last fork ends. */
+static void open_gate(void)
+{
+    assert_true(gate_open());
+    emergency_release_deferred(release_nothing);
+}
+
+static void memory_of_a_long_block_goes_back(void **state)
+{
+    size_t bytes = 10 * MIB;
+    char *block = block_of(bytes, 16);
+
+    (void)state;
+    memset(block, 0x5a, bytes);
+    assert_int_equal(resident_pages(block, bytes), bytes / os_page_bytes());
+    emergency_free((uintptr_t)block);
+    assert_int_equal(resident_pages(block, bytes), 0);
+    assert_ptr_equal(block_of(bytes, 16), block);
+    assert_true(is_all(block, bytes, 0));
+}
+
+static void a_page_goes_back_with_its_last_block(void **state)
+{
+    size_t page = os_page_bytes();
+    char *blocks[4];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        blocks[i] = block_of(page / 2, 16);
+        memset(blocks[i], 0x5a, page / 2);
+    }
+    assert_int_equal(resident_pages(blocks[0], 2 * page), 2);
+    emergency_free((uintptr_t)blocks[0]);
+    emergency_free((uintptr_t)blocks[2]);
+    assert_int_equal(resident_pages(blocks[0], 2 * page), 2);
+    emergency_free((uintptr_t)blocks[3]);
+    assert_int_equal(resident_pages(blocks[0], page), 1);
+    assert_int_equal(resident_pages(blocks[0] + page, page), 0);
+    assert_true(is_all(blocks[1], page / 2, 0x5a));
+    emergency_free((uintptr_t)blocks[1]);
+    assert_int_equal(resident_pages(blocks[0], page), 0);
+}
+
+static void memory_freed_during_a_fork_goes_back_when_it_ends(void **state)
+{
+    static char *blocks[1000];
+    size_t page = os_page_bytes();
+
+    (void)state;
+    gate_close(NULL);
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        /* Half of them long, alternating. */
+        blocks[i] = block_of(i % 2 == 0 ? page : 2 * page, page);
+        memset(blocks[i], (int)i, page);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        if (i % 10 > 1) {
+            emergency_free((uintptr_t)blocks[i]);
+        }
+        /* It will soon serve again. */
+        assert_int_equal(resident_pages(blocks[i], page), 1);
+    }
+    open_gate();
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        assert_int_equal(resident_pages(blocks[i], page), i % 10 > 1 ? 0 : 1);
+        assert_true(i % 10 > 1 || is_all(blocks[i], page, (unsigned char)i));
+    }
+}
+
+static void memory_that_the_kernel_keeps_goes_back_later(void **state)
+{
+    size_t bytes = 10 * os_page_bytes();
+    char *block = block_of(bytes, 16);
+    char *neighbour = block_of(bytes, 16);
+
+    (void)state;
+    lock_pages(block, bytes);
+    emergency_free((uintptr_t)block);
+    assert_int_equal(resident_pages(block, bytes), 10);
+    unlock_pages(block, bytes);
+    emergency_free((uintptr_t)neighbour);
+    assert_int_equal(resident_pages(block, bytes), 0);
 }
 
 static void only_the_start_of_a_live_block_has_a_size(void **state)
@@ -156,7 +388,8 @@ static void bad_frees_die(void **state)
 
     (void)state;
     assert_dies_at(free_address, block + 8, "invalid free of", (uintptr_t)block + 8);
-    assert_dies_at(free_address, block + GRANULE, "double free of", (uintptr_t)block + GRANULE);
+    assert_dies_at(free_address, block + granule_bytes(), "double free of",
+                   (uintptr_t)block + granule_bytes());
     emergency_free((uintptr_t)block);
     assert_dies_at(free_address, block, "double free of", (uintptr_t)block);
     emergency_free((uintptr_t)other);
@@ -229,6 +462,18 @@ static void a_child_forgets_what_was_deferred_and_leaves_old_runs_alone(void **s
     assert_dies_at(free_address, before, "double free of", (uintptr_t)before);
 }
 
+static void what_a_child_frees_of_old_runs_goes_back(void **state)
+{
+    char *before = block_of(MIB, 16);
+
+    (void)state;
+    memset(before, 0x5a, MIB);
+    emergency_reset_in_child();
+    assert_int_equal(resident_pages(before, MIB), MIB / os_page_bytes());
+    emergency_free((uintptr_t)before);
+    assert_int_equal(resident_pages(before, MIB), 0);
+}
+
 /* Threads */
 
 static _Atomic unsigned next_thread;
@@ -277,6 +522,90 @@ static void threads_never_share_a_block(void **state)
     assert_int_equal(emergency_stats().lost, 0);
 }
 
+/* Blocks that threads exchange, while one of them closes and opens the gate. */
+
+enum { SLOTS = 64, EXCHANGES = 2000, GATE_ROUNDS = 16 };
+
+static _Atomic(char *) slots[SLOTS];
+static char *handed_out[THREADS][EXCHANGES];
+
+/* Of all bytes the same. */
+static bool drop(char *block)
+{
+    size_t bytes = block != NULL ? emergency_usable_size((uintptr_t)block) : 0;
+    bool good = block == NULL || is_all(block, bytes, (unsigned char)block[0]);
+
+    if (block != NULL) {
+        emergency_free((uintptr_t)block);
+    }
+    return good;
+}
+
+/* A block in the place of another. Sizes on both sides of a page. */
+static char *exchange(unsigned number, bool *good)
+{
+    size_t size = number % 7 == 0 ? number % 5 * os_page_bytes() + 1 : number % 3000 + 1;
+    char *block = (char *)emergency_alloc(size, (size_t)1 << number % 14);
+
+    *good = block != NULL;
+    if (block != NULL) {
+        memset(block, (int)number, emergency_usable_size((uintptr_t)block));
+        *good = drop(atomic_exchange(&slots[number % SLOTS], block));
+    }
+    return block;
+}
+
+static void open_or_close_gate(int round)
+{
+    if (round % GATE_ROUNDS == 0) {
+        gate_close(NULL);
+    }
+    if (round % GATE_ROUNDS == GATE_ROUNDS / 2) {
+        open_gate();
+    }
+}
+
+static void *exchange_blocks(void *failed)
+{
+    unsigned index = atomic_fetch_add(&next_thread, 1);
+    unsigned seed = index;
+
+    for (int round = 0; round < EXCHANGES; round++) {
+        bool good;
+
+        if (index == 0) {
+            open_or_close_gate(round);
+        }
+        seed = seed * 1664525 + 1013904223;
+        handed_out[index][round] = exchange(seed >> 8, &good);
+        if (!good) {
+            atomic_store((_Atomic bool *)failed, true);
+        }
+    }
+    return NULL;
+}
+
+static void blocks_that_threads_exchange_leave_no_memory_behind(void **state)
+{
+    _Atomic bool failed = false;
+
+    (void)state;
+    run_threads(THREADS, exchange_blocks, &failed);
+    assert_true(gate_is_open());
+    for (size_t i = 0; i < SLOTS; i++) {
+        assert_true(drop(slots[i]));
+    }
+    assert_false(failed);
+    for (size_t i = 0; i < THREADS; i++) {
+        for (size_t k = 0; k < EXCHANGES; k++) {
+            uintptr_t page = align_down((uintptr_t)handed_out[i][k], os_page_bytes());
+
+            assert_int_equal(resident_pages((void *)page, os_page_bytes()), 0);
+        }
+    }
+    assert_true(emergency_stats().mapped_bytes < 3 * THREADS * MIB);
+}
+
 static _Atomic size_t released_by_threads;
 
 static void count_release(void *block)
@@ -312,17 +641,30 @@ int main(void)
         ISOLATED(blocks_are_as_long_as_asked_and_do_not_overlap),
         ISOLATED(an_empty_block_is_a_block),
         ISOLATED(every_alignment_is_kept),
+        ISOLATED(a_block_of_up_to_a_page_holds_no_other),
         ISOLATED(a_block_longer_than_a_run_gets_a_run_of_its_own),
         ISOLATED(sizes_beyond_all_measure_give_null),
         ISOLATED(without_memory_it_gives_null_until_there_is_some),
-        ISOLATED(a_run_starts_over_when_its_last_block_is_freed),
+        ISOLATED(the_first_free_space_that_is_long_enough_serves),
+        ISOLATED(a_run_that_is_partly_live_serves_again),
+        ISOLATED(a_full_run_serves_again_after_a_free),
+        ISOLATED(a_run_too_full_for_one_block_serves_a_shorter_one),
+        ISOLATED(a_run_without_an_aligned_place_serves_others),
+        ISOLATED(room_that_is_too_short_is_left_as_it_was),
+        ISOLATED(long_and_aligned_blocks_serve_again),
         ISOLATED(forks_without_end_need_no_memory_without_end),
+        ISOLATED(memory_of_a_long_block_goes_back),
+        ISOLATED(a_page_goes_back_with_its_last_block),
+        ISOLATED(memory_freed_during_a_fork_goes_back_when_it_ends),
+        ISOLATED(memory_that_the_kernel_keeps_goes_back_later),
         ISOLATED(only_the_start_of_a_live_block_has_a_size),
         ISOLATED(bad_frees_die),
         ISOLATED(each_deferred_block_is_released_once),
         ISOLATED(what_remembers_deferred_blocks_is_given_back),
         ISOLATED(a_child_forgets_what_was_deferred_and_leaves_old_runs_alone),
+        ISOLATED(what_a_child_frees_of_old_runs_goes_back),
         ISOLATED(threads_never_share_a_block),
+        ISOLATED(blocks_that_threads_exchange_leave_no_memory_behind),
         ISOLATED(threads_lose_no_deferred_block),
     };
 
