@@ -371,15 +371,19 @@ static void free_later(void *block)
     }
 }
 
-/* Was the block at this address, in a unit that is free now, freed before? */
-static bool was_freed(const struct span *span)
+/* Was the block at this address, in a unit that is free now, freed before? Its span row need not
+ * know of the region. */
+static bool was_freed(uintptr_t address)
 {
-    return (*span_history(span) & UNIT_HISTORY_MASK) == UNIT_FREED;
+    const struct region *region = region_of(address);
+
+    return region != NULL &&
+           (region->history[region_unit_of(region, address)] & UNIT_HISTORY_MASK) == UNIT_FREED;
 }
 
-_Noreturn static void fatal_free(const struct span *span, uintptr_t address)
+_Noreturn static void fatal_free(uintptr_t address)
 {
-    fatal_at(span != NULL && was_freed(span) ? "double free of" : "invalid free of", address);
+    fatal_at(was_freed(address) ? "double free of" : "invalid free of", address);
 }
 
 static void free_remote(struct cache *cache, void *block, uint32_t size)
@@ -487,7 +491,7 @@ static void free_slow(void *block)
     } else if (span != NULL && span_is_large_block(span, address)) {
         free_large(cache, span, block);
     } else {
-        fatal_free(span, address);
+        fatal_free(address);
     }
 }
 

@@ -79,24 +79,26 @@ uintptr_t os_break(void)
     return (intptr_t)current == -1 ? 0 : (uintptr_t)current;
 }
 
-static void *map(size_t bytes, int protection)
+static void *map(size_t bytes, int protection, int flags)
 {
     if (call_fails()) {
         return NULL;
     }
-    void *start = mmap(NULL, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *start = mmap(NULL, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
 
     return start == MAP_FAILED ? NULL : start;
 }
 
+/* Not MAP_NORESERVE: the kernel is to refuse here what the machine can never hold, rather than to
+ * kill the process when it is written. */
 void *os_map(size_t bytes)
 {
-    return map(bytes, PROT_READ | PROT_WRITE);
+    return map(bytes, PROT_READ | PROT_WRITE, 0);
 }
 
 void *os_reserve(size_t bytes)
 {
-    return map(bytes, PROT_NONE);
+    return map(bytes, PROT_NONE, MAP_NORESERVE);
 }
 
 bool os_commit(void *start, size_t bytes)

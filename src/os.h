@@ -17,7 +17,8 @@ void *os_sbrk(intptr_t bytes);
 /* The break as the C library knows it; costs no system call. */
 uintptr_t os_break(void);
 
-/* Fresh zeroed memory, page aligned; NULL if there is none. */
+/* Fresh zeroed memory, page aligned; NULL if there is none, or if the kernel takes it for more than
+ * the machine can hold. */
 void *os_map(size_t bytes);
 
 /* Address space without memory behind it: not counted as committed. NULL if there is none. */

@@ -5,6 +5,9 @@
  * grows, a page of rows at a time, so that the library runs within a few MiB of address space and
  * under strict overcommit. They are sized by the process's limits and the machine's memory.
  *
+ * Rows are written only where a run starts or ends, or for a slab: those of a long run's inner units
+ * cost no memory.
+ *
  * Owns         the regions, their span and history tables.
  * Invariants   a region never moves or goes away; rows below region->units are committed in every
  *              table before units is raised; base is fixed before units leaves 0.
@@ -24,6 +27,9 @@ enum {
 
 /* 8 TiB of break: the most that tables are reserved for. */
 #define UNITS_MOST ((size_t)1 << 27)
+
+/* Rows that nobody has written say it. */
+_Static_assert(SPAN_NONE == 0 && UNIT_CLEAN == 0, "what a fresh row says");
 
 struct table {
     char *rows;
@@ -131,7 +137,8 @@ bool region_add_break(uintptr_t start, size_t bytes)
     for (size_t unit = covered; unit < first; unit++) {
         region_primary.spans[unit].state = SPAN_GAP;
     }
-    for (size_t unit = first; unit < last; unit++) {
+    /* Rows that are new to the region are zero, which says the same, and cost no memory yet. */
+    for (size_t unit = first; unit < size_min(last, covered); unit++) {
         region_primary.spans[unit] = (struct span){.state = SPAN_NONE};
         region_primary.history[unit] = UNIT_CLEAN;
     }
@@ -176,9 +183,6 @@ struct region *region_map(size_t units)
         .history = history,
         .index = (uint8_t)index,
     };
-    for (size_t unit = 0; unit < units; unit++) {
-        spans[unit].region = region->index;
-    }
     atomic_fetch_add_explicit(&mapped_count, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&mapped_bytes, bytes, memory_order_relaxed);
     atomic_store_explicit(&region->units, units, memory_order_release);

@@ -34,7 +34,8 @@ enum unit_history {
     UNIT_HISTORY_MASK = (1 << UNIT_HISTORY_BITS) - 1,
 };
 
-/* A row of a region's span table. Written under the page heap's lock, or by the run's owner. */
+/* A row of a region's span table. Written under the page heap's lock, or by the run's owner. Where
+ * the state is SPAN_NONE, nothing else in it means anything: it may never have been written. */
 struct span {
     struct span *next; /* free runs: the shelf's list */
     struct span *prev;

@@ -4,8 +4,10 @@
  *   up        odd amounts between allocations: what the program got is its own, nothing overlaps
  *   down      below the heap's top: a clear message and the end of the process, or it carries on
  *             and never uses the part that was cut off; no other end
- *   blocked   a mapping right above the break: the heap goes on in mapped regions, and says so
+ *   blocked   a mapping right above the break: the heap goes on in mapped regions, and says so; what
+ *             the machine can never hold is refused there too
  */
+#include <errno.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,6 +15,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/sysinfo.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -110,6 +113,34 @@ static void move_down(size_t bytes, bool live)
     CHECK(live || carried_on);
 }
 
+/* Has the machine been told to refuse no size at all? */
+static bool refuses_nothing(void)
+{
+    FILE *file = fopen("/proc/sys/vm/overcommit_memory", "re");
+
+    CHECK(file != NULL);
+    int policy = fgetc(file);
+
+    (void)fclose(file);
+    return policy == '1';
+}
+
+static void ask_for_too_much(void)
+{
+    struct sysinfo machine;
+
+    CHECK(sysinfo(&machine) == 0);
+    size_t memory = (size_t)(machine.totalram + machine.totalswap) * machine.mem_unit;
+
+    for (size_t bytes = 2 * memory; bytes < (size_t)1 << 46; bytes *= 2) {
+        errno = 0;
+        void *block = malloc(bytes);
+
+        CHECK(refuses_nothing() || (block == NULL && errno == ENOMEM));
+        free(block);
+    }
+}
+
 static void block_the_break(void)
 {
     void *end = sbrk(0);
@@ -122,6 +153,8 @@ static void block_the_break(void)
     use_heap_after_cut();
     CHECK(sbrk(0) == end);
     CHECK(mallinfo2().hblks > 0);
+    ask_for_too_much();
+    use_heap_after_cut();
 }
 
 int main(int count, char **arguments)

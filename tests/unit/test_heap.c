@@ -315,6 +315,22 @@ static void addresses_that_are_no_blocks_die(void **state)
     assert_no_block((void *)break_top(), "invalid free of");
 }
 
+static void addresses_inside_a_block_of_a_mapped_region_die(void **state)
+{
+    (void)state;
+    heap_free(filled(100));
+    block_break();
+    char *block = (char *)heap_alloc(512 * UNIT_BYTES);
+
+    assert_non_null(block);
+    assert_int_not_equal(span_of((uintptr_t)block)->region, region_primary.index);
+    assert_no_block(block + 300 * UNIT_BYTES, "invalid free of");
+    heap_free(block);
+    assert_no_block(block + 300 * UNIT_BYTES, "invalid free of");
+    assert_no_block(block, "double free of");
+    unblock_break();
+}
+
 static void a_large_block_freed_twice_dies(void **state)
 {
     char *block = filled(LARGE);
@@ -946,6 +962,7 @@ int main(void)
         ISOLATED(what_is_freed_without_memory_can_be_had_again),
         ISOLATED(whichever_call_fails_nothing_is_lost),
         ISOLATED(addresses_that_are_no_blocks_die),
+        ISOLATED(addresses_inside_a_block_of_a_mapped_region_die),
         ISOLATED(a_large_block_freed_twice_dies),
         ISOLATED(a_small_block_freed_twice_in_a_row_dies),
         ISOLATED(a_block_whose_slab_is_gone_is_freed_twice),

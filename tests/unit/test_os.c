@@ -62,6 +62,19 @@ static void purged_memory_has_no_pages_and_reads_as_zero(void **state)
     os_unmap(memory, bytes);
 }
 
+/* Without a reserve, the kernel hands out more than the machine can ever hold. */
+static void only_what_is_not_handed_out_is_mapped_without_a_reserve(void **state)
+{
+    char *memory = (char *)os_map(PAGES * os_page_bytes());
+    char *reserved = (char *)os_reserve(PAGES * os_page_bytes());
+
+    (void)state;
+    assert_non_null(memory);
+    assert_non_null(reserved);
+    assert_false(mapping_has_flag(memory, " nr"));
+    assert_true(mapping_has_flag(reserved, " nr"));
+}
+
 /* Pages full of 0x5a, of which every second is to go back. */
 static char *map_and_choose(struct iovec *ranges)
 {
@@ -306,6 +319,7 @@ int main(void)
     static const struct isolated_test tests[] = {
         ISOLATED(mapped_memory_is_zeroed_page_aligned_and_ours),
         ISOLATED(reserved_memory_is_unusable_until_committed),
+        ISOLATED(only_what_is_not_handed_out_is_mapped_without_a_reserve),
         ISOLATED(purged_memory_has_no_pages_and_reads_as_zero),
         ISOLATED(several_ranges_go_back_and_what_lies_between_stays),
         ISOLATED(where_the_kernel_can_several_ranges_go_back_in_one_call),

@@ -74,6 +74,15 @@ static void make_free_runs(const size_t *lengths, size_t count, struct span **sp
     }
 }
 
+/* Pages with memory behind them in the span rows of a run. */
+static size_t pages_of_rows(const struct span *run)
+{
+    uintptr_t page = os_page_bytes();
+    uintptr_t start = (uintptr_t)run & ~(page - 1);
+
+    return resident_pages((void *)start, (uintptr_t)(run + run->units) - start);
+}
+
 /* Split and join */
 
 static void the_first_run_grows_the_break(void **state)
@@ -157,6 +166,23 @@ static void a_run_without_growth_comes_from_what_is_free_or_not_at_all(void **st
     assert_null(request_run(page_heap_stats().total_units + 1, 1, false, false));
     assert_int_equal(current_break(), top);
     page_heap_check();
+}
+
+static void a_long_run_has_few_rows_that_cost_memory(void **state)
+{
+    enum { UNITS = 16384, PAGES_MOST = 4 };
+    struct span *span = run_of_units(UNITS);
+
+    (void)state;
+    assert_int_equal(span->region, region_primary.index);
+    assert_in_range(pages_of_rows(span), 1, PAGES_MOST);
+    block_break();
+    span = run_of_units(UNITS + 1);
+    assert_int_not_equal(span->region, region_primary.index);
+    assert_in_range(pages_of_rows(span), 1, PAGES_MOST);
+    give_back(span);
+    assert_in_range(pages_of_rows(span), 1, PAGES_MOST);
+    unblock_break();
 }
 
 /* Best fit */
@@ -926,6 +952,7 @@ int main(void)
         ISOLATED(what_is_cut_off_a_run_stays_free),
         ISOLATED(neighbours_are_joined_whichever_is_freed_last),
         ISOLATED(a_run_without_growth_comes_from_what_is_free_or_not_at_all),
+        ISOLATED(a_long_run_has_few_rows_that_cost_memory),
         ISOLATED(the_shortest_run_that_fits_is_taken),
         ISOLATED(long_runs_that_share_a_bin_are_told_apart),
         ISOLATED(aligned_runs_leave_what_lies_before_them_free),

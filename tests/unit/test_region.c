@@ -160,7 +160,7 @@ static void a_mapped_region_is_found_by_address_and_index(void **state)
     memset((void *)region->base, 0x5a, UNITS * UNIT_BYTES);
 }
 
-static void rows_of_a_mapped_region_know_it(void **state)
+static void every_address_of_a_mapped_region_finds_its_row(void **state)
 {
     (void)state;
     (void)region_map(1);
@@ -170,11 +170,28 @@ static void rows_of_a_mapped_region_know_it(void **state)
         struct span *span = span_of(region->base + unit * UNIT_BYTES + 5);
 
         assert_ptr_equal(span, &region->spans[unit]);
-        assert_int_equal(span->region, region->index);
+        assert_int_equal(span->state, SPAN_NONE);
+        assert_int_equal(region->history[unit], UNIT_CLEAN);
+        /* As whoever makes it the start of a run does. */
+        span->region = region->index;
         assert_int_equal(span_address(span), region->base + unit * UNIT_BYTES);
         assert_int_equal(span_unit(span), unit);
-        assert_int_equal(*span_history(span), UNIT_CLEAN);
+        assert_ptr_equal(span_history(span), &region->history[unit]);
     }
+}
+
+static void rows_that_nobody_has_written_cost_no_memory(void **state)
+{
+    size_t units = 16384;
+
+    (void)state;
+    assert_true(region_add_break(BASE, units * UNIT_BYTES));
+    assert_int_equal(resident_pages(region_primary.spans, units * sizeof(struct span)), 0);
+    assert_int_equal(resident_pages(region_primary.history, units), 0);
+    struct region *region = region_map(units);
+
+    assert_non_null(region);
+    assert_int_equal(resident_pages(region->spans, units * sizeof(struct span)), 0);
 }
 
 static void regions_come_in_order_from_the_break_on(void **state)
@@ -278,7 +295,8 @@ int main(void)
         ISOLATED(without_memory_for_tables_nothing_is_added),
         ISOLATED(rows_that_cannot_be_committed_leave_the_region_as_it_was),
         ISOLATED(a_mapped_region_is_found_by_address_and_index),
-        ISOLATED(rows_of_a_mapped_region_know_it),
+        ISOLATED(every_address_of_a_mapped_region_finds_its_row),
+        ISOLATED(rows_that_nobody_has_written_cost_no_memory),
         ISOLATED(regions_come_in_order_from_the_break_on),
         ISOLATED(a_region_that_cannot_be_mapped_leaves_nothing_behind),
         ISOLATED(the_regions_end_when_their_indices_do),
