@@ -218,7 +218,7 @@ static bool grow_break_locked(size_t units)
     return true;
 }
 
-static bool grow_region_locked(size_t units)
+static struct region *map_region_locked(size_t units)
 {
     size_t wish = size_min(size_max(stats.total_units, REGION_UNITS_LEAST), REGION_UNITS_MOST);
     struct region *region = NULL;
@@ -226,8 +226,43 @@ static bool grow_region_locked(size_t units)
     for (wish = size_max(wish, units); region == NULL && wish >= units; wish /= 2) {
         region = region_map(wish);
     }
-    if (region == NULL) {
-        region = region_map(units);
+    return region != NULL ? region : region_map(units);
+}
+
+/* Unmap the region if all of it is free; whether it was. */
+static bool unmap_if_free_locked(struct region *region)
+{
+    size_t units = region_units(region);
+    struct span *run = region->spans;
+
+    if (units == 0 || run->state != SPAN_FREE || run->units != units) {
+        return false;
+    }
+    (void)account_purged_locked(run_count_used(region->history, units));
+    run_take_locked(run);
+    total_set_locked(stats.total_units - units);
+    region_unmap(region);
+    return true;
+}
+
+static bool unmap_free_regions_locked(void)
+{
+    bool any = false;
+
+    for (struct region *region = region_next(&region_primary); region != NULL;
+         region = region_next(region)) {
+        any |= unmap_if_free_locked(region);
+    }
+    return any;
+}
+
+static bool grow_region_locked(size_t units)
+{
+    struct region *region = map_region_locked(units);
+
+    /* Regions that are free but too short take up places, and may take up address space. */
+    if (region == NULL && unmap_free_regions_locked()) {
+        region = map_region_locked(units);
     }
     if (region == NULL) {
         return false;
@@ -522,13 +557,16 @@ size_t page_heap_purge(size_t pad_bytes)
 {
     heap_lock_acquire();
     notice_foreign_moves_locked();
-    size_t lowered = lower_break_locked(align_up(pad_bytes, UNIT_BYTES) / UNIT_BYTES);
-    size_t units = purge_locked(0, SIZE_MAX, pad_bytes > 0 ? top_run_locked() : NULL);
+    uint64_t before = stats.purged_bytes;
 
-    stats.purged_bytes += lowered;
+    stats.purged_bytes += lower_break_locked(align_up(pad_bytes, UNIT_BYTES) / UNIT_BYTES);
+    (void)unmap_free_regions_locked();
+    (void)purge_locked(0, SIZE_MAX, pad_bytes > 0 ? top_run_locked() : NULL);
+    uint64_t purged = stats.purged_bytes - before;
+
     note_relief_locked();
     lock_release(&page_heap_lock);
-    return lowered + units * UNIT_BYTES;
+    return purged;
 }
 
 size_t page_heap_take_growth(size_t *bytes)

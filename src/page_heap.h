@@ -29,7 +29,7 @@ void page_heap_take_back(struct span *span);
 bool page_heap_resize(struct span *span, size_t units);
 
 /* Give the memory behind free runs back to the kernel, but for `pad_bytes` at the top of the
- * break. Returns the bytes that went back. */
+ * break; mapped regions that are wholly free go altogether. Returns the bytes that went back. */
 size_t page_heap_purge(size_t pad_bytes);
 
 /* Give the memory behind units back that have been free for `ticks`, up to `most_bytes`. Returns

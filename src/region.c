@@ -9,9 +9,12 @@
  * cost no memory.
  *
  * Owns         the regions, their span and history tables.
- * Invariants   a region never moves or goes away; rows below region->units are committed in every
- *              table before units is raised; base is fixed before units leaves 0.
- * Concurrency  writers hold the page heap's lock; readers need none, see region_units().
+ * Invariants   a region never moves; the primary one never goes away, others when nothing in them is
+ *              in use; descriptors stay, for the next region of their index; rows below
+ *              region->units are committed in every table before units is raised; base is fixed
+ *              before units leaves 0.
+ * Concurrency  writers hold the page heap's lock; readers need none, see region_units() and, for
+ *              regions that go away, below.
  * Called by    page_heap.c and runs.c, and by every layer above for lookups.
  */
 #include "region.h"
@@ -30,6 +33,23 @@ enum {
 
 /* Rows that nobody has written say it. */
 _Static_assert(SPAN_NONE == 0 && UNIT_CLEAN == 0, "what a fresh row says");
+
+/* Where each mapped region lies, for who looks an address up without a lock: the number of its first
+ * unit, and above it how many it has; 0: none. One word, so that the end of one region is never seen
+ * with the start of the next of its index.
+ *
+ * A reader that has found a region goes on to its tables, which may be unmapped meanwhile. Who looks
+ * up what it may, does not meet that: a live block, a slab, a kept run or anything else in use keeps
+ * its region mapped, whatever becomes of others. Who frees a block of a region that has gone is told
+ * so, as of any unknown address, unless the region goes during the look itself: an invalid free may
+ * then end by SIGSEGV. If other memory takes the region's place, whoever has got an address in it got
+ * that by way of the kernel, after the word was made 0.
+ */
+static _Atomic uint64_t extents[REGIONS_MAX];
+
+enum { EXTENT_SHIFT = 36 }; /* units are numbered up to 52 bits of address */
+
+_Static_assert(UNITS_MOST < (size_t)1 << (64 - EXTENT_SHIFT), "a region's length fits");
 
 struct table {
     char *rows;
@@ -147,48 +167,88 @@ bool region_add_break(uintptr_t start, size_t bytes)
     return true;
 }
 
+/* Mapped regions */
+
 static unsigned free_index(void)
 {
     unsigned index = 1;
 
-    while (index < REGIONS_MAX && region_by_index(index) != NULL) {
+    while (index < REGIONS_MAX && region_by_index(index) != NULL &&
+           region_units(region_by_index(index)) != 0) {
         index++;
     }
     return index;
 }
 
-struct region *region_map(size_t units)
+/* Get memory and tables for `units`. False, and nothing has changed, if there are none. */
+static bool region_fill(struct region *region, size_t units)
 {
-    unsigned index = free_index();
-    size_t bytes = units * UNIT_BYTES;
-
-    if (index == REGIONS_MAX || units > UNITS_MOST) {
-        return NULL;
-    }
-    struct region *region = (struct region *)meta_alloc(sizeof(*region));
     struct span *spans = (struct span *)meta_alloc(units * sizeof(*spans));
     uint8_t *history = (uint8_t *)meta_alloc(units);
-    char *memory = region && spans && history ? (char *)os_map(bytes + UNIT_BYTES) : (char *)NULL;
+    void *memory = spans && history ? os_map((units + 1) * UNIT_BYTES) : NULL;
 
     if (memory == NULL) {
         meta_free(history, units);
         meta_free(spans, units * sizeof(*spans));
-        meta_free(region, sizeof(*region));
-        return NULL;
+        return false;
     }
-    *region = (struct region){
-        .base = align_up((uintptr_t)memory, UNIT_BYTES),
-        .units_max = units,
-        .spans = spans,
-        .history = history,
-        .index = (uint8_t)index,
-    };
+    region->mapping = memory;
+    region->base = align_up((uintptr_t)memory, UNIT_BYTES);
+    region->units_max = units;
+    region->spans = spans;
+    region->history = history;
+    return true;
+}
+
+static void region_publish(struct region *region, size_t units)
+{
+    uint64_t first = region->base >> UNIT_SHIFT;
+
+    ASSERT(first >> EXTENT_SHIFT == 0);
     atomic_fetch_add_explicit(&mapped_count, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&mapped_bytes, bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&mapped_bytes, units * UNIT_BYTES, memory_order_relaxed);
     atomic_store_explicit(&region->units, units, memory_order_release);
     /* Release: pairs with the acquire in region_by_index(); the region is seen whole. */
-    atomic_store_explicit(&regions[index], region, memory_order_release);
+    atomic_store_explicit(&regions[region->index], region, memory_order_release);
+    /* Release: pairs with the acquire in region_of(), for the same of a region that is the second
+     * of its index. */
+    atomic_store_explicit(&extents[region->index], (uint64_t)units << EXTENT_SHIFT | first,
+                          memory_order_release);
+}
+
+struct region *region_map(size_t units)
+{
+    unsigned index = free_index();
+
+    if (index == REGIONS_MAX || units > UNITS_MOST) {
+        return NULL;
+    }
+    struct region *former = region_by_index(index);
+    struct region *region = former != NULL ? former : (struct region *)meta_alloc(sizeof(*region));
+
+    if (region == NULL || !region_fill(region, units)) {
+        meta_free(former == NULL ? region : NULL, sizeof(*region));
+        return NULL;
+    }
+    region->index = (uint8_t)index;
+    region_publish(region, units);
     return region;
+}
+
+void region_unmap(struct region *region)
+{
+    size_t units = region_units(region);
+
+    ASSERT(region != &region_primary && units != 0);
+    /* Release, and before the memory goes: see extents. */
+    atomic_store_explicit(&extents[region->index], 0, memory_order_release);
+    /* Relaxed: of mapped regions this is read under the page heap's lock only. */
+    atomic_store_explicit(&region->units, 0, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&mapped_count, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&mapped_bytes, units * UNIT_BYTES, memory_order_relaxed);
+    os_unmap(region->mapping, (units + 1) * UNIT_BYTES);
+    meta_free(region->history, units);
+    meta_free(region->spans, units * sizeof(*region->spans));
 }
 
 _Atomic uint16_t *region_tags_create(void)
@@ -200,24 +260,30 @@ _Atomic uint16_t *region_tags_create(void)
 
 struct region *region_by_index(unsigned index)
 {
-    /* Acquire: pairs with the release in region_map(). */
+    /* Acquire: pairs with the release in region_publish(). */
     return atomic_load_explicit(&regions[index], memory_order_acquire);
 }
 
-static bool region_contains(const struct region *region, uintptr_t address)
+static bool extent_contains(uint64_t extent, uintptr_t address)
 {
-    return region_unit_of(region, address) < region_units(region);
+    uint64_t first = extent & ((UINT64_C(1) << EXTENT_SHIFT) - 1);
+
+    return (address >> UNIT_SHIFT) - first < extent >> EXTENT_SHIFT;
 }
 
 struct region *region_of(uintptr_t address)
 {
-    for (unsigned index = 0; index < REGIONS_MAX; index++) {
+    if (region_unit_of(&region_primary, address) < region_units(&region_primary)) {
+        return &region_primary;
+    }
+    for (unsigned index = 1; index < REGIONS_MAX; index++) {
         struct region *region = region_by_index(index);
 
         if (region == NULL) {
             return NULL;
         }
-        if (region_contains(region, address)) {
+        /* Acquire: pairs with the release in region_publish(). */
+        if (extent_contains(atomic_load_explicit(&extents[index], memory_order_acquire), address)) {
             return region;
         }
     }

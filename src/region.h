@@ -53,11 +53,11 @@ struct span {
 
 struct region {
     uintptr_t base;
-    _Atomic size_t units; /* rows in use; grows only */
+    _Atomic size_t units; /* rows in use; grows only, but a region that was unmapped has 0 */
     size_t units_max;     /* rows there is address space for */
     struct span *spans;
     uint8_t *history; /* enum unit_history and a tick, a byte a unit */
-    struct region *next;
+    void *mapping;    /* of a mapped region: the memory, before it is aligned */
     uint8_t index;
 };
 
@@ -74,17 +74,22 @@ bool region_add_break(uintptr_t start, size_t bytes);
 /* Map a new region of `units`; NULL if the kernel has none. */
 struct region *region_map(size_t units);
 
+/* Unmap a mapped region none of whose units is in use, nor on a shelf; its place is the next's. */
+void region_unmap(struct region *region);
+
 /* A tag table, two bytes for each unit that the primary region may ever have, for one more arena.
  * NULL without memory. Needs the page heap's lock, and region_add_break() to have run. */
 _Atomic uint16_t *region_tags_create(void);
 
-/* The region `address` lies in, or NULL. Any thread, no lock. */
+/* The region `address` lies in, or NULL. Any thread, no lock; what it gives is to be relied on as
+ * long as something in the region is in use (see region.c). */
 struct region *region_of(uintptr_t address);
 
 /* By index, or NULL. Any thread, no lock. */
 struct region *region_by_index(unsigned index);
 
-/* The region after `region` (NULL: the first), or NULL. Any thread, no lock. */
+/* The region after `region` (NULL: the first), or NULL; one without units has been unmapped. Any
+ * thread, no lock. */
 struct region *region_next(const struct region *region);
 
 /* Regions other than the break, and their bytes. */

@@ -190,9 +190,12 @@ static size_t metadata_expected(void)
 
     for (struct region *region = region_next(&region_primary); region != NULL;
          region = region_next(region)) {
-        bytes += meta_footprint(sizeof(*region)) +
-                 meta_footprint(region->units_max * sizeof(struct span)) +
-                 meta_footprint(region->units_max);
+        size_t units = region_units(region);
+
+        bytes += meta_footprint(sizeof(*region));
+        if (units != 0) {
+            bytes += meta_footprint(units * sizeof(struct span)) + meta_footprint(units);
+        }
     }
     return bytes;
 }

@@ -141,6 +141,20 @@ static void ask_for_too_much(void)
     }
 }
 
+/* Each longer than all that were freed before it, and more than there are regions. */
+static void grow_again_and_again(void)
+{
+    enum { BLOCKS = 400 };
+
+    for (size_t i = 0; i < BLOCKS; i++) {
+        char *block = (char *)malloc(KIB * MIB + i * MIB / 4);
+
+        CHECK(block != NULL);
+        *block = 1;
+        free(block);
+    }
+}
+
 static void block_the_break(void)
 {
     void *end = sbrk(0);
@@ -154,6 +168,7 @@ static void block_the_break(void)
     CHECK(sbrk(0) == end);
     CHECK(mallinfo2().hblks > 0);
     ask_for_too_much();
+    grow_again_and_again();
     use_heap_after_cut();
 }
 

@@ -331,6 +331,21 @@ static void addresses_inside_a_block_of_a_mapped_region_die(void **state)
     unblock_break();
 }
 
+static void a_block_whose_region_is_gone_is_an_unknown_address(void **state)
+{
+    (void)state;
+    heap_free(filled(100));
+    block_break();
+    char *block = filled(512 * UNIT_BYTES);
+
+    heap_free(block);
+    (void)heap_trim(0);
+    assert_null(span_of((uintptr_t)block));
+    assert_no_block(block, "invalid free of");
+    assert_no_block(block + 300 * UNIT_BYTES, "invalid free of");
+    unblock_break();
+}
+
 static void a_large_block_freed_twice_dies(void **state)
 {
     char *block = filled(LARGE);
@@ -963,6 +978,7 @@ int main(void)
         ISOLATED(whichever_call_fails_nothing_is_lost),
         ISOLATED(addresses_that_are_no_blocks_die),
         ISOLATED(addresses_inside_a_block_of_a_mapped_region_die),
+        ISOLATED(a_block_whose_region_is_gone_is_an_unknown_address),
         ISOLATED(a_large_block_freed_twice_dies),
         ISOLATED(a_small_block_freed_twice_in_a_row_dies),
         ISOLATED(a_block_whose_slab_is_gone_is_freed_twice),

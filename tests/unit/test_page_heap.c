@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "break.h"
+#include "limit.h"
 #include "os.h"
 #include "page_heap.h"
 
@@ -539,6 +540,83 @@ static void the_break_comes_first_again_once_it_can_grow(void **state)
     assert_int_equal(run_of_units(1000)->region, region_primary.index);
 }
 
+/* Each too long for all that are free before it. */
+static void runs_that_need_regions_of_their_own_come_without_end(void **state)
+{
+    enum { RUNS = 600, UNITS = 16384 };
+    size_t count;
+    size_t bytes;
+
+    (void)state;
+    block_break();
+    struct span *kept = run_of_units(UNITS);
+
+    memset(memory_of(kept), PATTERN, UNIT_BYTES);
+    for (size_t i = 1; i <= RUNS; i++) {
+        struct span *span = request_run(UNITS + i, 1, true, false);
+
+        assert_non_null(span);
+        memset(memory_of(span), PATTERN, 1);
+        page_heap_free(span);
+    }
+    page_heap_check();
+    region_mapped(&count, &bytes);
+    assert_in_range(count, 2, UINT8_MAX);
+    assert_int_equal(page_heap_stats().total_units * UNIT_BYTES, bytes);
+    assert_true(is_all(memory_of(kept), UNIT_BYTES, PATTERN));
+    unblock_break();
+}
+
+static void a_purge_unmaps_regions_that_are_free(void **state)
+{
+    size_t count;
+    size_t bytes;
+
+    (void)state;
+    block_break();
+    struct span *kept = run_of_units(20);
+    struct span *freed = run_of_units(400);
+    char *memory = (char *)memory_of(freed);
+
+    fill(kept);
+    fill(freed);
+    give_back(freed);
+    size_t used = page_heap_stats().free_used_units;
+
+    assert_int_equal(page_heap_purge(0), used * UNIT_BYTES);
+    page_heap_check();
+    assert_int_equal(page_heap_stats().purged_bytes, used * UNIT_BYTES);
+    assert_int_equal(page_heap_stats().free_used_units, 0);
+    assert_int_equal(page_heap_stats().held_units, 20);
+    assert_false(is_readable(memory));
+    assert_null(span_of((uintptr_t)memory));
+    region_mapped(&count, &bytes);
+    assert_int_equal(count, 1);
+    assert_int_equal(page_heap_stats().total_units * UNIT_BYTES, bytes);
+    assert_true(is_all(memory_of(kept), 20 * UNIT_BYTES, PATTERN));
+    fill(run_of_units(400));
+    unblock_break();
+}
+
+static void what_a_hard_limit_counts_is_right_after_regions_went(void **state)
+{
+    (void)state;
+    block_break();
+    limit_set(0, 500 * UNIT_BYTES);
+    for (size_t units = 300; units < 320; units++) {
+        struct span *span = run_of_units(units);
+
+        fill(span);
+        assert_null(request_run(501 - units, 1, true, false));
+        give_back(span);
+        assert_int_equal(page_heap_stats().held_units, page_heap_stats().free_used_units);
+        (void)page_heap_purge(0);
+        assert_int_equal(page_heap_stats().held_units, 0);
+        assert_int_equal(page_heap_stats().total_units, 0);
+    }
+    unblock_break();
+}
+
 static void when_every_call_fails_nothing_changes(void **state)
 {
     struct span *span = run_of_units(1);
@@ -975,6 +1053,9 @@ int main(void)
         ISOLATED(a_break_that_cannot_grow_gives_mapped_regions),
         ISOLATED(runs_of_two_regions_are_not_joined),
         ISOLATED(the_break_comes_first_again_once_it_can_grow),
+        ISOLATED(runs_that_need_regions_of_their_own_come_without_end),
+        ISOLATED(a_purge_unmaps_regions_that_are_free),
+        ISOLATED(what_a_hard_limit_counts_is_right_after_regions_went),
         ISOLATED(when_every_call_fails_nothing_changes),
         ISOLATED(whichever_call_fails_the_accounts_hold),
         ISOLATED(a_run_beyond_all_measure_is_refused),

@@ -256,6 +256,96 @@ static void the_regions_end_when_their_indices_do(void **state)
     assert_null(region_of(1));
 }
 
+static void a_region_that_is_unmapped_leaves_its_place_to_the_next(void **state)
+{
+    struct region *first = region_map(1000);
+    struct region *second = region_map(2);
+    uintptr_t address = first->base + 900 * UNIT_BYTES;
+    size_t used = meta_stats().used_bytes;
+    size_t count;
+    size_t bytes;
+
+    (void)state;
+    region_unmap(first);
+    meta_check();
+    assert_true(meta_stats().used_bytes < used);
+    assert_null(region_of(address));
+    assert_null(span_of(address));
+    assert_false(is_readable((void *)address));
+    assert_ptr_equal(region_of(second->base), second);
+    region_mapped(&count, &bytes);
+    assert_int_equal(count, 1);
+    assert_int_equal(bytes, 2 * UNIT_BYTES);
+    used = meta_stats().used_bytes;
+    assert_ptr_equal(region_map(500), first);
+    assert_int_equal(region_units(first), 500);
+    assert_ptr_equal(region_of(first->base + 499 * UNIT_BYTES), first);
+    assert_ptr_equal(span_of(first->base), first->spans);
+    assert_null(region_of(first->base + 500 * UNIT_BYTES));
+    assert_true(is_all((void *)first->base, 500 * UNIT_BYTES, 0));
+    region_unmap(first);
+    assert_true(meta_stats().used_bytes <= used);
+    assert_ptr_equal(region_next(second), NULL);
+}
+
+static void a_full_table_has_room_again_where_a_region_is_unmapped(void **state)
+{
+    (void)state;
+    while (region_map(1) != NULL) {
+    }
+    region_unmap(region_by_index(77));
+    assert_ptr_equal(region_map(3), region_by_index(77));
+    assert_null(region_map(1));
+    assert_ptr_equal(region_of(region_by_index(UINT8_MAX)->base), region_by_index(UINT8_MAX));
+}
+
+/* A region that is in use, between two that come and go with other lengths. */
+struct comings_and_goings {
+    struct region *kept;
+    _Atomic unsigned looks;
+    _Atomic unsigned wrong_looks;
+    _Atomic bool first_taken;
+};
+
+enum { CHANGES = 3000 };
+
+static void *look_or_change(void *argument)
+{
+    struct comings_and_goings *shared = (struct comings_and_goings *)argument;
+
+    if (!atomic_exchange(&shared->first_taken, true)) {
+        for (size_t i = 0; i < CHANGES; i++) {
+            struct region *region = region_map(1 + i % 300);
+
+            region_unmap(region_by_index(1));
+            region_unmap(region);
+            (void)region_map(1 + i % 7);
+        }
+        return NULL;
+    }
+    for (size_t i = 0; i < (size_t)10 * CHANGES; i++) {
+        uintptr_t address = shared->kept->base + i % UNITS * UNIT_BYTES;
+        bool right = region_of(address) == shared->kept &&
+                     span_of(address) == &shared->kept->spans[i % UNITS];
+
+        atomic_fetch_add(right ? &shared->looks : &shared->wrong_looks, 1);
+    }
+    return NULL;
+}
+
+static void what_is_in_use_is_found_while_other_regions_come_and_go(void **state)
+{
+    struct comings_and_goings shared = {.kept = NULL};
+
+    (void)state;
+    (void)region_map(1);
+    shared.kept = region_map(UNITS);
+    run_threads(3, look_or_change, &shared);
+    assert_int_equal(shared.wrong_looks, 0);
+    assert_int_equal(shared.looks, 2 * 10 * CHANGES);
+    meta_check();
+}
+
 static void a_region_beyond_all_measure_is_refused(void **state)
 {
     (void)state;
@@ -300,6 +390,9 @@ int main(void)
         ISOLATED(regions_come_in_order_from_the_break_on),
         ISOLATED(a_region_that_cannot_be_mapped_leaves_nothing_behind),
         ISOLATED(the_regions_end_when_their_indices_do),
+        ISOLATED(a_region_that_is_unmapped_leaves_its_place_to_the_next),
+        ISOLATED(a_full_table_has_room_again_where_a_region_is_unmapped),
+        ISOLATED(what_is_in_use_is_found_while_other_regions_come_and_go),
         ISOLATED(a_region_beyond_all_measure_is_refused),
         ISOLATED(a_tag_table_has_a_zero_for_every_unit_there_may_be),
     };
