@@ -77,7 +77,7 @@ void cache_bind(struct cache *cache, struct arena *arena)
     cache->arena = arena;
     cache->tags = arena->tags;
     cache->base = region_primary.base;
-    cache->units = arena->tags != NULL ? region_primary.units_max : 0;
+    cache->units = arena->tags != NULL ? region_units_max(&region_primary) : 0;
     cache->fetched_bytes = 0;
     /* Relaxed: as it is counted. */
     cache->waits_seen = atomic_load_explicit(&arena->waits, memory_order_relaxed);

@@ -267,25 +267,33 @@ static bool grow_region_locked(size_t units)
     if (region == NULL) {
         return false;
     }
-    advise_huge_pages(region->base, region->units_max * UNIT_BYTES);
-    total_set_locked(stats.total_units + region->units_max);
-    run_release_locked(region->spans, region->units_max, region->index);
+    size_t got = region_units(region);
+
+    advise_huge_pages(region->base, got * UNIT_BYTES);
+    total_set_locked(stats.total_units + got);
+    run_release_locked(region->spans, got, region->index);
     return true;
 }
 
-static bool grow_locked(size_t units)
+static bool grow_at_break_locked(size_t units)
 {
     struct span *top_run = top_run_locked();
     size_t have = top_run != NULL ? top_run->units : 0;
 
-    if (units > UINT32_MAX) {
-        return false;
-    }
     ASSERT(have < units);
     /* The second attempt is for a break that somebody else moved: the new memory does not follow on
      * the free run at the top then, and has to be as long as the request itself. */
     return (grow_break_locked(units - have) && run_find_locked(units) != NULL) ||
-           grow_break_locked(units) || grow_region_locked(units);
+           grow_break_locked(units);
+}
+
+static bool grow_locked(size_t units)
+{
+    if (units > UINT32_MAX) {
+        return false;
+    }
+    return grow_at_break_locked(units) || (region_give_up_rows() && grow_at_break_locked(units)) ||
+           grow_region_locked(units);
 }
 
 /* Cut a free run off at unit `first`, or forget it whole if it starts there or later. The unit it
@@ -581,13 +589,20 @@ size_t page_heap_take_growth(size_t *bytes)
     return units * UNIT_BYTES;
 }
 
+static _Atomic uint16_t *tags_create_locked(void)
+{
+    _Atomic uint16_t *tags = region_tags_create();
+
+    return tags == NULL && region_give_up_rows() ? region_tags_create() : tags;
+}
+
 _Atomic uint16_t *page_heap_tags_create(void)
 {
     _Atomic uint16_t *tags = NULL;
 
     heap_lock_acquire();
     if (region_units(&region_primary) != 0 || grow_break_locked(1)) {
-        tags = region_tags_create();
+        tags = tags_create_locked();
     } else {
         /* Arenas without tags cannot learn of a break that comes to life later. */
         region_primary_disabled = true;

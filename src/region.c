@@ -3,7 +3,8 @@
  *
  * The span and history tables are reserved without memory behind them and committed as the heap
  * grows, a page of rows at a time, so that the library runs within a few MiB of address space and
- * under strict overcommit. They are sized by the process's limits and the machine's memory.
+ * under strict overcommit. They are sized by the process's limits and the machine's memory; of a
+ * process that limits itself later they are cut down when the heap cannot grow.
  *
  * Rows are written only where a run starts or ends, or for a slab: those of a long run's inner units
  * cost no memory.
@@ -11,8 +12,8 @@
  * Owns         the regions, their span and history tables.
  * Invariants   a region never moves; the primary one never goes away, others when nothing in them is
  *              in use; descriptors stay, for the next region of their index; rows below
- *              region->units are committed in every table before units is raised; base is fixed
- *              before units leaves 0.
+ *              region->units are committed in every table before units is raised, and stay; those
+ *              above may go; base is fixed before units leaves 0.
  * Concurrency  writers hold the page heap's lock; readers need none, see region_units() and, for
  *              regions that go away, below.
  * Called by    page_heap.c and runs.c, and by every layer above for lookups.
@@ -54,6 +55,7 @@ _Static_assert(UNITS_MOST < (size_t)1 << (64 - EXTENT_SHIFT), "a region's length
 struct table {
     char *rows;
     size_t row_bytes;
+    size_t reserved_bytes;
     size_t committed_bytes;
 };
 
@@ -83,13 +85,14 @@ static bool table_cover(struct table *table, size_t units)
 
 static struct table *table_create(size_t row_bytes)
 {
-    size_t bytes = align_up(region_primary.units_max * row_bytes, os_page_bytes());
+    size_t bytes = align_up(region_units_max(&region_primary) * row_bytes, os_page_bytes());
     char *rows = table_count < TABLES_MAX ? (char *)os_reserve(bytes) : NULL;
 
     if (rows == NULL) {
         return NULL;
     }
-    tables[table_count] = (struct table){.rows = rows, .row_bytes = row_bytes};
+    tables[table_count] =
+        (struct table){.rows = rows, .row_bytes = row_bytes, .reserved_bytes = bytes};
     return &tables[table_count++];
 }
 
@@ -98,15 +101,19 @@ static void tables_destroy(void)
     while (table_count > 0) {
         struct table *table = &tables[--table_count];
 
-        os_unmap(table->rows,
-                 align_up(region_primary.units_max * table->row_bytes, os_page_bytes()));
+        os_unmap(table->rows, table->reserved_bytes);
     }
+}
+
+static void units_max_set(size_t units)
+{
+    atomic_store_explicit(&region_primary.units_max, units, memory_order_relaxed);
 }
 
 /* Reserve the tables of the primary region for `units`. */
 static bool tables_reserve(size_t units)
 {
-    region_primary.units_max = units;
+    units_max_set(units);
     struct table *spans = table_create(sizeof(struct span));
     struct table *history = spans != NULL ? table_create(sizeof(uint8_t)) : NULL;
 
@@ -151,7 +158,8 @@ bool region_add_break(uintptr_t start, size_t bytes)
     size_t last = first + bytes / UNIT_BYTES;
     size_t covered = region_units(&region_primary);
 
-    if (start < region_primary.base || last > region_primary.units_max || !tables_cover(last)) {
+    if (start < region_primary.base || last > region_units_max(&region_primary) ||
+        !tables_cover(last)) {
         return false;
     }
     for (size_t unit = covered; unit < first; unit++) {
@@ -164,6 +172,34 @@ bool region_add_break(uintptr_t start, size_t bytes)
     }
     /* Release: pairs with the acquire in region_units(). */
     atomic_store_explicit(&region_primary.units, size_max(covered, last), memory_order_release);
+    return true;
+}
+
+/* Rows that are committed stay, whoever may be reading them. */
+static void table_cut(struct table *table, size_t units)
+{
+    size_t kept =
+        size_max(align_up(units * table->row_bytes, os_page_bytes()), table->committed_bytes);
+
+    if (kept < table->reserved_bytes) {
+        os_unmap(table->rows + kept, table->reserved_bytes - kept);
+        table->reserved_bytes = kept;
+    }
+}
+
+bool region_give_up_rows(void)
+{
+    size_t units = size_max(os_address_space_bytes() / UNIT_BYTES, region_units(&region_primary));
+
+    if (units >= region_units_max(&region_primary)) {
+        return false;
+    }
+    /* The tag tables stay as they are: threads have their old bound in cache->units, and free()
+     * reads them without a lock. */
+    units_max_set(units);
+    for (size_t i = 0; i < table_count; i++) {
+        table_cut(&tables[i], units);
+    }
     return true;
 }
 
@@ -194,7 +230,6 @@ static bool region_fill(struct region *region, size_t units)
     }
     region->mapping = memory;
     region->base = align_up((uintptr_t)memory, UNIT_BYTES);
-    region->units_max = units;
     region->spans = spans;
     region->history = history;
     return true;
@@ -253,7 +288,7 @@ void region_unmap(struct region *region)
 
 _Atomic uint16_t *region_tags_create(void)
 {
-    size_t bytes = region_primary.units_max * sizeof(_Atomic uint16_t);
+    size_t bytes = region_units_max(&region_primary) * sizeof(_Atomic uint16_t);
 
     return (_Atomic uint16_t *)os_map(align_up(bytes, os_page_bytes()));
 }

@@ -53,8 +53,8 @@ struct span {
 
 struct region {
     uintptr_t base;
-    _Atomic size_t units; /* rows in use; grows only, but a region that was unmapped has 0 */
-    size_t units_max;     /* rows there is address space for */
+    _Atomic size_t units;     /* rows in use; grows only, but a region that was unmapped has 0 */
+    _Atomic size_t units_max; /* of the break: rows there is address space for; falls only */
     struct span *spans;
     uint8_t *history; /* enum unit_history and a tick, a byte a unit */
     void *mapping;    /* of a mapped region: the memory, before it is aligned */
@@ -71,14 +71,19 @@ extern bool region_primary_disabled;
  * first call fixes the base and reserves the tables. False if there is no room in the tables. */
 bool region_add_break(uintptr_t start, size_t bytes);
 
+/* Give up the tables of units that the process may no longer have, where it has limited itself since
+ * they were reserved: they count against a limit on address space. False if there are none. Needs
+ * the page heap's lock. */
+bool region_give_up_rows(void);
+
 /* Map a new region of `units`; NULL if the kernel has none. */
 struct region *region_map(size_t units);
 
 /* Unmap a mapped region none of whose units is in use, nor on a shelf; its place is the next's. */
 void region_unmap(struct region *region);
 
-/* A tag table, two bytes for each unit that the primary region may ever have, for one more arena.
- * NULL without memory. Needs the page heap's lock, and region_add_break() to have run. */
+/* A tag table, two bytes for each unit that the primary region may have from now on, for one more
+ * arena. NULL without memory. Needs the page heap's lock, and region_add_break() to have run. */
 _Atomic uint16_t *region_tags_create(void);
 
 /* The region `address` lies in, or NULL. Any thread, no lock; what it gives is to be relied on as
@@ -99,6 +104,14 @@ static inline size_t region_units(const struct region *region)
 {
     /* Acquire: pairs with the release in region_add_break(); the rows below it are initialised. */
     return atomic_load_explicit(&region->units, memory_order_acquire);
+}
+
+/* The bound of units. Whoever got an arena's tag table and asks then has no more than its rows. */
+static inline size_t region_units_max(const struct region *region)
+{
+    /* Relaxed: it only falls. A tag table that is made under the page heap's lock is as long as it
+     * is then, and whoever has got the table sees it no larger. */
+    return atomic_load_explicit(&region->units_max, memory_order_relaxed);
 }
 
 static inline size_t region_unit_of(const struct region *region, uintptr_t address)

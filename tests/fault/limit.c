@@ -3,7 +3,8 @@
  *
  * Each thread takes blocks of one size until there are none: NULL with ENOMEM, every time, and no
  * other end. Then it frees its blocks, and all threads can allocate again, also blocks of the other
- * threads' sizes. Called with the resource to limit, "as" or "data", by a shell that sets it.
+ * threads' sizes. A shell sets the limit; or, where there is an argument, the program sets itself
+ * one of as many bytes of address space, after its first block.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -11,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "fault.h"
 
@@ -75,13 +77,25 @@ static void *fill_and_free(void *argument)
     return NULL;
 }
 
-int main(void)
+static void limit_itself(const char *bytes)
+{
+    enum { DECIMAL = 10 };
+    const rlim_t limit = strtoul(bytes, NULL, DECIMAL);
+
+    fault_free(fault_block(1), 1);
+    CHECK(setrlimit(RLIMIT_AS, &(struct rlimit){limit, limit}) == 0);
+}
+
+int main(int count, char **arguments)
 {
     volatile size_t too_many = (size_t)1 << 40;
     volatile size_t too_aligned = (size_t)1 << 45;
     pthread_t ids[THREADS];
 
     fault_start();
+    if (count > 1) {
+        limit_itself(arguments[1]);
+    }
     CHECK(pthread_barrier_init(&all_full, NULL, THREADS) == 0);
     CHECK(pthread_barrier_init(&all_free, NULL, THREADS) == 0);
     errno = 0;

@@ -99,7 +99,7 @@ static void memory_out_of_the_tables_is_refused(void **state)
     (void)state;
     assert_true(region_add_break(BASE, UNIT_BYTES));
     assert_false(region_add_break(BASE - UNIT_BYTES, UNIT_BYTES));
-    assert_false(region_add_break(unit_address(region_primary.units_max), UNIT_BYTES));
+    assert_false(region_add_break(unit_address(region_units_max(&region_primary)), UNIT_BYTES));
     assert_int_equal(region_units(&region_primary), 1);
 }
 
@@ -112,7 +112,7 @@ static void tables_that_cannot_be_had_whole_are_had_smaller(void **state)
     assert_ptr_equal(region_of(BASE), &region_primary);
     size_t whole = size_min(os_address_space_bytes() / UNIT_BYTES, (size_t)1 << 27);
 
-    assert_int_equal(region_primary.units_max, whole / 4);
+    assert_int_equal(region_units_max(&region_primary), whole / 4);
 }
 
 static void without_memory_for_tables_nothing_is_added(void **state)
@@ -364,7 +364,7 @@ static void a_tag_table_has_a_zero_for_every_unit_there_may_be(void **state)
 
     assert_non_null(tags);
     assert_int_equal(tags[0], 0);
-    assert_int_equal(tags[region_primary.units_max - 1], 0);
+    assert_int_equal(tags[region_units_max(&region_primary) - 1], 0);
     assert_ptr_not_equal(region_tags_create(), tags);
     os_fail_calls(1, 1);
     assert_null(region_tags_create());
