@@ -243,7 +243,7 @@ static bool builds_up(const struct cache_class *cold)
     return cold->swaps == 0 && cold->alloc != NULL && cold->free != NULL;
 }
 
-/* How many blocks to fetch: the class's batch, or a stack, as long as what the thread may never need
+/* How many blocks to fetch: the class's batch, or a stack of small ones, as long as what the thread may never need
  * is a small part of what it has used. A thread that does a little of everything and then sleeps
  * holds little. */
 static uint32_t blocks_to_fetch(const struct cache *cache, unsigned class)
@@ -252,7 +252,8 @@ static uint32_t blocks_to_fetch(const struct cache *cache, unsigned class)
     uint64_t spare = cache->fetched_bytes / FETCH_SHARE / described->size + 1;
     uint32_t batch = batch_of(cache, class);
 
-    if (batch == described->batch_max && builds_up(stacks_class(cache, class))) {
+    if (batch == described->batch_max && depot_keeps(class) &&
+        builds_up(stacks_class(cache, class))) {
         batch = described->capacity;
     }
     return spare < batch ? (uint32_t)spare : batch;

@@ -27,7 +27,7 @@ struct cxx_library {
 /* NOLINTBEGIN(bugprone-reserved-identifier) */
 operator_new_handler _ZSt15get_new_handlerv(void);
 void *__cxa_allocate_exception(size_t size);
-_Noreturn void __cxa_throw(void *exception, void *type, void (*destroy)(void *));
+__attribute__((noreturn)) void __cxa_throw(void *exception, void *type, void (*destroy)(void *));
 extern char _ZTISt9bad_alloc[];
 extern void *_ZTVSt9bad_alloc[];
 void _ZNSt9bad_allocD1Ev(void *exception);

@@ -7,7 +7,9 @@
  *
  * A signal handler may fork, and what it interrupted may be inside: a program that reports its own
  * abort() does so. Who closes the gate does not wait for itself. Its child is still inside then, so
- * there the gate stays closed until the thread has left.
+ * there the gate stays closed until the thread has left. Others may be inside and wait for a lock
+ * that the interrupted thread holds: after a while it goes on all the same, and the child, which may
+ * have locks that nobody lets go of, keeps its gate closed for good.
  *
  * Owns         the list of slots, the count of the threads inside without a slot.
  * Invariant    closed > 0 and every flag 0, but for that of who closed it: nobody else holds a lock
@@ -25,15 +27,20 @@
 enum {
     YIELDS = 64, /* before a thread that waits sleeps: one of lower priority may have to run */
     PAUSE_US = 50,
-    PATIENCE = 400, /* pauses, a fiftieth of a second or a little more */
+    PATIENCE = 200, /* pauses, some 20 ms as the kernel rounds them */
 };
 
 static _Atomic(struct gate_slot *) slots;
 static _Atomic uint32_t anonymous_inside;
 static _Atomic uint32_t closed;
 
-/* How often the thread is among those inside without a slot. Volatile: a handler reads it. */
+/* How often the thread is, or is about to be, among those inside without a slot; and how often it is
+ * known to be counted there. Volatile: a handler reads them, between any two instructions. */
 static _Thread_local volatile uint32_t own_inside __attribute__((tls_model("initial-exec")));
+static _Thread_local volatile uint32_t own_counted __attribute__((tls_model("initial-exec")));
+
+/* The thread has closed the gate without waiting for all others to leave. */
+static _Thread_local bool has_lost_patience __attribute__((tls_model("initial-exec")));
 
 /* In a child that was forked from inside: the only thread's own_inside, and its slot. NULL: there is
  * none, or it has left. Written while there is one thread, or by that thread. */
@@ -88,6 +95,7 @@ static bool enter_anonymously(void)
     }
     own_inside++;
     atomic_fetch_add_explicit(&anonymous_inside, 1, memory_order_seq_cst);
+    own_counted++;
     if (likely(atomic_load_explicit(&closed, memory_order_seq_cst) == 0)) {
         return true;
     }
@@ -108,6 +116,8 @@ static bool child_opens(void)
         return false;
     }
     atomic_store_explicit(&child_inside, NULL, memory_order_relaxed);
+    /* Relaxed: nobody has been in since. The fork may have come between the thread's own counts. */
+    atomic_store_explicit(&anonymous_inside, 0, memory_order_relaxed);
     (void)gate_open();
     return true;
 }
@@ -123,6 +133,7 @@ void gate_leave(struct gate_slot *slot)
     if (slot != NULL) {
         atomic_store_explicit(&slot->inside, 0, memory_order_release);
     } else {
+        own_counted--;
         atomic_fetch_sub_explicit(&anonymous_inside, 1, memory_order_release);
         own_inside--;
     }
@@ -146,21 +157,34 @@ bool gate_has_caller(const struct gate_slot *slot)
            (slot != NULL && atomic_load_explicit(&slot->inside, memory_order_relaxed) != 0);
 }
 
+/* One more turn of waiting for others to leave. False where that may be in vain. */
+static bool wait_for_others(unsigned *turn, bool inside)
+{
+    if (inside && *turn >= YIELDS + PATIENCE) {
+        has_lost_patience = true;
+        return false;
+    }
+    pause_thread((*turn)++);
+    return true;
+}
+
 void gate_close(const struct gate_slot *self)
 {
+    bool inside = gate_has_caller(self);
     unsigned turn = 0;
 
+    has_lost_patience = false;
     atomic_fetch_add_explicit(&closed, 1, memory_order_seq_cst);
     /* A slot registered later belongs to a thread that will find the gate closed. */
     struct gate_slot *slot = atomic_load_explicit(&slots, memory_order_seq_cst);
 
     for (; slot != NULL; slot = slot->next) {
-        while (slot != self && atomic_load_explicit(&slot->inside, memory_order_seq_cst) != 0) {
-            pause_thread(turn++);
+        while (slot != self && atomic_load_explicit(&slot->inside, memory_order_seq_cst) != 0 &&
+               wait_for_others(&turn, inside)) {
         }
     }
-    while (atomic_load_explicit(&anonymous_inside, memory_order_seq_cst) > own_inside) {
-        pause_thread(turn++);
+    while (atomic_load_explicit(&anonymous_inside, memory_order_seq_cst) > own_counted &&
+           wait_for_others(&turn, inside)) {
     }
 }
 
@@ -189,6 +213,7 @@ void gate_reset_in_child(struct gate_slot *self)
     }
     atomic_store_explicit(&anonymous_inside, own_inside, memory_order_relaxed);
     child_slot = self;
-    atomic_store_explicit(&child_inside, inside ? &own_inside : NULL, memory_order_relaxed);
+    atomic_store_explicit(&child_inside, inside && !has_lost_patience ? &own_inside : NULL,
+                          memory_order_relaxed);
     atomic_store_explicit(&closed, inside, memory_order_relaxed);
 }

@@ -145,10 +145,15 @@ BW_API void cfree(void *block)
 /* Names of glibc's own, which it exports beside the others: a block that a program gets by one is
  * given to free() like any. */
 /* NOLINTBEGIN(bugprone-reserved-identifier) */
-#define TEXT(name)    #name
-#define TEXT_OF(name) TEXT(name)
-#define GLIBC_NAME(name)                                                                           \
-    BW_API __typeof(name) __libc_##name __attribute__((alias(TEXT_OF(name)), copy(name)))
+/* gcc compares the attributes of an alias; clang neither does, nor can copy them. */
+#if __has_attribute(copy)
+#define AS(name) alias(TEXT_OF(name)), copy(name)
+#else
+#define AS(name) alias(TEXT_OF(name))
+#endif
+#define TEXT(name)       #name
+#define TEXT_OF(name)    TEXT(name)
+#define GLIBC_NAME(name) BW_API __typeof(name) __libc_##name __attribute__((AS(name)))
 
 GLIBC_NAME(malloc);
 GLIBC_NAME(free);

@@ -260,9 +260,11 @@ static void find_orphans_locked(void)
             return;
         }
         next_look = cache->next_made;
-        /* Relaxed: it is set under the lock, and a thread that is gone does not change it. */
+        /* Acquire, and once more when the thread is gone: it may have given the cache back before,
+         * and left it to who opens the gate. Pairs with the release in thread_ends(). */
         if (atomic_load_explicit(&cache->has_owner, memory_order_relaxed) &&
-            os_thread_has_ended(cache->owner)) {
+            os_thread_has_ended(cache->owner) &&
+            atomic_load_explicit(&cache->has_owner, memory_order_acquire)) {
             atomic_store_explicit(&cache->has_owner, false, memory_order_relaxed);
             cache_flush_all(cache);
             make_idle_locked(cache);
@@ -317,6 +319,8 @@ static struct cache *attach_locked(void)
 
 struct cache *life_attach_thread(void)
 {
+    int saved_errno = errno;
+
     if (cache_is_real(cache_self) || has_ended || !gate_enter(NULL)) {
         return cache_self;
     }
@@ -325,19 +329,16 @@ struct cache *life_attach_thread(void)
 
     lock_release(&life_lock);
     gate_leave(NULL);
-    if (cache == NULL) {
-        return cache_self;
+    if (cache != NULL) {
+        cache_self = cache;
+        /* May allocate, which works from here on. Where it fails, the cache is taken back only when
+         * another thread looks for such ones: there is no memory now. */
+        if (key_created) {
+            (void)pthread_setspecific(key, cache);
+        }
     }
-    cache_self = cache;
-    if (key_created) {
-        /* May allocate, which works from here on. Where it fails, the cache is never taken back:
-         * there is no memory, and the thread is left with what it has. */
-        int saved_errno = errno;
-
-        (void)pthread_setspecific(key, cache);
-        errno = saved_errno;
-    }
-    return cache;
+    errno = saved_errno;
+    return cache_self;
 }
 
 /* End */
@@ -390,8 +391,8 @@ static void thread_ends(void *argument)
 
     has_ended = true;
     cache_self = &cache_none;
-    /* Relaxed: it is looked at only when the thread is gone. */
-    atomic_store_explicit(&cache->has_owner, false, memory_order_relaxed);
+    /* Release: pairs with the acquire in find_orphans_locked(). */
+    atomic_store_explicit(&cache->has_owner, false, memory_order_release);
     /* Not by the cache's slot: it is the next thread's as soon as the cache is. */
     if (gate_enter(NULL)) {
         take_back(cache);

@@ -42,7 +42,8 @@ static void fill_memory(struct snapshot *snapshot)
 
     cache_count(cache_self, &memory->cached_blocks, &memory->cached_bytes);
     region_mapped(&memory->mapped_regions, &memory->mapped_bytes);
-    memory->break_bytes = total - memory->mapped_bytes;
+    /* Of two moments: a region may come or go in between. */
+    memory->break_bytes = total - size_min(total, memory->mapped_bytes);
     memory->free_runs = snapshot->page_heap.free_runs;
     memory->top_free_bytes = snapshot->page_heap.top_free_units * UNIT_BYTES;
     memory->metadata_bytes = snapshot->meta.used_bytes;
@@ -51,29 +52,28 @@ static void fill_memory(struct snapshot *snapshot)
     memory->used_bytes = total - size_min(total, memory->free_bytes + snapshot->meta.donated_bytes);
 }
 
-/* All 0 while the process forks, if that takes long or waits for the caller. */
-static struct snapshot take_snapshot(void)
+/* False, and all 0, while the process forks, if that takes long or waits for the caller. */
+static bool take_snapshot(struct snapshot *snapshot)
 {
-    struct snapshot snapshot = {0};
-
+    *snapshot = (struct snapshot){0};
     if (!gate_enter_patiently(cache_gate(cache_self))) {
-        return snapshot;
+        return false;
     }
     /* What other threads have freed is free. */
     arena_drain_all();
-    snapshot.break_ = break_stats();
-    snapshot.page_heap = page_heap_stats();
-    snapshot.meta = meta_stats();
-    snapshot.life = life_stats();
-    snapshot.emergency = emergency_stats();
-    fill_memory(&snapshot);
+    snapshot->break_ = break_stats();
+    snapshot->page_heap = page_heap_stats();
+    snapshot->meta = meta_stats();
+    snapshot->life = life_stats();
+    snapshot->emergency = emergency_stats();
+    fill_memory(snapshot);
     gate_leave(cache_gate(cache_self));
-    return snapshot;
+    return true;
 }
 
 static struct bin_snapshot bin_snapshot(struct bin *bin)
 {
-    if (bin == NULL || !gate_enter_patiently(cache_gate(cache_self))) {
+    if (bin == NULL || !gate_enter(cache_gate(cache_self))) {
         return (struct bin_snapshot){.free_blocks = 0};
     }
     lock_acquire(&bin->lock);
@@ -93,7 +93,7 @@ static void arena_drains(struct arena *arena, uint64_t *drains, uint64_t *slabs)
 {
     *drains = 0;
     *slabs = 0;
-    if (!gate_enter_patiently(cache_gate(cache_self))) {
+    if (!gate_enter(cache_gate(cache_self))) {
         return;
     }
     lock_acquire(&arena->drain_lock);
@@ -105,7 +105,10 @@ static void arena_drains(struct arena *arena, uint64_t *drains, uint64_t *slabs)
 
 struct stats_memory stats_memory(void)
 {
-    return take_snapshot().memory;
+    struct snapshot snapshot;
+
+    (void)take_snapshot(&snapshot);
+    return snapshot.memory;
 }
 
 /* Text */
@@ -198,12 +201,13 @@ static void print_arena(FILE *stream, struct arena *arena)
 
 static void print_text(FILE *stream)
 {
-    struct snapshot snapshot = take_snapshot();
+    struct snapshot snapshot;
+    bool known = take_snapshot(&snapshot);
 
     (void)fprintf(stream, "breakwater statistics\n");
     print_memory(stream, &snapshot.memory);
     print_layers(stream, &snapshot);
-    for (unsigned index = 0; arena_by_index(index) != NULL; index++) {
+    for (unsigned index = 0; known && arena_by_index(index) != NULL; index++) {
         print_arena(stream, arena_by_index(index));
     }
 }
@@ -245,7 +249,8 @@ static void print_arena_xml(FILE *stream, struct arena *arena)
 
 static void print_xml(FILE *stream)
 {
-    struct snapshot snapshot = take_snapshot();
+    struct snapshot snapshot;
+    bool known = take_snapshot(&snapshot);
     const struct stats_memory *memory = &snapshot.memory;
 
     (void)fprintf(stream, "<malloc version=\"1\" allocator=\"breakwater\">\n");
@@ -257,7 +262,7 @@ static void print_xml(FILE *stream)
     print_element(stream, "metadata", memory->metadata_bytes);
     print_element(stream, "break_moves", snapshot.break_.grown + snapshot.break_.lowered);
     print_element(stream, "threads", snapshot.life.threads);
-    for (unsigned index = 0; arena_by_index(index) != NULL; index++) {
+    for (unsigned index = 0; known && arena_by_index(index) != NULL; index++) {
         print_arena_xml(stream, arena_by_index(index));
     }
     (void)fprintf(stream, "</malloc>\n");

@@ -3,6 +3,7 @@
  *
  *   handler   a signal handler forks, whatever of the allocator it has interrupted
  *   abort     a handler of SIGABRT forks, as those do that start a debugger, after a double free
+ *   crowd     the same, while other threads wait for the locks that the aborting one holds
  *   trim      a thread trims, and asks for statistics, while it holds a lock of stdio's that another
  *             thread waits for with the lock in its hands that fork() needs
  *   prepare   a handler that runs before fork() waits for a thread to end
@@ -146,6 +147,46 @@ static void run_abort(void)
     }
 }
 
+/* crowd */
+
+static void *replace_for_ever(void *seed)
+{
+    replace_blocks(*(const unsigned *)seed);
+    return NULL;
+}
+
+static void free_twice_in_a_crowd(void)
+{
+    enum { CROWD = 3 };
+    static unsigned seeds[CROWD];
+    struct sigaction action = {.sa_handler = fork_a_reporter};
+
+    CHECK(sigaction(SIGABRT, &action, NULL) == 0);
+    for (unsigned i = 0; i < CROWD; i++) {
+        pthread_t thread;
+
+        seeds[i] = i;
+        CHECK(pthread_create(&thread, NULL, replace_for_ever, &seeds[i]) == 0);
+    }
+    (void)usleep(10 * INTERVAL_US);
+    twice[0] = malloc(100);
+    free(twice[0]);
+    free(twice[0]);
+    _exit(1);
+}
+
+static void run_crowd(void)
+{
+    for (int i = 0; i < 10; i++) {
+        pid_t child = fork();
+
+        if (child == 0) {
+            free_twice_in_a_crowd();
+        }
+        wait_for(child);
+    }
+}
+
 /* trim */
 
 static FILE *locked;
@@ -243,6 +284,7 @@ int main(int count, char **arguments)
         void (*run)(void);
     } modes[] = {{"handler", run_handler},
                  {"abort", run_abort},
+                 {"crowd", run_crowd},
                  {"trim", run_trim},
                  {"prepare", run_prepare}};
 
@@ -253,6 +295,6 @@ int main(int count, char **arguments)
             return 0;
         }
     }
-    (void)fprintf(stderr, "usage: forks handler|abort|trim|prepare\n");
+    (void)fprintf(stderr, "usage: forks handler|abort|crowd|trim|prepare\n");
     return 2;
 }

@@ -199,6 +199,28 @@ static void the_gate_of_a_child_forked_inside_opens_when_it_is_left(void **state
     assert_opens_when_left(NULL, NULL);
 }
 
+/* Who is inside itself may be what others wait for in there. */
+static void who_is_inside_does_not_wait_for_ever_for_others(void **state)
+{
+    static struct gate_slot own;
+    static struct gate_slot other;
+
+    (void)state;
+    gate_register(&own);
+    gate_register(&other);
+    assert_true(gate_enter(&other));
+    assert_true(gate_enter(&own));
+    gate_close(&own);
+    assert_true(gate_open());
+    gate_close(&own);
+    gate_reset_in_child(&own);
+    gate_leave(&own);
+    /* The other may have left anything behind in the child. */
+    assert_false(gate_enter(&own));
+    assert_false(gate_enter(NULL));
+    assert_false(gate_is_open());
+}
+
 static void a_child_starts_with_an_open_gate_and_nobody_inside(void **state)
 {
     static struct gate_slot own;
@@ -300,6 +322,7 @@ int main(void)
         ISOLATED(patience_ends),
         ISOLATED(who_closes_the_gate_does_not_wait_for_itself),
         ISOLATED(the_gate_of_a_child_forked_inside_opens_when_it_is_left),
+        ISOLATED(who_is_inside_does_not_wait_for_ever_for_others),
         ISOLATED(a_child_starts_with_an_open_gate_and_nobody_inside),
         ISOLATED(nobody_is_inside_while_the_gate_is_closed),
     };
