@@ -112,6 +112,7 @@ static void fork_a_reporter(int signal)
 }
 
 static void *volatile twice[200];
+static void (*volatile release)(void *block) = free;
 
 static void free_twice(size_t count, size_t size)
 {
@@ -170,8 +171,8 @@ static void free_twice_in_a_crowd(void)
     }
     (void)usleep(10 * INTERVAL_US);
     twice[0] = malloc(100);
-    free(twice[0]);
-    free(twice[0]);
+    release(twice[0]);
+    release(twice[0]);
     _exit(1);
 }
 
