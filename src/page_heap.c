@@ -152,9 +152,12 @@ static bool within_hard_limit_locked(size_t units)
  * from `history` on some may hold it already. */
 static bool within_hard_limit_at_locked(const uint8_t *history, size_t units)
 {
+    if (limit_hard() == 0) {
+        return true;
+    }
     size_t fresh = units - run_count_used(history, units);
 
-    return limit_hard() == 0 || units_held_locked() + fresh <= limit_hard() / UNIT_BYTES;
+    return units_held_locked() + fresh <= limit_hard() / UNIT_BYTES;
 }
 
 /* Growth */
