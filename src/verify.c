@@ -46,19 +46,6 @@ static void verify_start(const struct size_class *described, uintptr_t address)
     }
 }
 
-void verify_starts(unsigned class, void *const *blocks, size_t count)
-{
-    const struct size_class *described = &size_classes[class];
-
-    /* Of a power of two, the bits that free() looks at are all. */
-    if (described->align_mask == described->size - 1) {
-        return;
-    }
-    for (size_t i = 0; i < count; i++) {
-        verify_start(described, (uintptr_t)blocks[i]);
-    }
-}
-
 /* A filter of hash bits makes it linear: only blocks whose bit was set by another are compared one
  * by one. */
 static void verify_long_stack(const struct size_class *described, void *const *blocks, size_t count)
