@@ -582,6 +582,32 @@ static void *end_when_told(void *unused)
     return unused;
 }
 
+static bool is_closed(void *unused)
+{
+    (void)unused;
+    return !gate_is_open();
+}
+
+/* As in a handler of a signal that interrupts the allocator. */
+static void a_fork_from_inside_leaves_what_waits_for_the_next(void **state)
+{
+    void *block = bw_malloc(2 * MIB);
+    struct gate_slot *slot = cache_gate(cache_self);
+
+    (void)state;
+    gate_close(slot);
+    bw_free(block);
+    assert_false(life_limit_arenas(1));
+    assert_true(gate_open());
+    assert_true(gate_enter(slot));
+    assert_works_in_child(is_closed, NULL);
+    gate_leave(slot);
+    assert_true(stats_memory().used_bytes > 0);
+    assert_works_in_child(is_open, NULL);
+    (void)bw_malloc_trim(0);
+    assert_int_equal(stats_memory().used_bytes, 0);
+}
+
 /* Who forks may wait for the thread to end. */
 static void a_thread_that_ends_during_a_fork_leaves_its_cache_to_who_forks(void **state)
 {
@@ -862,6 +888,7 @@ int main(void)
         ISOLATED(without_memory_for_another_arena_a_thread_stays),
         ISOLATED(a_thread_changes_its_arena_where_threads_often_wait),
         ISOLATED(threads_one_after_another_use_as_few_arenas_as_two),
+        ISOLATED(a_fork_from_inside_leaves_what_waits_for_the_next),
         ISOLATED(a_thread_that_ends_during_a_fork_leaves_its_cache_to_who_forks),
         ISOLATED(a_thread_that_ends_gives_back_blocks_and_cache),
         ISOLATED(thousands_of_threads_leave_nothing_behind),

@@ -598,6 +598,33 @@ static void a_purge_unmaps_regions_that_are_free(void **state)
     unblock_break();
 }
 
+static void a_region_goes_once_nothing_of_it_is_in_use(void **state)
+{
+    size_t count;
+    size_t bytes;
+
+    (void)state;
+    block_break();
+    struct span *first = run_of_units(4);
+    struct span *second = run_of_units(4);
+
+    fill(second);
+    give_back(first);
+    (void)page_heap_purge(0);
+    region_mapped(&count, &bytes);
+    assert_int_equal(count, 1);
+    assert_true(is_all(memory_of(second), 4 * UNIT_BYTES, PATTERN));
+    give_back(second);
+    /* Twice: one that has gone is passed over. */
+    for (int purge = 0; purge < 2; purge++) {
+        (void)page_heap_purge(0);
+        region_mapped(&count, &bytes);
+        assert_int_equal(count, 0);
+        assert_int_equal(page_heap_stats().total_units, 0);
+    }
+    unblock_break();
+}
+
 static void what_a_hard_limit_counts_is_right_after_regions_went(void **state)
 {
     (void)state;
@@ -1055,6 +1082,7 @@ int main(void)
         ISOLATED(the_break_comes_first_again_once_it_can_grow),
         ISOLATED(runs_that_need_regions_of_their_own_come_without_end),
         ISOLATED(a_purge_unmaps_regions_that_are_free),
+        ISOLATED(a_region_goes_once_nothing_of_it_is_in_use),
         ISOLATED(what_a_hard_limit_counts_is_right_after_regions_went),
         ISOLATED(when_every_call_fails_nothing_changes),
         ISOLATED(whichever_call_fails_the_accounts_hold),
