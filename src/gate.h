@@ -39,7 +39,7 @@ bool gate_has_caller(const struct gate_slot *slot);
 bool gate_is_open(void);
 
 /* Close the gate and wait until nobody is inside but, perhaps, the caller, whose slot is `self` or
- * NULL. Several threads may have it closed at once. */
+ * NULL; then no longer than a patient one does. Several threads may have it closed at once. */
 void gate_close(const struct gate_slot *self);
 
 /* True when the gate is open again after this: the last of those who closed it. */

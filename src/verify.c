@@ -8,8 +8,6 @@
  */
 #include "verify.h"
 
-#include "slab.h"
-
 enum {
     SHORT_STACK = 8, /* blocks: comparing each with each costs less than clearing the filter */
     FILTER_SHIFT = 6,
@@ -35,21 +33,11 @@ void verify_not_among(void *const *blocks, size_t count, void *block)
     }
 }
 
-/* Stop the process unless a block of the class may start at `address`. Needs no slab where slabs
- * are one unit. */
-static void verify_start(const struct size_class *described, uintptr_t address)
-{
-    if (described->units > 1) {
-        verify_block((unsigned)(described - size_classes), address);
-    } else if (unlikely(size_class_index(described, address % UNIT_BYTES) == described->blocks)) {
-        fatal_at("invalid free of", address);
-    }
-}
-
 /* A filter of hash bits makes it linear: only blocks whose bit was set by another are compared one
  * by one. */
-static void verify_long_stack(const struct size_class *described, void *const *blocks, size_t count)
+static void verify_long_stack(unsigned class, void *const *blocks, size_t count)
 {
+    const struct size_class *described = &size_classes[class];
     uint64_t filter[FILTER_WORDS] = {0};
 
     for (size_t i = 0; i < count; i++) {
@@ -62,7 +50,7 @@ static void verify_long_stack(const struct size_class *described, void *const *b
             verify_not_among(blocks, i, blocks[i]);
         }
         *word |= bit;
-        verify_start(described, address);
+        verify_start(class, described, address);
     }
 }
 
@@ -71,11 +59,11 @@ void verify_stack(unsigned class, void *const *blocks, size_t count)
     const struct size_class *described = &size_classes[class];
 
     if (count > SHORT_STACK) {
-        verify_long_stack(described, blocks, count);
+        verify_long_stack(class, blocks, count);
         return;
     }
     for (size_t i = 0; i < count; i++) {
         verify_not_among(blocks, i, blocks[i]);
-        verify_start(described, (uintptr_t)blocks[i]);
+        verify_start(class, described, (uintptr_t)blocks[i]);
     }
 }

@@ -15,27 +15,31 @@ void verify_not_among(void *const *blocks, size_t count, void *block);
 /* If `block` is no block of a slab of the class. */
 void verify_block(unsigned class, uintptr_t block);
 
-/* If one of the blocks does not start where a block of the class may. Inline, and quick where free()
- * has seen all that there is to see: it is for every block that is handed out again. */
+/* Unless a block of the class may start at `address`. Needs no slab where slabs are one unit, since
+ * they start where their blocks' unit does. Inline: it is for every block that is handed out again.
+ */
+static inline void verify_start(unsigned class, const struct size_class *described,
+                                uintptr_t address)
+{
+    const struct slab *slab = described->units > 1 ? slab_at(address) : NULL;
+    uintptr_t start = slab != NULL ? slab->start : align_down(address, UNIT_BYTES);
+    unsigned index;
+
+    if (unlikely((described->units > 1 && (slab == NULL || slab->class != class)) ||
+                 address - start >= described->bytes ||
+                 !size_class_divides(described->reciprocal, address - start, &index))) {
+        fatal_at("invalid free of", address);
+    }
+}
+
+/* The same of each of the blocks; quick, where free() has seen all that there is to see. */
 static inline void verify_starts(unsigned class, void *const *blocks, size_t count)
 {
     const struct size_class described = size_classes[class];
-    unsigned index;
 
     /* Of a power of two, the bits that free() looks at are all. */
-    if (described.align_mask == described.size - 1) {
-        return;
-    }
-    for (size_t i = 0; i < count; i++) {
-        uintptr_t address = (uintptr_t)blocks[i];
-        /* Slabs of one unit start where their blocks' unit does. */
-        const struct slab *slab = described.units > 1 ? slab_at(address) : NULL;
-        size_t offset = address - (slab != NULL ? slab->start : align_down(address, UNIT_BYTES));
-
-        if (unlikely(!size_class_divides(described.reciprocal, offset, &index) ||
-                     offset >= described.bytes)) {
-            verify_block(class, address);
-        }
+    for (size_t i = 0; described.align_mask != described.size - 1 && i < count; i++) {
+        verify_start(class, &described, (uintptr_t)blocks[i]);
     }
 }
 
