@@ -49,7 +49,7 @@ static pthread_key_t key;
 static struct cache *idle_caches;
 static struct cache *made_caches;
 static struct cache *next_look; /* for caches whose thread is gone; NULL: at the first */
-static _Atomic(struct cache *) ended_caches; /* of threads that ended while the gate was closed */
+static struct __cds_lfs_stack ended_caches; /* of threads that ended while the gate was closed */
 static struct life_stats stats;
 static uint32_t arenas_limit;
 static void (*release_deferred)(void *block);
@@ -352,34 +352,36 @@ static void take_back(struct cache *cache)
     lock_release(&life_lock);
 }
 
-/* A thread does not wait for the gate to end: who forks may wait for the thread. */
+/* A thread does not wait for the gate to end: who forks may wait for the thread. The push is
+ * sequentially consistent: see gate_is_open(). */
 static void leave_to_opener(struct cache *cache)
 {
-    cache->next_idle = atomic_load_explicit(&ended_caches, memory_order_relaxed);
-    /* Sequentially consistent: see gate_is_open(). */
-    while (!atomic_compare_exchange_weak_explicit(&ended_caches, &cache->next_idle, cache,
-                                                  memory_order_seq_cst, memory_order_relaxed)) {
+    (void)cds_lfs_push(&ended_caches, &cache->ended_node);
+}
+
+/* Whether it was taken back. */
+static bool take_back_or_leave(struct cache *cache)
+{
+    /* Not by the cache's slot: it is the next thread's as soon as the cache is. */
+    if (!gate_enter(NULL)) {
+        leave_to_opener(cache);
+        return false;
     }
+    take_back(cache);
+    gate_leave(NULL);
+    return true;
 }
 
 /* The fork may have ended between our look at the gate and the push: whoever finds the gate open
  * takes all of them. */
 static void take_back_ended(void)
 {
-    struct cache *cache = NULL;
+    struct cds_lfs_head *head;
 
-    while (gate_is_open() &&
-           (cache = atomic_exchange_explicit(&ended_caches, NULL, memory_order_seq_cst)) != NULL) {
-        while (cache != NULL) {
-            struct cache *next = cache->next_idle;
-
-            if (gate_enter(NULL)) {
-                take_back(cache);
-                gate_leave(NULL);
-            } else {
-                leave_to_opener(cache);
-            }
-            cache = next;
+    while (gate_is_open() && (head = __cds_lfs_pop_all(&ended_caches)) != NULL) {
+        for (struct cds_lfs_node *node = &head->node, *next; node != NULL; node = next) {
+            next = node->next;
+            (void)take_back_or_leave(caa_container_of(node, struct cache, ended_node));
         }
     }
 }
@@ -393,12 +395,7 @@ static void thread_ends(void *argument)
     cache_self = &cache_none;
     /* Release: pairs with the acquire in find_orphans_locked(). */
     atomic_store_explicit(&cache->has_owner, false, memory_order_release);
-    /* Not by the cache's slot: it is the next thread's as soon as the cache is. */
-    if (gate_enter(NULL)) {
-        take_back(cache);
-        gate_leave(NULL);
-    } else {
-        leave_to_opener(cache);
+    if (!take_back_or_leave(cache)) {
         take_back_ended();
     }
     errno = saved_errno;
@@ -444,8 +441,7 @@ static void fork_child(void)
     idle_caches = NULL;
     made_caches = attached ? cache_self : NULL;
     next_look = NULL;
-    /* Relaxed: the child has one thread. */
-    atomic_store_explicit(&ended_caches, NULL, memory_order_relaxed);
+    __cds_lfs_init(&ended_caches);
     if (attached) {
         cache_self->next_made = NULL;
         cache_self->owner = os_thread_self();

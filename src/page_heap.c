@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* page_heap.c - runs of units handed out and taken back; how the heap grows, and how far.
+/* page_heap.c - runs of units handed out and taken back, within the limits.
  *
- * What is free, and which of it serves, is runs.c's. Here the break is moved or a region mapped
- * when nothing free is long enough; a break that others have moved is noticed; the limits are kept.
+ * What is free, and which of it serves, is runs.c's; where more comes from, growth.c's. Here the
+ * limits are kept, and what is handed out, taken back and purged is counted.
  *
- * Owns         the accounts of units in use and of memory that went back.
+ * Owns         run_totals, but for what runs.c and growth.c keep of it.
  * Invariants   total = free + handed out units.
- * Concurrency  page_heap_lock, of rank PAGE_HEAP; the break's and meta's locks are taken under it.
- *              The memory and the history bytes of a run handed out belong to its owner.
+ * Concurrency  page_heap_lock, of rank PAGE_HEAP; growth.c takes others under it. The memory and
+ *              the history bytes of a run handed out belong to its owner.
  * Called by    refill.c and arena.c for slabs, heap.c and resize.c for large blocks, run_cache.c;
  *              purge.c, upkeep.c, stats.c.
  */
@@ -17,26 +17,17 @@
 #include <string.h>
 
 #include "break.h"
-#include "conf.h"
+#include "growth.h"
 #include "limit.h"
 #include "os.h"
-#include "runs.h"
 
 enum {
-    GROW_UNITS_LEAST = 16,
-    GROW_UNITS_MOST = 1024,
-    GROW_SHARE = 64, /* the heap grows by this part of itself */
-    REGION_UNITS_LEAST = 16,
-    REGION_UNITS_MOST = 16384,
     PRESS_SHARE = 16, /* the soft limit presses again when the heap has grown by this part of it */
     PURGE_UNITS_AT_ONCE = 16, /* the kernel takes a tenth of a millisecond for them */
 };
 
 static struct page_heap_stats stats; /* but for what page_heap_stats() fills in */
-static size_t growth_seen_units;     /* total_units at the last page_heap_take_growth() */
-static _Atomic size_t heap_bytes;    /* total_units, for who holds no lock */
-static uintptr_t
-    cut_off_end; /* since the break last grew, others lowered it to here; 0: they did not */
+static size_t growth_seen_units; /* run_totals.total_units at the last page_heap_take_growth() */
 
 /* When the soft limit presses, beyond being passed. Guarded by page_heap_lock. */
 static struct {
@@ -61,23 +52,11 @@ uint64_t page_heap_waits(void)
     return atomic_load_explicit(&waits, memory_order_relaxed);
 }
 
-static void total_set_locked(size_t units)
-{
-    stats.total_units = units;
-    /* Relaxed: nothing is read on the strength of it. */
-    atomic_store_explicit(&heap_bytes, units * UNIT_BYTES, memory_order_relaxed);
-}
-
-size_t page_heap_bytes(void)
-{
-    return atomic_load_explicit(&heap_bytes, memory_order_relaxed);
-}
-
 /* Limits */
 
 static size_t units_held_locked(void)
 {
-    return stats.total_units - run_totals.free_units + stats.free_used_units;
+    return run_totals.total_units - run_totals.free_units + run_totals.free_used_units;
 }
 
 static void press_again_above_locked(size_t soft, size_t held, size_t free_used)
@@ -106,7 +85,7 @@ static void note_pressure_locked(void)
         press_again_above_locked(soft, held, 0);
         limit_press();
         limit_notice(BW_LIMIT_SOFT);
-    } else if (stats.free_used_units > press.free_above_units) {
+    } else if (run_totals.free_used_units > press.free_above_units) {
         limit_press();
     }
 }
@@ -114,13 +93,14 @@ static void note_pressure_locked(void)
 /* After a purge: what is left has to grow before the soft limit presses again. */
 static void note_relief_locked(void)
 {
-    press_again_above_locked(limit_soft() / UNIT_BYTES, units_held_locked(), stats.free_used_units);
+    press_again_above_locked(limit_soft() / UNIT_BYTES, units_held_locked(),
+                             run_totals.free_used_units);
 }
 
 static size_t account_purged_locked(size_t units)
 {
-    stats.free_used_units -= units;
-    stats.purged_bytes += units * UNIT_BYTES;
+    run_totals.free_used_units -= units;
+    run_totals.purged_bytes += units * UNIT_BYTES;
     return units;
 }
 
@@ -134,7 +114,7 @@ static size_t purge_locked(unsigned ticks, size_t most, const struct span *spare
 static bool within_hard_limit_locked(size_t units)
 {
     size_t hard = limit_hard() / UNIT_BYTES;
-    size_t in_use = stats.total_units - run_totals.free_units;
+    size_t in_use = run_totals.total_units - run_totals.free_units;
 
     if (limit_hard() == 0) {
         return true;
@@ -158,201 +138,6 @@ static bool within_hard_limit_at_locked(const uint8_t *history, size_t units)
     size_t fresh = units - run_count_used(history, units);
 
     return units_held_locked() + fresh <= limit_hard() / UNIT_BYTES;
-}
-
-/* Growth */
-
-/* The free run that ends at the top of the break, or NULL. */
-static struct span *top_run_locked(void)
-{
-    uintptr_t top = break_top();
-    size_t end = top > region_primary.base ? region_unit_of(&region_primary, top) : 0;
-
-    /* Above the rows: memory was got there that none could be made for, and given back again. */
-    if (end == 0 || end > region_units(&region_primary)) {
-        return NULL;
-    }
-    struct span *last = &region_primary.spans[end - 1];
-
-    return last->state == SPAN_FREE ? last - (last->units - 1) : NULL;
-}
-
-/* By how much to grow where `units` are needed. */
-static size_t grow_step_locked(size_t units)
-{
-    size_t step =
-        size_min(size_max(stats.total_units / GROW_SHARE, GROW_UNITS_LEAST), GROW_UNITS_MOST);
-    size_t top = align_up(size_max(break_top(), os_break()), UNIT_BYTES) / UNIT_BYTES;
-
-    step = size_max(units, step);
-    /* The kernel has a huge page only where all of it is ours at the first touch. */
-    return conf.thp == THP_ALWAYS ? align_up(top + step, HUGE_PAGE_UNITS) - top : step;
-}
-
-static void advise_huge_pages(uintptr_t start, size_t bytes)
-{
-    if (conf.thp != THP_AUTO) {
-        /* NOLINTNEXTLINE(performance-no-int-to-ptr) */
-        os_advise_huge_pages((void *)start, bytes, conf.thp == THP_ALWAYS);
-    }
-}
-
-static bool grow_break_locked(size_t units)
-{
-    size_t wish = grow_step_locked(units);
-
-    if (region_primary_disabled) {
-        return false;
-    }
-    struct break_extent extent = break_grow(units * UNIT_BYTES, wish * UNIT_BYTES);
-
-    if (extent.bytes == 0) {
-        return false;
-    }
-    cut_off_end = 0;
-    if (!region_add_break(extent.start, extent.bytes)) {
-        (void)break_lower(extent.start);
-        return false;
-    }
-    advise_huge_pages(extent.start, extent.bytes);
-    total_set_locked(stats.total_units + extent.bytes / UNIT_BYTES);
-    run_release_locked(&region_primary.spans[region_unit_of(&region_primary, extent.start)],
-                       extent.bytes / UNIT_BYTES, region_primary.index);
-    return true;
-}
-
-static struct region *map_region_locked(size_t units)
-{
-    size_t wish = size_min(size_max(stats.total_units, REGION_UNITS_LEAST), REGION_UNITS_MOST);
-    struct region *region = NULL;
-
-    for (wish = size_max(wish, units); region == NULL && wish >= units; wish /= 2) {
-        region = region_map(wish);
-    }
-    return region != NULL ? region : region_map(units);
-}
-
-/* Unmap the region if all of it is free; whether it was. */
-static bool unmap_if_free_locked(struct region *region)
-{
-    size_t units = region_units(region);
-    struct span *run = region->spans;
-
-    if (units == 0 || run->state != SPAN_FREE || run->units != units) {
-        return false;
-    }
-    (void)account_purged_locked(run_count_used(region->history, units));
-    run_take_locked(run);
-    total_set_locked(stats.total_units - units);
-    region_unmap(region);
-    return true;
-}
-
-static bool unmap_free_regions_locked(void)
-{
-    bool any = false;
-
-    for (struct region *region = region_next(&region_primary); region != NULL;
-         region = region_next(region)) {
-        any |= unmap_if_free_locked(region);
-    }
-    return any;
-}
-
-static bool grow_region_locked(size_t units)
-{
-    struct region *region = map_region_locked(units);
-
-    /* Regions that are free but too short take up places, and may take up address space. */
-    if (region == NULL && unmap_free_regions_locked()) {
-        region = map_region_locked(units);
-    }
-    if (region == NULL) {
-        return false;
-    }
-    size_t got = region_units(region);
-
-    advise_huge_pages(region->base, got * UNIT_BYTES);
-    total_set_locked(stats.total_units + got);
-    run_release_locked(region->spans, got, region->index);
-    return true;
-}
-
-static bool grow_at_break_locked(size_t units)
-{
-    struct span *top_run = top_run_locked();
-    size_t have = top_run != NULL ? top_run->units : 0;
-
-    ASSERT(have < units);
-    /* The second attempt is for a break that somebody else moved: the new memory does not follow on
-     * the free run at the top then, and has to be as long as the request itself. */
-    return (grow_break_locked(units - have) && run_find_locked(units) != NULL) ||
-           grow_break_locked(units);
-}
-
-static bool grow_locked(size_t units)
-{
-    if (units > UINT32_MAX) {
-        return false;
-    }
-    return grow_at_break_locked(units) || (region_give_up_rows() && grow_at_break_locked(units)) ||
-           grow_region_locked(units);
-}
-
-/* Cut a free run off at unit `first`, or forget it whole if it starts there or later. The unit it
- * ends at now. */
-static size_t run_cut_off_locked(struct span *run, size_t first)
-{
-    size_t start = span_unit(run);
-    size_t end = start + run->units;
-    size_t kept = start < first ? first - start : 0;
-
-    run_take_locked(run);
-    stats.free_used_units -= run_count_used(span_history(run) + kept, end - start - kept);
-    if (kept > 0) {
-        run_make_free_locked(run, kept, region_primary.index);
-    }
-    for (size_t unit = start + kept; unit < end; unit++) {
-        region_primary.spans[unit].state = SPAN_GAP;
-    }
-    memset(region_primary.history + start + kept, UNIT_CLEAN, end - start - kept);
-    total_set_locked(stats.total_units - (end - start - kept));
-    return start + kept;
-}
-
-/* Somebody lowered the break below our top: free runs that were cut off, and gaps between them, are
- * forgotten. What the program still holds there is lost, and going on would hand out its
- * neighbours. */
-static void forget_cut_off_locked(uintptr_t intact_end, size_t end)
-{
-    size_t first = region_unit_of(&region_primary, intact_end);
-
-    while (end > first) {
-        struct span *last = &region_primary.spans[end - 1];
-
-        if (last->state == SPAN_FREE) {
-            end = run_cut_off_locked(last - (last->units - 1), first);
-        } else if (last->state == SPAN_GAP) {
-            end--;
-        } else {
-            fatal_at("the program lowered the break below blocks in use, to", intact_end);
-        }
-    }
-}
-
-static void notice_foreign_moves_locked(void)
-{
-    uintptr_t top = break_top();
-    uintptr_t intact_end = break_intact_end();
-
-    if (intact_end >= top || (cut_off_end != 0 && intact_end >= cut_off_end)) {
-        return;
-    }
-    size_t end = size_min(top > region_primary.base ? region_unit_of(&region_primary, top) : 0,
-                          region_units(&region_primary));
-
-    forget_cut_off_locked(intact_end, end);
-    cut_off_end = intact_end;
 }
 
 /* The interface */
@@ -386,13 +171,13 @@ static struct span *alloc_locked(const struct run_request *request)
     size_t units = request->units + request->align_units - 1;
     struct span *run;
 
-    notice_foreign_moves_locked();
+    growth_notice_moves_locked();
     if (!within_hard_limit_locked(request->units)) {
         stats.refused++;
         return NULL;
     }
     run = run_find_locked(units);
-    if (run == NULL && request->grow && grow_locked(units)) {
+    if (run == NULL && request->grow && growth_get_locked(units)) {
         run = run_find_locked(units);
     }
     if (run == NULL) {
@@ -405,7 +190,7 @@ static struct span *alloc_locked(const struct run_request *request)
     }
     stats.allocs++;
     run = run_carve_locked(run, request->units, request->align_units, request->state);
-    stats.free_used_units -= run_count_used(span_history(run), request->units);
+    run_totals.free_used_units -= run_count_used(span_history(run), request->units);
     note_pressure_locked();
     return run;
 }
@@ -440,7 +225,7 @@ void page_heap_take_back(struct span *span)
 
     heap_lock_acquire();
     stats.frees++;
-    stats.free_used_units += used;
+    run_totals.free_used_units += used;
     run_release_locked(span, span->units, span->region);
     note_pressure_locked();
     lock_release(&page_heap_lock);
@@ -456,7 +241,7 @@ static struct span *run_behind_locked(struct span *span, size_t more)
                   span_address(span) + (span->units + have) * UNIT_BYTES == break_top();
 
     if (have < more && at_top) {
-        (void)grow_break_locked(more - have);
+        (void)growth_raise_break_locked(more - have);
         after = run_after(region, span, span->units);
     }
     return after != NULL && after->state == SPAN_FREE && after->units >= more ? after : NULL;
@@ -464,7 +249,7 @@ static struct span *run_behind_locked(struct span *span, size_t more)
 
 static bool extend_locked(struct span *span, size_t more)
 {
-    notice_foreign_moves_locked();
+    growth_notice_moves_locked();
     struct span *behind =
         within_hard_limit_locked(more) ? run_behind_locked(span, more) : (struct span *)NULL;
 
@@ -473,7 +258,7 @@ static bool extend_locked(struct span *span, size_t more)
     }
     size_t rest = behind->units - more;
 
-    stats.free_used_units -= run_count_used(span_history(behind), more);
+    run_totals.free_used_units -= run_count_used(span_history(behind), more);
     run_take_locked(behind);
     if (rest > 0) {
         run_make_free_locked(behind + more, rest, span->region);
@@ -497,7 +282,7 @@ bool page_heap_resize(struct span *span, size_t units)
 
         span->units = (uint32_t)units;
         run_stamp(span_history(span) + units, rest);
-        stats.free_used_units += run_count_used(span_history(span) + units, rest);
+        run_totals.free_used_units += run_count_used(span_history(span) + units, rest);
         run_release_locked(span + units, rest, span->region);
     }
     stats.resizes += done;
@@ -537,43 +322,16 @@ size_t page_heap_decay_huge(unsigned ticks, size_t most_bytes)
     return bytes;
 }
 
-/* Lower the break by what the run at its top can spare; the bytes in use that went back with it. */
-static size_t lower_break_locked(size_t pad_units)
-{
-    struct span *run = top_run_locked();
-
-    if (run == NULL || run->units <= pad_units) {
-        return 0;
-    }
-    size_t run_units = run->units;
-    size_t used = run_count_used(span_history(run) + pad_units, run_units - pad_units);
-
-    if (!break_lower(span_address(run) + pad_units * UNIT_BYTES)) {
-        return 0;
-    }
-    run_take_locked(run);
-    if (pad_units > 0) {
-        run_make_free_locked(run, pad_units, region_primary.index);
-    }
-    for (size_t unit = pad_units; unit < run_units; unit++) {
-        run[unit].state = SPAN_GAP;
-    }
-    memset(span_history(run) + pad_units, UNIT_CLEAN, run_units - pad_units);
-    total_set_locked(stats.total_units - (run_units - pad_units));
-    stats.free_used_units -= used;
-    return used * UNIT_BYTES;
-}
-
 size_t page_heap_purge(size_t pad_bytes)
 {
     heap_lock_acquire();
-    notice_foreign_moves_locked();
-    uint64_t before = stats.purged_bytes;
+    growth_notice_moves_locked();
+    uint64_t before = run_totals.purged_bytes;
 
-    stats.purged_bytes += lower_break_locked(align_up(pad_bytes, UNIT_BYTES) / UNIT_BYTES);
-    (void)unmap_free_regions_locked();
-    (void)purge_locked(0, SIZE_MAX, pad_bytes > 0 ? top_run_locked() : NULL);
-    uint64_t purged = stats.purged_bytes - before;
+    growth_lower_break_locked(align_up(pad_bytes, UNIT_BYTES) / UNIT_BYTES);
+    (void)growth_unmap_free_locked();
+    (void)purge_locked(0, SIZE_MAX, pad_bytes > 0 ? growth_top_run_locked() : NULL);
+    uint64_t purged = run_totals.purged_bytes - before;
 
     note_relief_locked();
     lock_release(&page_heap_lock);
@@ -584,10 +342,10 @@ size_t page_heap_take_growth(size_t *bytes)
 {
     heap_lock_acquire();
     size_t units =
-        stats.total_units > growth_seen_units ? stats.total_units - growth_seen_units : 0;
+        run_totals.total_units > growth_seen_units ? run_totals.total_units - growth_seen_units : 0;
 
-    growth_seen_units = stats.total_units;
-    *bytes = stats.total_units * UNIT_BYTES;
+    growth_seen_units = run_totals.total_units;
+    *bytes = run_totals.total_units * UNIT_BYTES;
     lock_release(&page_heap_lock);
     return units * UNIT_BYTES;
 }
@@ -604,7 +362,7 @@ _Atomic uint16_t *page_heap_tags_create(void)
     _Atomic uint16_t *tags = NULL;
 
     heap_lock_acquire();
-    if (region_units(&region_primary) != 0 || grow_break_locked(1)) {
+    if (region_units(&region_primary) != 0 || growth_raise_break_locked(1)) {
         tags = tags_create_locked();
     } else {
         /* Arenas without tags cannot learn of a break that comes to life later. */
@@ -618,10 +376,13 @@ struct page_heap_stats page_heap_stats(void)
 {
     heap_lock_acquire();
     struct page_heap_stats result = stats;
-    const struct span *top_run = top_run_locked();
+    const struct span *top_run = growth_top_run_locked();
 
+    result.total_units = run_totals.total_units;
     result.free_units = run_totals.free_units;
     result.free_runs = run_totals.free_runs;
+    result.free_used_units = run_totals.free_used_units;
+    result.purged_bytes = run_totals.purged_bytes;
     result.top_free_units = top_run != NULL ? top_run->units : 0;
     result.held_units = units_held_locked();
     result.lock_acquisitions = page_heap_lock.acquisitions;
@@ -646,8 +407,8 @@ void page_heap_check(void)
             unit += length;
         }
     }
-    if (units != stats.total_units || free_units != run_totals.free_units ||
-        used_units != stats.free_used_units) {
+    if (units != run_totals.total_units || free_units != run_totals.free_units ||
+        used_units != run_totals.free_used_units) {
         fatal("page heap: total, free and handed out units do not add up");
     }
     lock_release(&page_heap_lock);

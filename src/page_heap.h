@@ -39,9 +39,6 @@ size_t page_heap_decay(unsigned ticks, size_t most_bytes);
 /* The same for whole huge pages, which count as such, however little of one was used. */
 size_t page_heap_decay_huge(unsigned ticks, size_t most_bytes);
 
-/* The bytes got from the break and mapped regions, as of a moment ago. No lock. */
-size_t page_heap_bytes(void);
-
 /* How often a thread has had to wait for another one here. No lock. */
 uint64_t page_heap_waits(void);
 

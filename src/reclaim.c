@@ -13,6 +13,7 @@
 
 #include "arena.h"
 #include "conf.h"
+#include "growth.h"
 #include "os.h"
 #include "page_heap.h"
 
@@ -78,7 +79,7 @@ static void limit_runs(unsigned doublings)
     while (arena_by_index(count) != NULL) {
         count++;
     }
-    size_t units = (page_heap_bytes() / UNIT_BYTES << doublings) / size_max(count, 1);
+    size_t units = (growth_heap_bytes() / UNIT_BYTES << doublings) / size_max(count, 1);
 
     for (unsigned index = 0; index < count; index++) {
         run_cache_limit(&arena_by_index(index)->slab_runs, units / SLAB_RUNS_SHARE);

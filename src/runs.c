@@ -5,10 +5,10 @@
  * a bitmap of the shelves that hold something makes the search a few instructions. A freed run is
  * joined with free neighbours at once, through the span rows of its first and last unit.
  *
- * Owns         the free runs, run_totals.
+ * Owns         the free runs; how many there are, in run_totals.
  * Invariants   no two free runs touch; a run lies in one region.
  * Concurrency  the caller of a function named *_locked holds page_heap_lock.
- * Called by    page_heap.c.
+ * Called by    page_heap.c, growth.c.
  */
 #include "runs.h"
 

@@ -16,10 +16,16 @@
 /* Guards every free run and the accounts of the page heap. */
 extern struct lock page_heap_lock;
 
-/* Guarded by page_heap_lock; written by runs.c. */
+/* Guarded by page_heap_lock. */
 struct run_totals {
+    /* Kept by runs.c. */
     size_t free_units;
     size_t free_runs;
+    /* Kept by growth.c: got from the break and mapped regions. */
+    size_t total_units;
+    /* Kept by page_heap.c and growth.c. */
+    size_t free_used_units; /* free units whose memory has not gone back */
+    uint64_t purged_bytes;
 };
 
 extern struct run_totals run_totals;

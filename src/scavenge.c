@@ -9,7 +9,7 @@
 #include "scavenge.h"
 
 #include "conf.h"
-#include "page_heap.h"
+#include "growth.h"
 #include "verify.h"
 
 enum {
@@ -62,7 +62,7 @@ static size_t share_now(void)
     size_t part = atomic_load_explicit(&heap_share, memory_order_relaxed);
 
     if (part != 0) {
-        bytes = size_max(bytes, page_heap_bytes() / part);
+        bytes = size_max(bytes, growth_heap_bytes() / part);
     }
     return size_min(bytes, SHARE_MOST);
 }

@@ -10,6 +10,7 @@
 
 #include "arena.h"
 #include "gate.h"
+#include "lfstack.h"
 #include "os.h"
 
 /* The hot half of a class: 24 bytes, found by the class's code (size_class.h). */
@@ -50,7 +51,10 @@ struct cache {
     uint32_t spare_count;
     struct magazine *remote; /* blocks of other arenas, to be published together */
     uint32_t remote_bytes;   /* what they hold */
-    struct cache *next_idle; /* life.c: caches whose thread has ended */
+    union {                  /* life.c: caches whose thread has ended, */
+        struct cache *next_idle;
+        struct cds_lfs_node ended_node; /* those of them that nobody has taken back */
+    };
     struct cache *next_made; /* and all */
     struct os_thread owner;  /* while has_owner; of all caches this and the lists are life.c's */
     _Atomic bool has_owner;  /* false: the thread gives the cache back, or has */
