@@ -81,7 +81,7 @@ static void give_cache_back(struct cache *cache)
     }
 }
 
-/* A large block; NULL without memory. Inside the gate. */
+/* A large block; NULL without memory. One that has to be zero is not yet. Inside the gate. */
 static void *large_alloc(struct cache *cache, size_t alignment, size_t size, enum purpose purpose)
 {
     struct run_request request = {
@@ -203,6 +203,10 @@ static void *alloc_large_slow(struct cache *cache, size_t alignment, size_t size
     }
 
     gate_leave(cache_gate(cache));
+    /* Which may take long: a fork need not wait for it. */
+    if (block != NULL && purpose == FOR_ZEROES) {
+        page_heap_zero(span_of((uintptr_t)block));
+    }
     return block;
 }
 

@@ -142,18 +142,6 @@ static bool within_hard_limit_at_locked(const uint8_t *history, size_t units)
 
 /* The interface */
 
-static void zero_used_units(struct span *span)
-{
-    const uint8_t *history = span_history(span);
-    char *memory = (char *)span_address(span);
-
-    for (size_t unit = 0; unit < span->units; unit++) {
-        if (history[unit] != UNIT_CLEAN) {
-            memset(memory + unit * UNIT_BYTES, 0, UNIT_BYTES);
-        }
-    }
-}
-
 static void populate_clean_units(struct span *span, size_t bytes)
 {
     const uint8_t *history = span_history(span);
@@ -203,14 +191,24 @@ struct span *page_heap_alloc(const struct run_request *request)
     struct span *span = alloc_locked(request);
 
     lock_release(&page_heap_lock);
-    if (span != NULL) {
-        if (request->zero) {
-            zero_used_units(span);
-        }
+    if (span != NULL && !request->zero) {
         populate_clean_units(span, request->populate_bytes);
         memset(span_history(span), UNIT_USED, span->units);
     }
     return span;
+}
+
+void page_heap_zero(struct span *span)
+{
+    uint8_t *history = span_history(span);
+    char *memory = (char *)span_address(span);
+
+    for (size_t unit = 0; unit < span->units; unit++) {
+        if (history[unit] != UNIT_CLEAN) {
+            memset(memory + unit * UNIT_BYTES, 0, UNIT_BYTES);
+        }
+    }
+    memset(history, UNIT_USED, span->units);
 }
 
 void page_heap_free(struct span *span)

@@ -10,13 +10,16 @@ struct run_request {
     size_t align_units;    /* a power of two; 1 for none */
     enum span_state state; /* SPAN_SLAB, SPAN_LARGE or SPAN_META */
     bool grow;             /* may the break be moved, or a region be mapped? */
-    bool zero;             /* must the memory read as zero? */
+    bool zero;             /* must it read as zero? Then page_heap_zero() is yet to be called */
     size_t populate_bytes; /* from the start: about to be written, faults in advance are welcome */
 };
 
 /* A run for the caller, whose first span has the state asked for and slab NULL; or NULL.
  * Any thread; takes the lock of rank PAGE_HEAP. */
 struct span *page_heap_alloc(const struct run_request *request);
+
+/* Zero a run that was asked for so, where it is not zero yet. By its owner, with no lock. */
+void page_heap_zero(struct span *span);
 
 /* Take a run back and join it with its free neighbours. */
 void page_heap_free(struct span *span);

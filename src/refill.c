@@ -84,6 +84,7 @@ static bool feed_meta(void)
     if (span == NULL) {
         return false;
     }
+    page_heap_zero(span);
     meta_donate((void *)span_address(span), UNIT_BYTES); /* NOLINT(performance-no-int-to-ptr) */
     return true;
 }

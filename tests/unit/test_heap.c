@@ -4,7 +4,10 @@
 #include "heap_support.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "break.h"
 #include "emergency.h"
@@ -132,6 +135,49 @@ static void a_fresh_large_zeroed_block_is_not_touched(void **state)
     assert_non_null(block);
     assert_int_equal(resident_pages(block, 50 * UNIT_BYTES), 0);
     heap_free(block);
+}
+
+static struct {
+    char *block;
+    size_t bytes;
+    int faults;
+    bool was_inside;
+} protected;
+
+static void on_fault(int signal, siginfo_t *info, void *context)
+{
+    char *address = (char *)info->si_addr;
+
+    (void)context;
+    if (address < protected.block || address >= protected.block + protected.bytes ||
+        mprotect(protected.block, protected.bytes, PROT_READ | PROT_WRITE) != 0) {
+        _exit(128 + signal);
+    }
+    protected.faults++;
+    protected.was_inside = gate_has_caller(cache_gate(cache_self));
+}
+
+/* A fork need not wait until gigabytes are zero. */
+static void the_gate_has_been_left_while_a_block_is_zeroed(void **state)
+{
+    const struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO};
+
+    (void)state;
+    protected.bytes = 50 * UNIT_BYTES;
+    protected.block = (char *)heap_alloc(protected.bytes);
+    assert_non_null(protected.block);
+    memset(protected.block, 'x', protected.bytes);
+    heap_free(protected.block);
+    assert_int_equal(sigaction(SIGSEGV, &action, NULL), 0);
+    assert_int_equal(mprotect(protected.block, protected.bytes, PROT_NONE), 0);
+
+    char *zeroed = (char *)heap_alloc_zeroed(protected.bytes);
+
+    assert_ptr_equal(zeroed, protected.block);
+    assert_int_equal(protected.faults, 1);
+    assert_false(protected.was_inside);
+    assert_true(is_all(zeroed, protected.bytes, 0));
+    heap_free(zeroed);
 }
 
 static void a_free_block_is_not_touched(void **state)
@@ -970,6 +1016,7 @@ int main(void)
         ISOLATED(every_alignment_is_kept),
         ISOLATED(zeroed_blocks_are_zero_over_used_memory),
         ISOLATED(a_fresh_large_zeroed_block_is_not_touched),
+        ISOLATED(the_gate_has_been_left_while_a_block_is_zeroed),
         ISOLATED(a_free_block_is_not_touched),
         ISOLATED(success_leaves_errno_alone),
         ISOLATED(a_block_got_after_the_break_failed_leaves_errno_alone),

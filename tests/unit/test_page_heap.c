@@ -25,7 +25,12 @@ static struct span *request_run(size_t units, size_t align_units, bool grow, boo
         .zero = zero,
     };
 
-    return page_heap_alloc(&request);
+    struct span *span = page_heap_alloc(&request);
+
+    if (span != NULL && zero) {
+        page_heap_zero(span);
+    }
+    return span;
 }
 
 /* A run that must be had. */
