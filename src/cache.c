@@ -24,13 +24,13 @@ enum {
     REMOTE_SLOTS = 253,
     REMOTE_BYTES_MAX = 32 * 1024,
     FETCH_SHARE = 8,       /* a refill fetches at most this part of all that was fetched before */
-    SWAPS_PER_GROWTH = 16, /* swaps before a refill lengthens short stacks */
+    SWAPS_PER_GROWTH = 16, /* swaps before a refill lengthens short stacks, */
+    SWAPS_FOR_GOOD,        /* which it cannot */
     SWAP_BLOCKS = 64,      /* stacks this long are cheap to swap, */
     SWAP_BYTES = 8 * 1024, /* unless their blocks are so big that they cost more memory */
     DRY_MISSES = 16,       /* of a class whose bin had nothing, before it is asked again */
-    NEXT_SHARE = 4,   /* a class is next to another if it is larger by no more than this part */
-    TRIM_STACKS = 16, /* stacks of a class freed between two trims of it */
-    VERIFY_ALL = 64,  /* stacks of a class that a thread verifies before it goes over to samples */
+    NEXT_SHARE = 4,  /* a class is next to another if it is larger by no more than this part */
+    VERIFY_ALL = 64, /* stacks of a class that a thread verifies before it goes over to samples */
     VERIFY_SAMPLE = 16, /* then one in so many */
 };
 
@@ -136,66 +136,90 @@ static bool is_unproved(const struct cache_class *cold)
     return cold->stacks == 0 && cold->singles > 0;
 }
 
-/* Before `count` freed blocks are handed out again; false where they are not proved, or where a
- * refill should rather lengthen short stacks. */
-static bool take_freed(struct cache *cache, unsigned class, size_t count)
+/* may_serve(), as long as a refill might do better. */
+static __attribute__((noinline)) bool may_serve_yet(const struct cache *cache, unsigned class,
+                                                    struct cache_class *cold, size_t count)
 {
-    struct cache_class *cold = stacks_made_class(cache, class);
-
     if (is_unproved(cold)) {
-        return false;
-    }
-    if (cold->swaps == SWAPS_PER_GROWTH && batch_of(cache, class) < size_classes[class].batch_max &&
-        count < swap_blocks(class)) {
         return false;
     }
     if (cold->swaps < SWAPS_PER_GROWTH) {
         cold->swaps++;
+        return true;
     }
-    verify_sampled(cold, class, cold->free, count);
+    if (batch_of(cache, class) == size_classes[class].batch_max) {
+        cold->swaps = SWAPS_FOR_GOOD;
+        return true;
+    }
+    return count >= swap_blocks(class);
+}
+
+/* May freed blocks, `count` of them, be handed out again? Not where they are not proved, nor where a
+ * refill should rather lengthen short stacks. */
+static bool may_serve(const struct cache *cache, unsigned class, struct cache_class *cold,
+                      size_t count)
+{
+    return likely(cold->swaps == SWAPS_FOR_GOOD) || may_serve_yet(cache, class, cold, count);
+}
+
+/* The one block that was freed, from where it lies. */
+static void *pop_lone(struct cache_bin *bin, struct cache_class *cold, unsigned class)
+{
+    bin->free_top--;
+    void *block = *bin->free_top;
+
+    cold->low = (uint8_t)size_min(cold->low, 1);
+    cold->stacks++;
+    /* It cannot be there twice. */
+    verify_starts(class, &block, 1);
+    return block;
+}
+
+static void swap(struct cache_bin *bin, struct cache_class *cold, unsigned class, size_t count)
+{
+    struct magazine *filled = cold->free;
+
+    verify_sampled(cold, class, filled, count);
     cold->low = (uint8_t)size_min(cold->low, count);
-    return true;
+    cold->free = cold->alloc;
+    cold->alloc = filled;
+    stacks_set_free(bin, class, cold->free, 0);
+    stacks_set_alloc(bin, filled, count);
 }
 
 bool cache_swap(struct cache *cache, unsigned class)
 {
     struct cache_bin *bin = cache_bin_of_class(cache, class);
-    struct magazine *filled = stacks_class(cache, class)->free;
-    size_t count = stacks_free_count(bin, filled);
+    size_t count = stacks_free_count(bin, stacks_class(cache, class)->free);
 
-    if (count == 0 || !take_freed(cache, class, count)) {
+    if (count == 0 || !may_serve(cache, class, stacks_made_class(cache, class), count)) {
         return false;
     }
-    struct cache_class *cold = stacks_made_class(cache, class);
-
-    cold->free = cold->alloc;
-    cold->alloc = filled;
-    stacks_set_free(bin, class, cold->free, 0);
-    stacks_set_alloc(bin, filled, count);
+    swap(bin, stacks_made_class(cache, class), class, count);
     return true;
+}
+
+static __attribute__((noinline)) void *swap_and_pop(struct cache *cache, unsigned class)
+{
+    return cache_swap(cache, class) ? cache_pop(cache_bin_of_class(cache, class)) : NULL;
 }
 
 void *cache_pop_freed(struct cache *cache, unsigned class)
 {
     struct cache_bin *bin = cache_bin_of_class(cache, class);
+    const struct cache_class *known = stacks_class(cache, class);
 
-    if (stacks_free_count(bin, stacks_class(cache, class)->free) != 1) {
-        return cache_swap(cache, class) ? cache_pop(bin) : NULL;
+    if (stacks_free_count(bin, known->free) != 1) {
+        return swap_and_pop(cache, class);
     }
-    if (!take_freed(cache, class, 1)) {
-        return NULL;
-    }
-    bin->free_top--;
-    return *bin->free_top;
-}
-
-size_t cache_unneeded(struct cache *cache, unsigned class)
-{
     struct cache_class *cold = stacks_made_class(cache, class);
 
-    if (cold->stacks % TRIM_STACKS != 0) {
-        return 0;
-    }
+    return may_serve(cache, class, cold, 1) ? pop_lone(bin, cold, class) : NULL;
+}
+
+size_t cache_count_unneeded(struct cache *cache, unsigned class)
+{
+    struct cache_class *cold = stacks_made_class(cache, class);
     /* The block that was just handed out was held too. */
     size_t held = 1 + stacks_alloc_count(cache_bin_of_class(cache, class), cold->alloc);
     size_t spare = size_min(cold->low, held);

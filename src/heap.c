@@ -281,7 +281,8 @@ static void poll_clock(struct cache *cache)
     errno = saved_errno;
 }
 
-static void trim_class(struct cache *cache, unsigned class, size_t unneeded)
+static __attribute__((noinline)) void trim_class(struct cache *cache, unsigned class,
+                                                 size_t unneeded)
 {
     int saved_errno = errno;
 
@@ -297,15 +298,19 @@ static void *pop_or_swap(struct cache *cache, unsigned class, size_t alignment)
 {
     void *block = cache_pop(cache_bin_of_class(cache, class));
 
-    if (block == NULL) {
-        block = cache_pop_freed(cache, class);
-        size_t unneeded = block != NULL ? cache_unneeded(cache, class) : 0;
-
-        if (unlikely(unneeded > 0)) {
-            trim_class(cache, class, unneeded);
-        }
+    if (block != NULL) {
+        return block;
     }
-    return block != NULL ? block : cache_take_next(cache, class, alignment);
+    block = cache_pop_freed(cache, class);
+    if (block == NULL) {
+        return cache_take_next(cache, class, alignment);
+    }
+    size_t unneeded = cache_unneeded(cache, class);
+
+    if (unlikely(unneeded > 0)) {
+        trim_class(cache, class, unneeded);
+    }
+    return block;
 }
 
 void *heap_alloc_slow(size_t size)

@@ -544,6 +544,36 @@ static void an_address_between_two_blocks_is_never_handed_out(void **state)
     }
 }
 
+static void pop_freed(void *unused)
+{
+    (void)unused;
+    (void)cache_pop_freed(cache, class_of_blocks);
+}
+
+static void dies_of_a_lone_address(size_t size, size_t offset)
+{
+    set_up(size);
+    char *block = (char *)take();
+
+    empty_the_alloc_stack();
+    give(block + offset);
+    assert_int_equal(stacks_free_count(bin, stacks_class(cache, class_of_blocks)->free), 1);
+    assert_dies_at(pop_freed, NULL, "invalid free of", (uintptr_t)block + offset);
+}
+
+static void a_lone_address_inside_a_block_is_never_handed_out(void **state)
+{
+    (void)state;
+    dies_of_a_lone_address(48, 16);
+}
+
+static void nor_is_one_in_a_slab_of_several_units(void **state)
+{
+    (void)state;
+    dies_of_a_lone_address(40 * KIB, 8 * KIB);
+    assert_true(size_classes[class_of_blocks].units > 1);
+}
+
 static void the_check_sees_a_block_on_both_stacks(void **state)
 {
     (void)state;
@@ -844,6 +874,8 @@ int main(void)
         ISOLATED(a_block_twice_on_a_full_stack_dies_when_it_is_flushed),
         ISOLATED(an_address_between_two_blocks_dies_before_it_is_handed_out),
         ISOLATED(an_address_between_two_blocks_is_never_handed_out),
+        ISOLATED(a_lone_address_inside_a_block_is_never_handed_out),
+        ISOLATED(nor_is_one_in_a_slab_of_several_units),
         ISOLATED(the_check_sees_a_block_on_both_stacks),
         ISOLATED(the_check_sees_a_block_of_another_class),
         ISOLATED(many_different_blocks_are_no_doubles),
