@@ -128,6 +128,7 @@ static void slab_relist_locked(struct bin *bin, struct slab *slab, struct slab *
 
 void bin_add_locked(struct bin *bin, struct slab *slab)
 {
+    ASSERT(lock_is_held(&bin->lock));
     slab_link_locked(bin, slab, SLAB_LIST_EMPTY);
     bin->free_blocks += slab->free_count;
     bin->may_purge = true;
@@ -230,6 +231,7 @@ static void put_scattered_locked(struct bin *bin, void *const *blocks, size_t co
 
 void bin_put_locked(struct bin *bin, void **blocks, size_t count, bool idle, struct slab **released)
 {
+    ASSERT(lock_is_held(&bin->lock));
     enum order order = order_of(blocks, count);
 
     bin->may_purge = true;
@@ -254,6 +256,7 @@ void bin_put_locked(struct bin *bin, void **blocks, size_t count, bool idle, str
 
 struct magazine *bin_refill_locked(struct bin *bin, struct magazine *magazine, uint32_t want)
 {
+    ASSERT(lock_is_held(&bin->lock));
     ASSERT(want <= magazine->capacity);
     struct magazine *full = depot_take_locked(&bin->depot, magazine);
 
@@ -278,6 +281,7 @@ struct magazine *bin_refill_locked(struct bin *bin, struct magazine *magazine, u
 
 void *bin_take_one_locked(struct bin *bin)
 {
+    ASSERT(lock_is_held(&bin->lock));
     void *block = NULL;
 
     if (take_from_slabs_locked(bin, &block, 1) == 0) {
@@ -310,6 +314,7 @@ static size_t take_in_words_locked(struct bin *bin, struct slab *slab, uint64_t 
 
 size_t bin_take_in_locked(struct bin *bin, struct slab *slab, struct slab **released)
 {
+    ASSERT(lock_is_held(&bin->lock));
     size_t count = take_in_words_locked(bin, slab, remote_take_summary(slab));
 
     bin->may_purge = true;
@@ -393,6 +398,7 @@ static size_t batch_purge_locked(struct purge_batch *batch)
 
 size_t bin_purge_locked(struct bin *bin, unsigned ticks, unsigned *most_units)
 {
+    ASSERT(lock_is_held(&bin->lock));
     const unsigned units = size_classes[bin->class].units;
     struct purge_batch batch;
     size_t bytes = 0;

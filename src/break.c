@@ -28,6 +28,7 @@ uintptr_t break_top(void)
 
 static void set_top_locked(uintptr_t top)
 {
+    ASSERT(lock_is_held(&break_lock));
     atomic_store_explicit(&published_top, top, memory_order_relaxed);
 }
 
@@ -63,6 +64,7 @@ static bool complete_locked(uintptr_t old, size_t increment, uintptr_t start, si
 /* Raise the break by `bytes` and what alignment needs. True if the new memory is whole. */
 static bool raise_locked(size_t bytes, struct break_extent *extent)
 {
+    ASSERT(lock_is_held(&break_lock));
     uintptr_t current = os_break();
     uintptr_t start = align_up(current, UNIT_BYTES);
     size_t increment = start + bytes - current;

@@ -54,6 +54,7 @@ static void advise_huge_pages(uintptr_t start, size_t bytes)
 
 struct span *growth_top_run_locked(void)
 {
+    ASSERT(lock_is_held(&page_heap_lock));
     uintptr_t top = break_top();
     size_t end = top > region_primary.base ? region_unit_of(&region_primary, top) : 0;
 
@@ -80,6 +81,7 @@ static size_t grow_step_locked(size_t units)
 
 bool growth_raise_break_locked(size_t units)
 {
+    ASSERT(lock_is_held(&page_heap_lock));
     size_t wish = grow_step_locked(units);
 
     if (region_primary_disabled) {
@@ -125,6 +127,7 @@ static size_t cut_off_locked(struct span *run, size_t kept)
 
 void growth_lower_break_locked(size_t pad_units)
 {
+    ASSERT(lock_is_held(&page_heap_lock));
     struct span *run = growth_top_run_locked();
 
     if (run != NULL && run->units > pad_units &&
@@ -162,6 +165,7 @@ static void forget_cut_off_locked(uintptr_t intact_end, size_t end)
 
 void growth_notice_moves_locked(void)
 {
+    ASSERT(lock_is_held(&page_heap_lock));
     uintptr_t top = break_top();
     uintptr_t intact_end = break_intact_end();
 
@@ -209,6 +213,7 @@ static bool unmap_if_free_locked(struct region *region)
 
 bool growth_unmap_free_locked(void)
 {
+    ASSERT(lock_is_held(&page_heap_lock));
     bool any = false;
 
     for (struct region *region = region_next(&region_primary); region != NULL;
@@ -253,6 +258,7 @@ static bool grow_at_break_locked(size_t units)
 
 bool growth_get_locked(size_t units)
 {
+    ASSERT(lock_is_held(&page_heap_lock));
     if (units > UINT32_MAX) {
         return false;
     }

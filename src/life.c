@@ -81,6 +81,7 @@ static uint32_t cpus_locked(void)
 {
     static uint32_t cpus;
 
+    ASSERT(lock_is_held(&life_lock));
     if (stats.threads == 0) {
         return 1;
     }
@@ -117,6 +118,7 @@ static struct arena *arena_emptiest_locked(uint32_t most, unsigned *index)
     struct arena *best = arena_by_index(0);
     struct arena *arena;
 
+    ASSERT(lock_is_held(&life_lock));
     for (*index = 1; *index < most && (arena = arena_by_index(*index)) != NULL; ++*index) {
         if (threads_of(arena) < threads_of(best)) {
             best = arena;
@@ -127,6 +129,7 @@ static struct arena *arena_emptiest_locked(uint32_t most, unsigned *index)
 
 static struct arena *arena_make_locked(unsigned index)
 {
+    ASSERT(lock_is_held(&life_lock));
     struct arena *arena = arena_create(index);
 
     stats.arenas += arena != NULL;
@@ -222,6 +225,7 @@ static bool start_locked(void)
 {
     struct arena *arena;
 
+    ASSERT(lock_is_held(&life_lock));
     size_class_init();
     size_class_coarsen(first_steps());
     conf_load();
@@ -240,6 +244,7 @@ static bool start_locked(void)
 /* A cache whose thread ended is idle now, emptied. */
 static void make_idle_locked(struct cache *cache)
 {
+    ASSERT(lock_is_held(&life_lock));
     threads_set(cache->arena, threads_of(cache->arena) - 1);
     cache->arena = NULL;
     cache->next_idle = idle_caches;
@@ -253,6 +258,7 @@ static void make_idle_locked(struct cache *cache)
  * caches are looked for before another is made, a few each time. */
 static void find_orphans_locked(void)
 {
+    ASSERT(lock_is_held(&life_lock));
     for (unsigned look = 0; look < ORPHAN_LOOKS; look++) {
         struct cache *cache = next_look != NULL ? next_look : made_caches;
 
@@ -274,6 +280,7 @@ static void find_orphans_locked(void)
 
 static struct cache *cache_get_locked(void)
 {
+    ASSERT(lock_is_held(&life_lock));
     if (idle_caches == NULL) {
         find_orphans_locked();
     }
@@ -297,6 +304,7 @@ static struct cache *cache_get_locked(void)
 
 static struct cache *attach_locked(void)
 {
+    ASSERT(lock_is_held(&life_lock));
     if (!life_started() && !start_locked()) {
         return NULL;
     }

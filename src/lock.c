@@ -39,6 +39,11 @@ void lock_note_release(const struct lock *lock)
     ranks_held &= ~(UINT32_C(1) << lock->rank);
 }
 
+bool lock_note_is_held(const struct lock *lock)
+{
+    return (ranks_held >> lock->rank & 1) != 0;
+}
+
 void lock_wait(struct lock *lock)
 {
     for (int round = 0; round < SPIN_ROUNDS; round++) {

@@ -50,6 +50,7 @@ void lock_wake(struct lock *lock);
 /* The dev preset's witness: does nothing where checks are off. */
 void lock_note_acquire(const struct lock *lock);
 void lock_note_release(const struct lock *lock);
+bool lock_note_is_held(const struct lock *lock); /* one of its rank, by the caller */
 
 static inline bool lock_try_acquire(struct lock *lock)
 {
@@ -85,11 +86,13 @@ static inline void lock_release(struct lock *lock)
     }
 }
 
-/* True when some thread holds the lock; for assertions in functions that end in _locked. */
+/* Does the caller hold the lock? For assertions in functions that end in _locked: where checks are
+ * off, held by whomever. */
 static inline bool lock_is_held(struct lock *lock)
 {
-    /* Relaxed: the asserting thread itself took the lock, so it reads its own store. */
-    return atomic_load_explicit(&lock->state, memory_order_relaxed) != 0;
+    /* Relaxed: who took the lock reads its own store. */
+    return atomic_load_explicit(&lock->state, memory_order_relaxed) != 0 &&
+           (!CHECKS_ENABLED || lock_note_is_held(lock));
 }
 
 #endif

@@ -38,6 +38,7 @@ static struct meta_stats stats;
 
 static void chunk_replace_locked(char *fresh, size_t bytes)
 {
+    ASSERT(lock_is_held(&meta_lock));
     stats.mapped_bytes += bytes;
     remainder_bytes += chunk_bytes_left;
     chunk = fresh;
@@ -81,6 +82,7 @@ static void *cut_locked(size_t bytes)
 
 static void list_locked(void *object, size_t bytes)
 {
+    ASSERT(lock_is_held(&meta_lock));
     struct free_object *freed = (struct free_object *)object;
 
     freed->next = free_lists[bytes / CACHE_LINE_BYTES];
@@ -90,6 +92,7 @@ static void list_locked(void *object, size_t bytes)
 
 static void *reuse_locked(size_t bytes)
 {
+    ASSERT(lock_is_held(&meta_lock));
     struct free_object **list = &free_lists[bytes / CACHE_LINE_BYTES];
     struct free_object *object = *list;
 

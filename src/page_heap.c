@@ -69,6 +69,7 @@ static void press_again_above_locked(size_t soft, size_t held, size_t free_used)
 /* After units were handed out or taken back. The program hears of growth only. */
 static void note_pressure_locked(void)
 {
+    ASSERT(lock_is_held(&page_heap_lock));
     size_t soft = limit_soft() / UNIT_BYTES;
     size_t held = units_held_locked();
 
@@ -107,6 +108,7 @@ static size_t account_purged_locked(size_t units)
 /* Of free units; how many went back. */
 static size_t purge_locked(unsigned ticks, size_t most, const struct span *spared)
 {
+    ASSERT(lock_is_held(&page_heap_lock));
     return account_purged_locked(runs_purge_locked(ticks, most, spared));
 }
 
@@ -159,6 +161,7 @@ static struct span *alloc_locked(const struct run_request *request)
     size_t units = request->units + request->align_units - 1;
     struct span *run;
 
+    ASSERT(lock_is_held(&page_heap_lock));
     growth_notice_moves_locked();
     if (!within_hard_limit_locked(request->units)) {
         stats.refused++;
@@ -247,6 +250,7 @@ static struct span *run_behind_locked(struct span *span, size_t more)
 
 static bool extend_locked(struct span *span, size_t more)
 {
+    ASSERT(lock_is_held(&page_heap_lock));
     growth_notice_moves_locked();
     struct span *behind =
         within_hard_limit_locked(more) ? run_behind_locked(span, more) : (struct span *)NULL;

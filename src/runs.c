@@ -109,6 +109,7 @@ static struct span *shelf_best_fit(unsigned shelf, size_t units)
 
 struct span *run_find_locked(size_t units)
 {
+    ASSERT(lock_is_held(&page_heap_lock));
     struct span *best = NULL;
 
     for (unsigned shelf = shelf_next_filled(shelf_of(units)); shelf < SHELF_COUNT && best == NULL;
@@ -140,6 +141,7 @@ void run_take_locked(struct span *run)
 
 void run_release_locked(struct span *span, size_t units, uint8_t region_index)
 {
+    ASSERT(lock_is_held(&page_heap_lock));
     struct region *region = region_by_index(region_index);
     struct span *after = run_after(region, span, units);
 
@@ -171,6 +173,7 @@ size_t run_skip(const struct span *run, size_t align_units)
 struct span *run_carve_locked(struct span *run, size_t units, size_t align_units,
                               enum span_state state)
 {
+    ASSERT(lock_is_held(&page_heap_lock));
     size_t run_units = run->units;
     uint8_t region = run->region;
     size_t skip = run_skip(run, align_units);
@@ -262,6 +265,7 @@ static size_t run_purge_locked(struct span *run, unsigned ticks, size_t most)
 
 size_t runs_purge_locked(unsigned ticks, size_t most, const struct span *spared)
 {
+    ASSERT(lock_is_held(&page_heap_lock));
     size_t purged = 0;
 
     for (unsigned shelf = shelf_next_filled(0); shelf < SHELF_COUNT && purged < most;
@@ -309,6 +313,7 @@ static size_t run_purge_huge_locked(const struct span *run, unsigned ticks)
 
 size_t runs_purge_huge_locked(unsigned ticks)
 {
+    ASSERT(lock_is_held(&page_heap_lock));
     size_t purged = 0;
 
     for (unsigned shelf = shelf_next_filled(shelf_of(HUGE_PAGE_UNITS));
