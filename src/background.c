@@ -18,6 +18,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "conf.h"
 #include "fatal.h"
@@ -28,9 +29,16 @@
 enum { STACK_BYTES = 256 * 1024, MS_PER_SECOND = 1000, NS_PER_MS = 1000000 };
 
 static pthread_t thread;
-static bool runs;
+static bool has_started;
+static pid_t process; /* that the thread is of */
 static bool forks_are_handled;
 static sem_t stop;
+
+/* Not in a child of which no handler of ours knows, by _Fork() or clone(). */
+static bool runs(void)
+{
+    return has_started && process == getpid();
+}
 
 /* Wait until a step is due; false if it is time to end. */
 static bool wait_for_step(void)
@@ -84,23 +92,24 @@ static bool create(void)
     (void)sem_init(&stop, 0, 0);
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    runs = pthread_create(&thread, &attributes, poll_the_clock, NULL) == 0;
+    has_started = pthread_create(&thread, &attributes, poll_the_clock, NULL) == 0;
+    process = getpid();
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     (void)pthread_attr_destroy(&attributes);
-    return runs;
+    return has_started;
 }
 
 static void start_in_child(void)
 {
-    if (runs) {
-        runs = false;
+    if (has_started) {
+        has_started = false;
         (void)background_start();
     }
 }
 
 bool background_start(void)
 {
-    if (runs) {
+    if (runs()) {
         return true;
     }
     if (!forks_are_handled) {
@@ -110,15 +119,15 @@ bool background_start(void)
     if (!create()) {
         warn_line((const char *const[]){"the background thread cannot be started", NULL});
     }
-    return runs;
+    return has_started;
 }
 
 void background_stop(void)
 {
     int state;
 
-    if (runs) {
-        runs = false;
+    if (runs()) {
+        has_started = false;
         (void)sem_post(&stop);
         /* pthread_join() is a cancellation point, we are not. */
         (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);

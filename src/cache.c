@@ -217,7 +217,7 @@ void *cache_pop_freed(struct cache *cache, unsigned class)
     return may_serve(cache, class, cold, 1) ? pop_lone(bin, cold, class) : NULL;
 }
 
-size_t cache_count_unneeded(struct cache *cache, unsigned class)
+size_t cache_unneeded(struct cache *cache, unsigned class)
 {
     struct cache_class *cold = stacks_made_class(cache, class);
     /* The block that was just handed out was held too. */
@@ -343,10 +343,11 @@ bool cache_refill(struct cache *cache, unsigned class)
     if (cold == NULL) {
         return false;
     }
+    ASSERT(stacks_alloc_count(bin, cold->alloc) == 0);
+    cache->misses++;
     uint32_t batch = blocks_to_fetch(cache, class);
     struct magazine *empty = magazine_for_batch(cache, cold->alloc, batch);
 
-    ASSERT(stacks_alloc_count(bin, cold->alloc) == 0);
     /* Without memory the stacks are swapped. */
     cold->swaps = 0;
     cold->alloc = empty;
@@ -355,7 +356,6 @@ bool cache_refill(struct cache *cache, unsigned class)
         return false;
     }
     stacks_mark_in_use(cache, class);
-    cache->misses++;
     uint32_t want = batch < empty->capacity ? batch : empty->capacity;
     struct magazine *full = refill_stack(cache->arena, class, empty, want);
 

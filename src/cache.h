@@ -74,19 +74,17 @@ static inline void *cache_pop_any(struct cache *cache, unsigned class)
     return block != NULL ? block : cache_pop_freed(cache, class);
 }
 
-/* After a freed block was handed out: at every TRIM_STACKS-th stack of the class, how many blocks of
- * the alloc stack should go back, half of those that have not been needed since the last time; else
- * 0. */
-size_t cache_count_unneeded(struct cache *cache, unsigned class);
-
-static inline size_t cache_unneeded(struct cache *cache, unsigned class)
+/* After a freed block was handed out: true at every TRIM_STACKS-th stack of the class. */
+static inline bool cache_is_trim_due(struct cache *cache, unsigned class)
 {
     enum { TRIM_STACKS = 16 };
 
-    return likely(stacks_made_class(cache, class)->stacks % TRIM_STACKS != 0)
-               ? 0
-               : cache_count_unneeded(cache, class);
+    return stacks_made_class(cache, class)->stacks % TRIM_STACKS == 0;
 }
+
+/* Then: how many blocks of the alloc stack should go back, half of those that have not been needed
+ * since the last time. */
+size_t cache_unneeded(struct cache *cache, unsigned class);
 
 /* Give so many back, the oldest. Inside the gate. */
 void cache_trim(struct cache *cache, unsigned class, size_t unneeded);

@@ -38,25 +38,32 @@ const char *cgroup_parse_number(const char *text, uint64_t *number)
     return text;
 }
 
-uint64_t cgroup_least(const char *name, uint64_t (*parse)(const char *text))
+uint64_t cgroup_least_under(const char *root, char *group, const char *name,
+                            uint64_t (*parse)(const char *text))
 {
-    char groups[CGROUP_FILE_BYTES];
     char path[2 * CGROUP_FILE_BYTES];
     char text[CGROUP_FILE_BYTES];
     uint64_t least = UINT64_MAX;
 
-    if (!cgroup_read_file("/proc/self/cgroup", groups) || strncmp(groups, "0::/", 4) != 0) {
-        return least;
-    }
-    groups[strcspn(groups, "\n")] = '\0';
-    for (char *end = groups + strlen(groups); end > groups + 3; end = strrchr(groups, '/')) {
+    for (char *end = group + strlen(group); end != NULL; end = strrchr(group, '/')) {
         *end = '\0';
-        (void)stpcpy(stpcpy(stpcpy(stpcpy(path, "/sys/fs/cgroup"), groups + 3), "/"), name);
+        (void)stpcpy(stpcpy(stpcpy(stpcpy(path, root), group), "/"), name);
         uint64_t value = cgroup_read_file(path, text) ? parse(text) : UINT64_MAX;
 
         least = value < least ? value : least;
     }
     return least;
+}
+
+uint64_t cgroup_least(const char *name, uint64_t (*parse)(const char *text))
+{
+    char groups[CGROUP_FILE_BYTES];
+
+    if (!cgroup_read_file("/proc/self/cgroup", groups) || strncmp(groups, "0::/", 4) != 0) {
+        return UINT64_MAX;
+    }
+    groups[strcspn(groups, "\n")] = '\0';
+    return cgroup_least_under("/sys/fs/cgroup", groups + strlen("0::"), name, parse);
 }
 
 /* "BYTES" or "max". */

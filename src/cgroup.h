@@ -8,8 +8,14 @@
 enum { CGROUP_FILE_BYTES = 512 };
 
 /* The least that `parse` makes of the file `name` ("cpu.max") of every group from the process's own
- * up to, but without, the root; UINT64_MAX if there is none. cgroup v2. */
+ * up to the root, which has such files where it is a container's; UINT64_MAX if there is none.
+ * cgroup v2. */
 uint64_t cgroup_least(const char *name, uint64_t (*parse)(const char *text));
+
+/* The same below the directory `root`, of the group with the path `group`, which is written over;
+ * each of them is shorter than CGROUP_FILE_BYTES / 2. */
+uint64_t cgroup_least_under(const char *root, char *group, const char *name,
+                            uint64_t (*parse)(const char *text));
 
 /* A small file's text; false if it cannot be read. */
 bool cgroup_read_file(const char *path, char text[CGROUP_FILE_BYTES]);

@@ -79,22 +79,36 @@ static size_t grow_step_locked(size_t units)
     return conf.thp == THP_ALWAYS ? align_up(top + step, HUGE_PAGE_UNITS) - top : step;
 }
 
-bool growth_raise_break_locked(size_t units)
+/* Memory from the break that there are rows for; 0 bytes: none. */
+static struct break_extent raise_locked(size_t units, size_t wish)
 {
-    ASSERT(lock_is_held(&page_heap_lock));
-    size_t wish = grow_step_locked(units);
-
-    if (region_primary_disabled) {
-        return false;
-    }
     struct break_extent extent = break_grow(units * UNIT_BYTES, wish * UNIT_BYTES);
 
     if (extent.bytes == 0) {
-        return false;
+        return extent;
     }
     cut_off_end = 0;
     if (!region_add_break(extent.start, extent.bytes)) {
         (void)break_lower(extent.start);
+        extent.bytes = 0;
+    }
+    return extent;
+}
+
+bool growth_raise_break_locked(size_t units)
+{
+    ASSERT(lock_is_held(&page_heap_lock));
+    if (region_primary_disabled) {
+        return false;
+    }
+    size_t wish = grow_step_locked(units);
+    struct break_extent extent = raise_locked(units, wish);
+
+    /* The last rows may do for what is needed. */
+    if (extent.bytes == 0 && wish > units) {
+        extent = raise_locked(units, units);
+    }
+    if (extent.bytes == 0) {
         return false;
     }
     advise_huge_pages(extent.start, extent.bytes);

@@ -166,9 +166,7 @@ static void *small_alloc(struct cache *cache, unsigned class, size_t alignment)
     /* No cache; or no memory, but perhaps for a stack only. */
     give_cache_back(cache);
     block = refill_one(arena, class);
-    if (unlikely(limit_presses())) {
-        upkeep_poll(cache);
-    }
+    upkeep_poll(cache);
     return block != NULL ? block : refill_borrow(arena, class, alignment, SIZE_MAX);
 }
 
@@ -281,13 +279,16 @@ static void poll_clock(struct cache *cache)
     errno = saved_errno;
 }
 
-static __attribute__((noinline)) void trim_class(struct cache *cache, unsigned class,
-                                                 size_t unneeded)
+/* Where every request is a hit, blocks of the class that are not needed go back all the same, and
+ * time passes. */
+static __attribute__((noinline)) void look_after(struct cache *cache, unsigned class)
 {
+    size_t unneeded = cache_unneeded(cache, class);
     int saved_errno = errno;
 
-    if (gate_enter(&cache->gate)) {
+    if ((unneeded > 0 || purge_is_due()) && gate_enter(&cache->gate)) {
         cache_trim(cache, class, unneeded);
+        upkeep_poll(cache);
         gate_leave(&cache->gate);
     }
     errno = saved_errno;
@@ -305,10 +306,8 @@ static void *pop_or_swap(struct cache *cache, unsigned class, size_t alignment)
     if (block == NULL) {
         return cache_take_next(cache, class, alignment);
     }
-    size_t unneeded = cache_unneeded(cache, class);
-
-    if (unlikely(unneeded > 0)) {
-        trim_class(cache, class, unneeded);
+    if (unlikely(cache_is_trim_due(cache, class))) {
+        look_after(cache, class);
     }
     return block;
 }
@@ -422,9 +421,7 @@ static void free_uncached(const struct slab *slab, void *block)
         return;
     }
     arena_free_blocks(arena_by_index(slab->arena), slab->class, &block, 1);
-    if (unlikely(limit_presses())) {
-        upkeep_poll(cache_self);
-    }
+    upkeep_poll(cache_self);
     gate_leave(NULL);
 }
 

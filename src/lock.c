@@ -8,6 +8,7 @@
  */
 #include "lock.h"
 
+#include <errno.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -17,14 +18,11 @@ enum { SPIN_ROUNDS = 100 };
 /* Ranks held by this thread, a bit each. */
 static _Thread_local uint32_t ranks_held __attribute__((tls_model("initial-exec")));
 
-static void cpu_relax(void)
-{
 #if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
+#define CPU_RELAX() __builtin_ia32_pause()
 #else
-    atomic_signal_fence(memory_order_seq_cst);
+#define CPU_RELAX() atomic_signal_fence(memory_order_seq_cst)
 #endif
-}
 
 void lock_note_acquire(const struct lock *lock)
 {
@@ -44,10 +42,19 @@ bool lock_note_is_held(const struct lock *lock)
     return (ranks_held >> lock->rank & 1) != 0;
 }
 
+/* Whoever calls us need not know that a lock was waited for: errno stays. */
+static void futex(struct lock *lock, int operation, uint32_t value)
+{
+    int saved_errno = errno;
+
+    (void)syscall(SYS_futex, &lock->state, operation, value, NULL, NULL, 0);
+    errno = saved_errno;
+}
+
 void lock_wait(struct lock *lock)
 {
     for (int round = 0; round < SPIN_ROUNDS; round++) {
-        cpu_relax();
+        CPU_RELAX();
         /* Relaxed: only a hint that an attempt may succeed; the attempt itself acquires. */
         if (atomic_load_explicit(&lock->state, memory_order_relaxed) == 0 &&
             lock_try_acquire(lock)) {
@@ -57,7 +64,7 @@ void lock_wait(struct lock *lock)
     /* Acquire: as in lock_try_acquire(). From here on the state stays 2 while we hold it, since
      * others may sleep too; one needless wake is the price. */
     while (atomic_exchange_explicit(&lock->state, 2, memory_order_acquire) != 0) {
-        (void)syscall(SYS_futex, &lock->state, FUTEX_WAIT_PRIVATE, 2, NULL, NULL, 0);
+        futex(lock, FUTEX_WAIT_PRIVATE, 2);
     }
     if (CHECKS_ENABLED) {
         lock_note_acquire(lock);
@@ -67,5 +74,5 @@ void lock_wait(struct lock *lock)
 
 void lock_wake(struct lock *lock)
 {
-    (void)syscall(SYS_futex, &lock->state, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+    futex(lock, FUTEX_WAKE_PRIVATE, 1);
 }

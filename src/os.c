@@ -20,6 +20,11 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
+/* Linux 5.18: the same as MADV_DONTNEED, of locked memory too. */
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
+
 /* Linux 5.10, the same number on all architectures but alpha. */
 #ifndef SYS_process_madvise
 #define SYS_process_madvise 440
@@ -119,7 +124,8 @@ void os_unmap(void *start, size_t bytes)
 
 bool os_purge(void *start, size_t bytes)
 {
-    return madvise(start, bytes, MADV_DONTNEED) == 0;
+    return madvise(start, bytes, MADV_DONTNEED) == 0 ||
+           madvise(start, bytes, MADV_DONTNEED_LOCKED) == 0;
 }
 
 /* Whether the kernel gives several ranges back in one call is asked once, early: one that cannot is

@@ -290,7 +290,14 @@ _Atomic uint16_t *region_tags_create(void)
 {
     size_t bytes = region_units_max(&region_primary) * sizeof(_Atomic uint16_t);
 
-    return (_Atomic uint16_t *)os_map(align_up(bytes, os_page_bytes()));
+    bytes = align_up(bytes, os_page_bytes());
+    void *tags = os_map(bytes);
+
+    /* Where the program has all that it maps locked (mlockall()), the kernel has brought every page. */
+    if (tags != NULL) {
+        (void)os_purge(tags, bytes);
+    }
+    return (_Atomic uint16_t *)tags;
 }
 
 struct region *region_by_index(unsigned index)

@@ -195,6 +195,10 @@ void slab_note_purged_locked(struct slab *slab, const struct iovec *range)
     size_t first = ((uintptr_t)range->iov_base - slab->start) / bytes;
 
     slab->purged |= (uint16_t)(((1U << range->iov_len / bytes) - 1) << first);
+    /* What the kernel refused is tried again. */
+    if (range->iov_len == 0) {
+        slab->settled = false;
+    }
 }
 
 size_t slab_take_locked(struct slab *slab, void **out, size_t want)

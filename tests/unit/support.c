@@ -6,8 +6,11 @@
  */
 #include "support.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
@@ -15,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -265,8 +269,38 @@ size_t resident_pages(const void *start, size_t bytes)
     return resident;
 }
 
+void filter_calls(struct sock_filter *filter, size_t length)
+{
+    struct sock_fprog program = {.len = (unsigned short)length, .filter = filter};
+
+    assert_int_equal(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    assert_int_equal(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
+/* As before Linux 5.18. */
+static void refuse_to_purge_locked_pages(void)
+{
+    enum { DONTNEED_LOCKED = 24 };
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_madvise, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, DONTNEED_LOCKED, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+
+    filter_calls(filter, ARRAY_SIZE(filter));
+}
+
 void lock_pages(void *start, size_t bytes)
 {
+    static bool refused;
+
+    if (!refused) {
+        refuse_to_purge_locked_pages();
+        refused = true;
+    }
     assert_int_equal(syscall(SYS_mlock, start, bytes), 0);
 }
 

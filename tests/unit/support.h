@@ -65,8 +65,12 @@ void unblock_break(void);
 /* Pages of [start, start + bytes) that have memory behind them. */
 size_t resident_pages(const void *start, size_t bytes);
 
-/* Lock whole pages into memory: the kernel refuses to purge them. By the system call, as sanitizers
- * let mlock() do nothing. */
+/* Let the kernel decide by this program what becomes of system calls, until the test ends. */
+struct sock_filter;
+void filter_calls(struct sock_filter *filter, size_t length);
+
+/* Lock whole pages into memory, and let the kernel refuse to purge such, as before Linux 5.18. By the
+ * system call, as sanitizers let mlock() do nothing. */
 void lock_pages(void *start, size_t bytes);
 void unlock_pages(void *start, size_t bytes);
 

@@ -777,8 +777,8 @@ static void use_until_trimmed(void)
         }
         block = cache_pop_freed(cache, class_of_blocks);
         assert_non_null(block);
-        unneeded = cache_unneeded(cache, class_of_blocks);
-    } while (stacks_class(cache, class_of_blocks)->stacks % 16 != 0);
+    } while (!cache_is_trim_due(cache, class_of_blocks));
+    unneeded = cache_unneeded(cache, class_of_blocks);
     void *freed_before = *bin->alloc_top;
 
     cache_trim(cache, class_of_blocks, unneeded);

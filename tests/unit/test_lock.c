@@ -2,8 +2,10 @@
 /* test_lock.c - one holder at a time, every waiter gets its turn, ranks only ascend. */
 #include "support.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 
 #include "lock.h"
 
@@ -76,6 +78,52 @@ static void all_that_sleep_on_a_lock_are_woken(void **state)
         assert_int_equal(pthread_join(sleepers[i], NULL), 0);
     }
     assert_int_equal(lock.acquisitions, THREADS + 1);
+}
+
+static _Atomic unsigned interruptions;
+
+static void note_interruption(int number)
+{
+    (void)number;
+    atomic_fetch_add(&interruptions, 1);
+}
+
+static void *errno_after_waiting(void *argument)
+{
+    struct lock *lock = (struct lock *)argument;
+
+    errno = EXDEV;
+    lock_acquire(lock);
+    int after = errno;
+
+    lock_release(lock);
+    return after == EXDEV ? lock : NULL;
+}
+
+/* The kernel says EINTR to who sleeps. */
+static void who_waits_for_a_lock_keeps_errno(void **state)
+{
+    enum { SIGNALS = 100 };
+    static struct lock lock = LOCK_INITIALIZER(LOCK_RANK_LIFE);
+    pthread_t sleeper;
+    void *kept = NULL;
+
+    (void)state;
+    assert_true(signal(SIGUSR1, note_interruption) != SIG_ERR);
+    lock_acquire(&lock);
+    assert_int_equal(pthread_create(&sleeper, NULL, errno_after_waiting, &lock), 0);
+    while (atomic_load(&lock.state) != 2) {
+        (void)sched_yield();
+    }
+    for (unsigned i = 0; i < SIGNALS; i++) {
+        assert_int_equal(pthread_kill(sleeper, SIGUSR1), 0);
+        while (atomic_load(&interruptions) <= i) {
+            (void)sched_yield();
+        }
+    }
+    lock_release(&lock);
+    assert_int_equal(pthread_join(sleeper, &kept), 0);
+    assert_ptr_equal(kept, &lock);
 }
 
 static void *try_acquire(void *argument)
@@ -178,6 +226,7 @@ int main(void)
     static const struct isolated_test tests[] = {
         ISOLATED(no_two_threads_hold_a_lock_at_once),
         ISOLATED(all_that_sleep_on_a_lock_are_woken),
+        ISOLATED(who_waits_for_a_lock_keeps_errno),
         ISOLATED(a_held_lock_cannot_be_taken_by_trying),
         ISOLATED(every_lock_may_be_taken_in_ascending_order),
         ISOLATED(taking_a_lower_rank_dies),

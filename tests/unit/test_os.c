@@ -115,10 +115,8 @@ static void refuse(uint32_t call)
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
-    struct sock_fprog program = {.len = ARRAY_SIZE(filter), .filter = filter};
 
-    assert_int_equal(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-    assert_int_equal(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+    filter_calls(filter, ARRAY_SIZE(filter));
 }
 
 /* Does the kernel give several ranges of the calling process back in one call? */
@@ -160,6 +158,28 @@ static void where_that_call_is_refused_they_go_back_one_by_one(void **state)
         assert_int_equal(ranges[i].iov_len, page);
         assert_int_equal(resident_pages(memory + 2 * i * page, page), 0);
     }
+}
+
+/* Linux 5.18. */
+static bool kernel_purges_locked_pages(void)
+{
+    enum { DONTNEED_LOCKED = 24 };
+
+    return madvise(NULL, 0, DONTNEED_LOCKED) == 0;
+}
+
+static void locked_memory_goes_back_where_the_kernel_can(void **state)
+{
+    size_t page = os_page_bytes();
+    char *memory = (char *)os_map(2 * page);
+    size_t left = kernel_purges_locked_pages() ? 0 : 2;
+
+    (void)state;
+    assert_non_null(memory);
+    memset(memory, 1, 2 * page);
+    assert_int_equal(syscall(SYS_mlock, memory + page, page), 0);
+    assert_true(os_purge(memory, 2 * page) == (left == 0));
+    assert_int_equal(resident_pages(memory, 2 * page), left);
 }
 
 static void a_range_that_the_kernel_refuses_is_told_and_the_others_go_back(void **state)
@@ -324,6 +344,7 @@ int main(void)
         ISOLATED(several_ranges_go_back_and_what_lies_between_stays),
         ISOLATED(where_the_kernel_can_several_ranges_go_back_in_one_call),
         ISOLATED(where_that_call_is_refused_they_go_back_one_by_one),
+        ISOLATED(locked_memory_goes_back_where_the_kernel_can),
         ISOLATED(a_range_that_the_kernel_refuses_is_told_and_the_others_go_back),
         ISOLATED(populated_memory_has_all_its_pages_and_keeps_what_it_holds),
         ISOLATED(the_break_moves_up_and_down_by_what_is_asked),
