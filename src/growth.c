@@ -23,6 +23,7 @@ enum {
     GROW_SHARE = 64, /* the heap grows by this part of itself */
     REGION_UNITS_LEAST = 16,
     REGION_UNITS_MOST = 16384,
+    LOWER_UNITS_LEAST = 64, /* the break is lowered for, as time goes by */
 };
 
 static _Atomic size_t heap_bytes; /* run_totals.total_units, for who holds no lock */
@@ -150,6 +151,25 @@ void growth_lower_break_locked(size_t pad_units)
     }
 }
 
+static void lower_clean_locked(void)
+{
+    struct span *run = growth_top_run_locked();
+
+    if (run == NULL) {
+        return;
+    }
+    const uint8_t *history = span_history(run);
+    size_t kept = run->units;
+
+    while (kept > 0 && history[kept - 1] == UNIT_CLEAN) {
+        kept--;
+    }
+    kept = size_max(kept, grow_step_locked(0));
+    if (run->units >= kept + LOWER_UNITS_LEAST) {
+        growth_lower_break_locked(kept);
+    }
+}
+
 /* Moves of the break by others */
 
 /* Somebody lowered the break below our top: free runs that were cut off, and gaps between them, are
@@ -206,8 +226,9 @@ static struct region *map_region_locked(size_t units)
     return region != NULL ? region : region_map(units);
 }
 
-/* Unmap the region if all of it is free; whether it was. */
-static bool unmap_if_free_locked(struct region *region)
+/* Unmap the region if all of it is free, and no more than so many of its units have memory behind
+ * them; whether it was. */
+static bool unmap_if_free_locked(struct region *region, size_t most_used)
 {
     size_t units = region_units(region);
     struct span *run = region->spans;
@@ -217,6 +238,9 @@ static bool unmap_if_free_locked(struct region *region)
     }
     size_t used = run_count_used(region->history, units);
 
+    if (used > most_used) {
+        return false;
+    }
     run_totals.free_used_units -= used;
     run_totals.purged_bytes += used * UNIT_BYTES;
     run_take_locked(run);
@@ -225,16 +249,28 @@ static bool unmap_if_free_locked(struct region *region)
     return true;
 }
 
-bool growth_unmap_free_locked(void)
+static bool unmap_all_locked(size_t most_used)
 {
-    ASSERT(lock_is_held(&page_heap_lock));
     bool any = false;
 
     for (struct region *region = region_next(&region_primary); region != NULL;
          region = region_next(region)) {
-        any |= unmap_if_free_locked(region);
+        any |= unmap_if_free_locked(region, most_used);
     }
     return any;
+}
+
+bool growth_unmap_free_locked(void)
+{
+    ASSERT(lock_is_held(&page_heap_lock));
+    return unmap_all_locked(SIZE_MAX);
+}
+
+void growth_give_up_clean_locked(void)
+{
+    ASSERT(lock_is_held(&page_heap_lock));
+    lower_clean_locked();
+    (void)unmap_all_locked(0);
 }
 
 static bool grow_region_locked(size_t units)

@@ -18,6 +18,10 @@ bool growth_raise_break_locked(size_t units);
 /* Lower the break by the free run at its top, but for `pad_units`. */
 void growth_lower_break_locked(size_t pad_units);
 
+/* The same of what has no memory behind it any more, but for what the heap would next grow by; and
+ * unmap mapped regions of which none has. */
+void growth_give_up_clean_locked(void);
+
 /* Unmap the mapped regions that are wholly free. Returns whether there were any. */
 bool growth_unmap_free_locked(void);
 

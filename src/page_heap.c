@@ -23,7 +23,9 @@
 
 enum {
     PRESS_SHARE = 16, /* the soft limit presses again when the heap has grown by this part of it */
-    PURGE_UNITS_AT_ONCE = 16, /* the kernel takes a tenth of a millisecond for them */
+    PURGE_UNITS_AT_ONCE = 16,  /* the kernel takes a tenth of a millisecond for them */
+    TRIM_UNITS_AT_ONCE = 256,  /* where the caller wants all to go back, and soon */
+    ZERO_BY_PURGE_UNITS = 512, /* glibc has such blocks from the kernel each time too */
 };
 
 static struct page_heap_stats stats; /* but for what page_heap_stats() fills in */
@@ -125,7 +127,9 @@ static bool within_hard_limit_locked(size_t units)
         return false;
     }
     if (units_held_locked() + units > hard) {
-        (void)purge_locked(0, SIZE_MAX, NULL);
+        size_t missing = units_held_locked() + units - hard;
+
+        (void)purge_locked(0, size_max(missing, TRIM_UNITS_AT_ONCE), NULL);
     }
     return true;
 }
@@ -139,7 +143,7 @@ static bool within_hard_limit_at_locked(const uint8_t *history, size_t units)
     }
     size_t fresh = units - run_count_used(history, units);
 
-    return units_held_locked() + fresh <= limit_hard() / UNIT_BYTES;
+    return fresh == 0 || units_held_locked() + fresh <= limit_hard() / UNIT_BYTES;
 }
 
 /* The interface */
@@ -201,15 +205,25 @@ struct span *page_heap_alloc(const struct run_request *request)
     return span;
 }
 
+/* A program that wants so much often uses little of it: then what it does not touch had better have
+ * no memory. */
+static void zero_units(char *memory, size_t units)
+{
+    if (units < ZERO_BY_PURGE_UNITS || !os_purge(memory, units * UNIT_BYTES)) {
+        memset(memory, 0, units * UNIT_BYTES);
+    }
+}
+
 void page_heap_zero(struct span *span)
 {
     uint8_t *history = span_history(span);
     char *memory = (char *)span_address(span);
+    size_t end;
 
-    for (size_t unit = 0; unit < span->units; unit++) {
-        if (history[unit] != UNIT_CLEAN) {
-            memset(memory + unit * UNIT_BYTES, 0, UNIT_BYTES);
+    for (size_t unit = 0; unit < span->units; unit = end + 1) {
+        for (end = unit; end < span->units && history[end] != UNIT_CLEAN; end++) {
         }
+        zero_units(memory + unit * UNIT_BYTES, end - unit);
     }
     memset(history, UNIT_USED, span->units);
 }
@@ -310,6 +324,14 @@ size_t page_heap_decay(unsigned ticks, size_t most_bytes)
     return purged * UNIT_BYTES;
 }
 
+void page_heap_give_up_clean(void)
+{
+    heap_lock_acquire();
+    growth_notice_moves_locked();
+    growth_give_up_clean_locked();
+    lock_release(&page_heap_lock);
+}
+
 size_t page_heap_decay_huge(unsigned ticks, size_t most_bytes)
 {
     size_t bytes = 0;
@@ -324,7 +346,8 @@ size_t page_heap_decay_huge(unsigned ticks, size_t most_bytes)
     return bytes;
 }
 
-size_t page_heap_purge(size_t pad_bytes)
+/* What goes altogether; the bytes in use among it. */
+static size_t give_address_space_back(size_t pad_bytes)
 {
     heap_lock_acquire();
     growth_notice_moves_locked();
@@ -332,12 +355,37 @@ size_t page_heap_purge(size_t pad_bytes)
 
     growth_lower_break_locked(align_up(pad_bytes, UNIT_BYTES) / UNIT_BYTES);
     (void)growth_unmap_free_locked();
-    (void)purge_locked(0, SIZE_MAX, pad_bytes > 0 ? growth_top_run_locked() : NULL);
-    uint64_t purged = run_totals.purged_bytes - before;
+    size_t bytes = run_totals.purged_bytes - before;
+
+    lock_release(&page_heap_lock);
+    return bytes;
+}
+
+/* Of what is free now, up to so many units; the units that went. */
+static size_t purge_some(size_t most, size_t pad_bytes)
+{
+    heap_lock_acquire();
+    size_t purged = purge_locked(0, size_min(most, TRIM_UNITS_AT_ONCE),
+                                 pad_bytes > 0 ? growth_top_run_locked() : NULL);
 
     note_relief_locked();
     lock_release(&page_heap_lock);
     return purged;
+}
+
+size_t page_heap_purge(size_t pad_bytes)
+{
+    size_t bytes = give_address_space_back(pad_bytes);
+    size_t most = page_heap_stats().free_used_units;
+    size_t purged = TRIM_UNITS_AT_ONCE;
+
+    /* The lock is given up to those who wait for it; what they free meanwhile is not ours to wait
+     * for. */
+    for (; purged == TRIM_UNITS_AT_ONCE; most -= purged) {
+        purged = purge_some(most, pad_bytes);
+        bytes += purged * UNIT_BYTES;
+    }
+    return bytes;
 }
 
 size_t page_heap_take_growth(size_t *bytes)

@@ -35,6 +35,10 @@ bool page_heap_resize(struct span *span, size_t units);
  * break; mapped regions that are wholly free go altogether. Returns the bytes that went back. */
 size_t page_heap_purge(size_t pad_bytes);
 
+/* Give up address space whose memory has gone back, at the top of the break and in mapped regions;
+ * but for what the heap would next grow by. */
+void page_heap_give_up_clean(void);
+
 /* Give the memory behind units back that have been free for `ticks`, up to `most_bytes`. Returns
  * the bytes that went back. */
 size_t page_heap_decay(unsigned ticks, size_t most_bytes);

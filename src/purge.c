@@ -66,6 +66,7 @@ static bool step(uint64_t now, uint64_t tick_ms)
         atomic_store_explicit(&next_step_ms, now + REST_MS, memory_order_relaxed);
         return true;
     }
+    page_heap_give_up_clean();
     reclaim_aged();
     tick_advance();
     atomic_store_explicit(&next_step_ms, now + tick_ms, memory_order_relaxed);

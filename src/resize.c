@@ -24,6 +24,7 @@ enum { GROWTH_SHARE = 8, GROWTH_BYTES_LEAST = 256 };
 
 /* From here on a system call is cheap against a copy. */
 #define HUGE_BYTES  ((size_t)1024 * 1024)
+#define ROOMS       8
 #define PIECE_BYTES ((size_t)4 * 1024 * 1024)
 
 /* The size of a block of the thread's own arena, from its tag alone; 0 if the tag does not tell, as
@@ -134,14 +135,15 @@ static bool resize_in_place(void *block, size_t old_size, size_t size)
 
 /* A block that grows will grow again: where memory is not limited, leave it some room, and save
  * every other copy. A small one not past the next power of two, which many programs bound their
- * buffers by; a huge one as much again, for there the room costs no memory until it is used. */
+ * buffers by; a huge one as much again, for there the room costs no memory until it is used, as long
+ * as there is address space for many. */
 static size_t size_to_grow_to(size_t old_size, size_t size)
 {
-    if (size <= old_size || old_size < GROWTH_BYTES_LEAST || limit_hard() != 0) {
+    if (size <= old_size || old_size < GROWTH_BYTES_LEAST || limit_is_set()) {
         return size;
     }
-    if (old_size >= HUGE_BYTES) {
-        return size_max(size, old_size <= PTRDIFF_MAX / 2 ? old_size * 2 : old_size);
+    if (old_size >= HUGE_BYTES && old_size < os_address_space_bytes() / ROOMS) {
+        return size_max(size, 2 * old_size);
     }
     size_t roomy = old_size + old_size / GROWTH_SHARE;
     size_t power = (size_t)1 << (64 - __builtin_clzll(size - 1));

@@ -80,3 +80,17 @@ void use_class(size_t size)
         heap_free(blocks[i]);
     }
 }
+
+size_t usable_after_a_move(void)
+{
+    const size_t size = 9 * MIB;
+    char *block = filled(size);
+
+    /* Right behind it, so that it cannot grow in place. */
+    while ((char *)heap_alloc(SMALL_MAX_BYTES + 1) < block + size) {
+    }
+    char *moved = (char *)heap_resize(block, size + 1);
+
+    assert_ptr_not_equal(moved, block);
+    return usable(moved);
+}

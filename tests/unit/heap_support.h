@@ -31,4 +31,7 @@ void use_class(size_t size);
  * SMALL_MAX_BYTES. */
 void make_medium(size_t size);
 
+/* The usable size of a block of 9 MiB that has just grown by a byte, and had to move for it. */
+size_t usable_after_a_move(void);
+
 #endif

@@ -256,6 +256,29 @@ static void zeroed_runs_are_zero_over_used_and_fresh_memory(void **state)
     assert_true(is_all(memory_of(zeroed), 40 * UNIT_BYTES, 0));
 }
 
+/* The program may touch little of it. */
+static void a_run_of_many_units_is_zeroed_without_memory(void **state)
+{
+    enum { UNITS = 600 };
+    struct span *used = run_of_units(UNITS);
+
+    (void)state;
+    fill(used);
+    give_back(used);
+    struct span *zeroed = request_run(UNITS, 1, false, true);
+
+    assert_ptr_equal(zeroed, used);
+    assert_int_equal(resident_pages(memory_of(zeroed), UNITS * UNIT_BYTES), 0);
+    assert_true(is_all(memory_of(zeroed), UNITS * UNIT_BYTES, 0));
+    give_back(zeroed);
+    lock_pages(memory_of(zeroed), UNIT_BYTES);
+    fill(request_run(UNITS, 1, false, false));
+    give_back(used);
+    zeroed = request_run(UNITS, 1, false, true);
+    assert_ptr_equal(zeroed, used);
+    assert_true(is_all(memory_of(zeroed), UNITS * UNIT_BYTES, 0));
+}
+
 static void zeroing_does_not_touch_fresh_memory(void **state)
 {
     struct span *zeroed = request_run(16, 1, true, true);
@@ -1065,6 +1088,7 @@ int main(void)
         ISOLATED(long_runs_that_share_a_bin_are_told_apart),
         ISOLATED(aligned_runs_leave_what_lies_before_them_free),
         ISOLATED(zeroed_runs_are_zero_over_used_and_fresh_memory),
+        ISOLATED(a_run_of_many_units_is_zeroed_without_memory),
         ISOLATED(zeroing_does_not_touch_fresh_memory),
         ISOLATED(neither_handing_out_nor_taking_back_touches_memory),
         ISOLATED(fresh_memory_is_populated_as_far_as_asked),

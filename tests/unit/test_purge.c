@@ -301,6 +301,91 @@ static void polling_purges_after_the_decay_time(void **state)
     assert_int_equal(resident_pages(run, MIB), 0);
 }
 
+/* Rounds of which each ends with a swap: no miss lets time pass. */
+static void time_passes_where_every_request_is_a_hit(void **state)
+{
+    enum { AT_ONCE = 8, WARM = 2000, ROUNDS = 3000 };
+    char *run = NULL;
+    uint64_t misses = 0;
+
+    (void)state;
+    conf.decay_ms = 0;
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        void *blocks[AT_ONCE];
+
+        if (round == WARM) {
+            run = free_run(MIB);
+            misses = cache_self->misses;
+        }
+        for (size_t i = 0; i < AT_ONCE; i++) {
+            blocks[i] = heap_alloc(SIZE);
+        }
+        for (size_t i = 0; i < AT_ONCE; i++) {
+            heap_free(blocks[i]);
+        }
+    }
+    assert_int_equal(cache_self->misses, misses);
+    assert_int_equal(resident_pages(run, MIB), 0);
+}
+
+static void time_passes_for_a_thread_without_a_cache(void **state)
+{
+    char *run;
+
+    (void)state;
+    conf.decay_ms = 0;
+    conf.checked = true;
+    run = free_run(MIB);
+    assert_false(cache_is_real(cache_self));
+    for (unsigned round = 0; round < TICKS; round++) {
+        heap_free(heap_alloc(SIZE));
+    }
+    assert_int_equal(resident_pages(run, MIB), 0);
+}
+
+/* Not what the heap would grow by at once, and not what has memory behind it. */
+static void address_space_goes_back_after_its_memory(void **state)
+{
+    char *low = filled(8 * MIB);
+    char *high = filled(24 * MIB);
+
+    (void)state;
+    heap_free(high);
+    run_cache_empty_all();
+    size_t units = page_heap_stats().total_units;
+
+    page_heap_give_up_clean();
+    assert_int_equal(page_heap_stats().total_units, units);
+    (void)page_heap_decay(0, SIZE_MAX);
+    page_heap_give_up_clean();
+    assert_in_range(page_heap_stats().total_units, 8 * MIB / UNIT_BYTES + 1,
+                    units - 16 * MIB / UNIT_BYTES);
+    assert_in_range(page_heap_stats().top_free_units, 1, 64);
+    units = page_heap_stats().total_units;
+    page_heap_give_up_clean();
+    assert_int_equal(page_heap_stats().total_units, units);
+    assert_true(is_all(low, 8 * MIB, PATTERN));
+    page_heap_check();
+}
+
+static void a_mapped_region_goes_after_its_memory(void **state)
+{
+    (void)state;
+    heap_free(filled(1));
+    block_break();
+    char *block = filled(24 * MIB);
+
+    unblock_break();
+    heap_free(block);
+    run_cache_empty_all();
+    page_heap_give_up_clean();
+    assert_int_equal(bw_mallinfo2().hblks, 1);
+    (void)page_heap_decay(0, SIZE_MAX);
+    page_heap_give_up_clean();
+    assert_int_equal(bw_mallinfo2().hblks, 0);
+    page_heap_check();
+}
+
 static void purge_after(unsigned ticks)
 {
     let_ticks_pass(ticks);
@@ -431,6 +516,10 @@ int main(void)
         ISOLATED(of_many_slabs_no_more_goes_back_at_once_than_was_asked_for),
         ISOLATED(pages_used_again_go_back_again),
         ISOLATED(polling_purges_after_the_decay_time),
+        ISOLATED(time_passes_where_every_request_is_a_hit),
+        ISOLATED(time_passes_for_a_thread_without_a_cache),
+        ISOLATED(address_space_goes_back_after_its_memory),
+        ISOLATED(a_mapped_region_goes_after_its_memory),
         ISOLATED(huge_pages_go_back_whole_and_their_parts_later),
         ISOLATED(no_more_huge_pages_go_back_at_once_than_were_asked_for),
         ISOLATED(pages_of_slabs_wait_longer_where_huge_pages_are_asked_for),

@@ -3,6 +3,9 @@
 #include "support.h"
 
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "meta.h"
 #include "os.h"
@@ -371,6 +374,20 @@ static void a_tag_table_has_a_zero_for_every_unit_there_may_be(void **state)
     os_fail_calls(0, 0);
 }
 
+/* Where all that is mapped gets its memory at once, tag tables, which are mostly for memory that never
+ * comes, give it back. */
+static void a_tag_table_of_a_program_that_is_locked_has_no_memory(void **state)
+{
+    (void)state;
+    assert_true(region_add_break(BASE, UNIT_BYTES));
+    assert_int_equal(syscall(SYS_mlockall, MCL_FUTURE), 0);
+    _Atomic uint16_t *tags = region_tags_create();
+
+    assert_non_null(tags);
+    assert_int_equal(
+        resident_pages((void *)tags, region_units_max(&region_primary) * sizeof(*tags)), 0);
+}
+
 int main(void)
 {
     static const struct isolated_test tests[] = {
@@ -395,6 +412,7 @@ int main(void)
         ISOLATED(what_is_in_use_is_found_while_other_regions_come_and_go),
         ISOLATED(a_region_beyond_all_measure_is_refused),
         ISOLATED(a_tag_table_has_a_zero_for_every_unit_there_may_be),
+        ISOLATED(a_tag_table_of_a_program_that_is_locked_has_no_memory),
     };
 
     return run_isolated(tests, ARRAY_SIZE(tests));

@@ -9,6 +9,7 @@
 #include "break.h"
 #include "emergency.h"
 #include "gate.h"
+#include "limit.h"
 #include "os.h"
 #include "page_heap.h"
 #include "resize.h"
@@ -144,6 +145,14 @@ static void a_huge_block_that_had_to_move_grows_into_the_room_it_was_left(void *
     page_heap_check();
 }
 
+static void where_memory_is_limited_no_room_is_left(void **state)
+{
+    (void)state;
+    heap_free(filled(1));
+    limit_set((size_t)1024 * MIB, 0);
+    assert_in_range(usable_after_a_move(), 9 * MIB + 1, 9 * MIB + UNIT_BYTES);
+}
+
 static void a_medium_block_stays_while_it_fits_and_grows_into_a_run(void **state)
 {
     (void)state;
@@ -218,6 +227,7 @@ int main(void)
         ISOLATED(a_block_that_cannot_move_to_shrink_stays_and_succeeds),
         ISOLATED(a_block_stays_where_another_would_be_as_large),
         ISOLATED(a_huge_block_that_had_to_move_grows_into_the_room_it_was_left),
+        ISOLATED(where_memory_is_limited_no_room_is_left),
         ISOLATED(a_medium_block_stays_while_it_fits_and_grows_into_a_run),
         ISOLATED(blocks_got_with_the_gate_closed_are_resized_like_others),
         ISOLATED(a_heap_block_is_resized_with_the_gate_closed),

@@ -61,6 +61,14 @@ static void in_the_smallest_one_every_second_power_is_left_out(void **state)
     assert_int_equal(usable_under_limit(5 * MIB - UNIT_BYTES, 300), 1024);
 }
 
+static void where_address_space_is_short_little_room_is_left(void **state)
+{
+    (void)state;
+    bw_free(bw_malloc(1));
+    limit_address_space(70 * MIB);
+    assert_in_range(usable_after_a_move(), 9 * MIB + 1, 11 * MIB);
+}
+
 static void free_regions_make_room_for_a_longer_one(void **state)
 {
     const size_t room = 100 * MIB;
@@ -238,6 +246,7 @@ int main(void)
     static const struct isolated_test tests[] = {
         ISOLATED(in_a_small_address_space_sizes_are_powers_of_two),
         ISOLATED(in_the_smallest_one_every_second_power_is_left_out),
+        ISOLATED(where_address_space_is_short_little_room_is_left),
         ISOLATED(free_regions_make_room_for_a_longer_one),
         ISOLATED(a_limit_that_the_process_sets_itself_leaves_room_for_blocks),
         ISOLATED(a_tag_table_takes_the_place_of_rows_that_the_limit_leaves_no_use_for),
