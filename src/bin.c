@@ -16,9 +16,11 @@
 #include "tick.h"
 
 enum {
-    EMPTY_UNITS_MAX = 64, /* in empty slabs that a bin keeps, until it is aged */
-    ROW = 8,              /* neighbours that tell of more */
-    PURGE_RANGES = 64,    /* that go back at once */
+    EMPTY_UNITS_MAX = 64,      /* in empty slabs that a bin keeps, until it is aged */
+    ROW = 8,                   /* neighbours that tell of more */
+    PURGE_RANGES = 64,         /* that go back at once */
+    PURGE_UNITS_AT_ONCE = 16,  /* of slabs that are purged, */
+    PURGE_LOOKS_AT_ONCE = 256, /* and slabs that are looked at, while the lock is held */
     QUARTERS = 4,
 };
 
@@ -79,6 +81,9 @@ static void slab_unlink_locked(struct bin *bin, struct slab *slab)
 {
     if (slab->list == SLAB_LIST_NONE) {
         return;
+    }
+    if (bin->purge_next == slab) {
+        bin->purge_next = slab->next;
     }
     if (slab->next != NULL) {
         slab->next->prev = slab->prev;
@@ -396,33 +401,67 @@ static size_t batch_purge_locked(struct purge_batch *batch)
     return bytes;
 }
 
-size_t bin_purge_locked(struct bin *bin, unsigned ticks, unsigned *most_units)
+bool bin_purge_begin_locked(struct bin *bin, unsigned ticks)
+{
+    ASSERT(lock_is_held(&bin->lock));
+    bool under_way = bin->purge_next != NULL || bin->purge_lists_left > 0;
+
+    if (ticks > 0 && (under_way || bin->purge_tick == tick_now())) {
+        return under_way;
+    }
+    bin->purge_next = NULL;
+    bin->purge_lists_left = bin->may_purge ? SLAB_LIST_COUNT : 0;
+    /* A class that rests does not have its slabs looked through again and again. What comes in while
+     * the lock is given up sets it again. */
+    bin->may_purge = bin->may_purge && ticks > 0;
+    return bin->purge_lists_left > 0;
+}
+
+/* The slab to look at next; NULL at the end. */
+static struct slab *purge_next_locked(struct bin *bin)
+{
+    while (bin->purge_next == NULL && bin->purge_lists_left > 0) {
+        bin->purge_next = bin->slabs[SLAB_LIST_COUNT - bin->purge_lists_left--];
+    }
+    struct slab *slab = bin->purge_next;
+
+    if (slab != NULL) {
+        bin->purge_next = slab->next;
+    }
+    return slab;
+}
+
+bool bin_purge_locked(struct bin *bin, unsigned ticks, size_t *bytes)
 {
     ASSERT(lock_is_held(&bin->lock));
     const unsigned units = size_classes[bin->class].units;
-    struct purge_batch batch;
-    size_t bytes = 0;
+    size_t units_left = size_max(PURGE_UNITS_AT_ONCE, units);
+    struct purge_batch batch = {.count = 0};
+    struct slab *slab = NULL;
 
-    ASSERT(lock_is_held(&bin->lock));
-    batch.count = 0;
-    for (unsigned list = SLAB_LIST_PARTIAL; bin->may_purge && list < SLAB_LIST_COUNT; list++) {
-        for (struct slab *slab = bin->slabs[list]; slab && *most_units >= units;
-             slab = slab->next) {
-            if (slab_may_purge_locked(slab, ticks)) {
-                if (batch.count + SLAB_RANGES_MAX > PURGE_RANGES) {
-                    bytes += batch_purge_locked(&batch);
-                }
-                batch_add_locked(&batch, slab, ticks);
-                *most_units -= units;
+    *bytes = 0;
+    for (unsigned looks = 0; looks < PURGE_LOOKS_AT_ONCE && units_left >= units; looks++) {
+        slab = purge_next_locked(bin);
+        if (slab == NULL) {
+            bin->purge_tick = tick_now();
+            break;
+        }
+        if (slab_may_purge_locked(slab, ticks)) {
+            if (batch.count + SLAB_RANGES_MAX > PURGE_RANGES) {
+                *bytes += batch_purge_locked(&batch);
             }
+            batch_add_locked(&batch, slab, ticks);
+            units_left -= units;
         }
     }
-    bytes += batch_purge_locked(&batch);
-    /* A class that rests does not have its slabs looked through again and again. */
-    if (ticks == 0 && *most_units >= units) {
-        bin->may_purge = false;
-    }
-    return bytes;
+    *bytes += batch_purge_locked(&batch);
+    return slab != NULL;
+}
+
+void bin_purge_stop_locked(struct bin *bin)
+{
+    ASSERT(lock_is_held(&bin->lock));
+    bin->may_purge = true;
 }
 
 void bin_check_locked(struct bin *bin)

@@ -43,6 +43,11 @@ struct bin {
     uint64_t asked_growth; /* the heap's last growth before blocks were asked for (reclaim.c) */
     uint8_t class;         /* constant */
     bool may_purge;        /* some slab may have free pages that have not gone back */
+    /* A purge that is under way: the slab to look at next (NULL: the first of the next list), how
+     * many lists are to come, and when the last one came to its end. */
+    struct slab *purge_next;
+    uint8_t purge_lists_left;
+    uint8_t purge_tick;
     struct bin_stats stats;
 };
 
@@ -82,9 +87,15 @@ void bin_age_locked(struct bin *bin, uint32_t most_stacks, struct slab **release
 void bin_reclaim_locked(struct bin *bin, struct slab **released);
 
 /* Give free pages of slabs back to the kernel that have been free for `ticks`
- * (slab_idle_pages_locked()). Of slabs of at most *most_units, which is lessened by those looked
- * into: if it is less than a slab's then, there may be more. Returns the bytes that went back. */
-size_t bin_purge_locked(struct bin *bin, unsigned ticks, unsigned *most_units);
+ * (slab_idle_pages_locked()): from the first slab on, for 0 ticks; else from where the last purge
+ * stopped, unless one came to its end in this tick. False if there is nothing to look for. */
+bool bin_purge_begin_locked(struct bin *bin, unsigned ticks);
+
+/* Go on with a few slabs. True if there may be more; *bytes: what went back. */
+bool bin_purge_locked(struct bin *bin, unsigned ticks, size_t *bytes);
+
+/* The purge stops here: what is left is to be purged later. */
+void bin_purge_stop_locked(struct bin *bin);
 
 /* Panics unless the accounts add up and every slab checks. */
 void bin_check_locked(struct bin *bin);

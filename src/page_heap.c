@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "break.h"
+#include "gate.h"
 #include "growth.h"
 #include "limit.h"
 #include "os.h"
@@ -379,9 +380,9 @@ size_t page_heap_purge(size_t pad_bytes)
     size_t most = page_heap_stats().free_used_units;
     size_t purged = TRIM_UNITS_AT_ONCE;
 
-    /* The lock is given up to those who wait for it; what they free meanwhile is not ours to wait
-     * for. */
-    for (; purged == TRIM_UNITS_AT_ONCE; most -= purged) {
+    /* The lock is given up to those who wait for it, and all of it where somebody forks; what is
+     * freed meanwhile is not ours to wait for. */
+    for (; purged == TRIM_UNITS_AT_ONCE && gate_is_open(); most -= purged) {
         purged = purge_some(most, pad_bytes);
         bytes += purged * UNIT_BYTES;
     }

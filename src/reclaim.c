@@ -13,6 +13,7 @@
 
 #include "arena.h"
 #include "conf.h"
+#include "gate.h"
 #include "growth.h"
 #include "os.h"
 #include "page_heap.h"
@@ -21,7 +22,6 @@ enum {
     IDLE_SHARE = 8,        /* the part of the heap that a bin nobody asks may hold free */
     SLAB_RUNS_SHARE = 32,  /* the part of the heap that may be kept of slabs' runs, */
     LARGE_RUNS_SHARE = 64, /* and of large blocks' */
-    PURGE_UNITS_AT_ONCE = 16,
     STACKS_AT_ONCE = 64,
 };
 
@@ -103,22 +103,26 @@ void reclaim_all(void)
     run_cache_empty_all();
 }
 
-/* The lock is given up every few units. */
+/* The lock is given up every few slabs, and all of it where somebody forks. */
 static size_t purge_bin(struct bin *bin, unsigned ticks, size_t most_bytes)
 {
-    const unsigned units = size_classes[bin->class].units;
-    unsigned units_left = 0;
     size_t bytes = 0;
 
-    if (os_page_bytes() != SLAB_PAGE_BYTES) {
-        return 0;
-    }
-    while (units_left < units && bytes < most_bytes) {
-        units_left = PURGE_UNITS_AT_ONCE;
-        lock_acquire(&bin->lock);
-        bytes += bin_purge_locked(bin, ticks, &units_left);
+    lock_acquire(&bin->lock);
+    bool more = os_page_bytes() == SLAB_PAGE_BYTES && bin_purge_begin_locked(bin, ticks);
+
+    while (more && bytes < most_bytes && gate_is_open()) {
+        size_t now;
+
+        more = bin_purge_locked(bin, ticks, &now);
+        bytes += now;
         lock_release(&bin->lock);
+        lock_acquire(&bin->lock);
     }
+    if (more) {
+        bin_purge_stop_locked(bin);
+    }
+    lock_release(&bin->lock);
     return bytes;
 }
 
@@ -126,7 +130,8 @@ size_t reclaim_idle_pages(unsigned ticks, size_t most_bytes)
 {
     size_t bytes = 0;
 
-    for (struct bin_place at = {0}; bytes < most_bytes && arena_find_bin(&at); at.class ++) {
+    for (struct bin_place at = {0}; bytes < most_bytes && gate_is_open() && arena_find_bin(&at);
+         at.class ++) {
         bytes += purge_bin(at.bin, ticks, most_bytes - bytes);
     }
     return bytes;

@@ -7,6 +7,7 @@
 #include "bin.h"
 #include "page_heap.h"
 #include "remote.h"
+#include "tick.h"
 
 enum { SIZE = 512, PATTERN = 0x5a };
 
@@ -84,19 +85,30 @@ static void put(void **blocks, size_t count)
     bin_check_locked(&bin);
 }
 
+/* All that can be; the bytes that went back. */
+static size_t purge_all(void)
+{
+    size_t sum = 0;
+    size_t bytes;
+
+    for (bool more = bin_purge_begin_locked(&bin, 0); more; sum += bytes) {
+        more = bin_purge_locked(&bin, 0, &bytes);
+    }
+    return sum;
+}
+
 static void a_new_bin_has_nothing(void **state)
 {
     struct magazine *stack = magazine_create(5);
     struct slab *released = NULL;
-    unsigned slabs = 1;
 
     (void)state;
     assert_non_null(stack);
     new_bin();
     assert_null(bin_take_one_locked(&bin));
     assert_null(bin_refill_locked(&bin, stack, 5));
-    assert_int_equal(bin_purge_locked(&bin, 0, &slabs), 0);
-    assert_int_equal(slabs, 1);
+    assert_false(bin_purge_begin_locked(&bin, 0));
+    assert_int_equal(purge_all(), 0);
     bin_age_locked(&bin, UINT32_MAX, &released);
     bin_reclaim_locked(&bin, &released);
     assert_null(released);
@@ -370,7 +382,6 @@ static void what_a_bin_gives_up_is_chained_to_what_was_given_up_before(void **st
 static void a_purge_looks_through_slabs_only_as_long_as_there_may_be_something(void **state)
 {
     static void *blocks[2][UNIT_BYTES / SIZE];
-    unsigned slabs = 1;
 
     (void)state;
     new_bin();
@@ -381,30 +392,101 @@ static void a_purge_looks_through_slabs_only_as_long_as_there_may_be_something(v
     for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
         put(&blocks[i][1], blocks_per_slab() - 1);
     }
-    /* One slab a call, all of it but the page of the block in use. */
-    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
-        slabs = 1;
-        assert_int_equal(bin_purge_locked(&bin, 0, &slabs), UNIT_BYTES - SLAB_PAGE_BYTES);
-        assert_int_equal(slabs, 0);
-        assert_true(bin.may_purge);
-    }
-    slabs = 1;
-    assert_int_equal(bin_purge_locked(&bin, 0, &slabs), 0);
-    assert_int_equal(slabs, 1);
+    /* All of each slab but the page of the block in use. */
+    assert_true(bin.may_purge);
+    assert_int_equal(purge_all(), ARRAY_SIZE(blocks) * (UNIT_BYTES - SLAB_PAGE_BYTES));
     assert_false(bin.may_purge);
+    assert_false(bin_purge_begin_locked(&bin, 0));
     assert_true(is_all(blocks[0][0], SIZE, PATTERN));
     assert_true(is_all(blocks[1][0], SIZE, PATTERN));
     /* The last block of a slab, and with it the page. */
     put(&blocks[0][0], 1);
     assert_true(bin.may_purge);
-    assert_int_equal(bin_purge_locked(&bin, 0, &slabs), SLAB_PAGE_BYTES);
+    assert_int_equal(purge_all(), SLAB_PAGE_BYTES);
+}
+
+/* However many there are, and though the lock is given up in between. */
+static void a_purge_looks_at_each_slab_once(void **state)
+{
+    enum { SLABS = 600, PURGED_AT_ONCE = 16, SEEN_AT_ONCE = 256 };
+    unsigned calls = 0;
+    size_t sum = 0;
+    size_t bytes;
+
+    (void)state;
+    new_bin();
+    for (unsigned i = 0; i < SLABS; i++) {
+        (void)add_slab();
+    }
+    for (bool more = bin_purge_begin_locked(&bin, 0); more; calls++) {
+        more = bin_purge_locked(&bin, 0, &bytes);
+        sum += bytes;
+    }
+    assert_int_equal(sum, SLABS * UNIT_BYTES);
+    assert_in_range(calls, SLABS / PURGED_AT_ONCE, SLABS / PURGED_AT_ONCE + 2);
+    bin.may_purge = true;
+    calls = 0;
+    for (bool more = bin_purge_begin_locked(&bin, 0); more; calls++) {
+        more = bin_purge_locked(&bin, 0, &bytes);
+        assert_int_equal(bytes, 0);
+    }
+    assert_in_range(calls, 1, SLABS / SEEN_AT_ONCE + 1);
+}
+
+static void a_purge_goes_on_where_a_slab_has_left_its_list(void **state)
+{
+    enum { SLABS = 20, PURGED_AT_ONCE = 16 };
+    static void *blocks[UNIT_BYTES / SIZE];
+    size_t bytes;
+
+    (void)state;
+    new_bin();
+    for (unsigned i = 0; i < SLABS; i++) {
+        (void)add_slab();
+    }
+    assert_true(bin_purge_begin_locked(&bin, 0));
+    assert_true(bin_purge_locked(&bin, 0, &bytes));
+    assert_int_equal(bytes, PURGED_AT_ONCE * UNIT_BYTES);
+    /* The next ones are in use now, all but the last. */
+    for (unsigned i = 0; i + 1 < SLABS; i++) {
+        take_slab(blocks);
+    }
+    assert_false(bin_purge_locked(&bin, 0, &bytes));
+    assert_int_equal(bytes, UNIT_BYTES);
+    bin_check_locked(&bin);
+}
+
+static void what_a_purge_has_left_waits_for_the_next(void **state)
+{
+    enum { SLABS = 20, PURGED_AT_ONCE = 16, TICKS = 3 };
+    size_t bytes;
+
+    (void)state;
+    new_bin();
+    for (unsigned i = 0; i < SLABS; i++) {
+        (void)add_slab();
+    }
+    for (unsigned i = 0; i < TICKS; i++) {
+        tick_advance();
+    }
+    assert_true(bin_purge_begin_locked(&bin, TICKS));
+    assert_true(bin_purge_locked(&bin, TICKS, &bytes));
+    bin_purge_stop_locked(&bin);
+    assert_true(bin_purge_begin_locked(&bin, TICKS));
+    assert_false(bin_purge_locked(&bin, TICKS, &bytes));
+    assert_int_equal(bytes, (SLABS - PURGED_AT_ONCE) * UNIT_BYTES);
+    /* No more in this tick. */
+    bin.may_purge = true;
+    assert_false(bin_purge_begin_locked(&bin, TICKS));
+    tick_advance();
+    assert_true(bin_purge_begin_locked(&bin, TICKS));
 }
 
 static void a_purge_counts_the_units_of_slabs(void **state)
 {
     enum { UNITS = 10, BLOCKS = 4 };
     void *blocks[3][BLOCKS];
-    unsigned units;
+    size_t bytes;
 
     (void)state;
     new_bin_of_class(CLASS_COUNT - 4);
@@ -419,14 +501,14 @@ static void a_purge_counts_the_units_of_slabs(void **state)
     }
     size_t size = size_classes[class_of_blocks].size;
 
+    /* Of 16 units at once a second slab would be too many. */
+    assert_true(bin_purge_begin_locked(&bin, 0));
     for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
-        units = UNITS + 1;
-        assert_int_equal(bin_purge_locked(&bin, 0, &units), size);
-        assert_int_equal(units, 1);
+        assert_true(bin_purge_locked(&bin, 0, &bytes));
+        assert_int_equal(bytes, size);
     }
-    units = UNITS + 1;
-    assert_int_equal(bin_purge_locked(&bin, 0, &units), 0);
-    assert_int_equal(units, UNITS + 1);
+    assert_false(bin_purge_locked(&bin, 0, &bytes));
+    assert_int_equal(bytes, 0);
     for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
         assert_int_equal(resident_pages(blocks[i][0], size), 0);
         assert_true(is_all((char *)blocks[i][1], size, PATTERN));
@@ -492,21 +574,18 @@ static size_t purged_pages(void)
 
 static void free_pages_of_many_slabs_go_back(void **state)
 {
-    unsigned slabs = HALF_FREE_SLABS;
     size_t pages = (size_t)HALF_FREE_SLABS * SLAB_RANGES_MAX;
 
     (void)state;
     new_bin();
     free_every_second_page();
-    assert_int_equal(bin_purge_locked(&bin, 0, &slabs), pages * SLAB_PAGE_BYTES);
-    assert_int_equal(slabs, 0);
+    assert_int_equal(purge_all(), pages * SLAB_PAGE_BYTES);
     assert_int_equal(purged_pages(), pages);
     bin_check_locked(&bin);
 }
 
 static void a_page_that_the_kernel_refuses_is_not_taken_for_purged(void **state)
 {
-    unsigned slabs = HALF_FREE_SLABS;
     size_t pages = (size_t)HALF_FREE_SLABS * SLAB_RANGES_MAX - 1;
 
     (void)state;
@@ -515,7 +594,7 @@ static void a_page_that_the_kernel_refuses_is_not_taken_for_purged(void **state)
     const struct slab *slab = bin.slabs[SLAB_LIST_PARTIAL + 2];
 
     lock_pages((char *)slab->start + (size_t)4 * SLAB_PAGE_BYTES, SLAB_PAGE_BYTES);
-    assert_int_equal(bin_purge_locked(&bin, 0, &slabs), pages * SLAB_PAGE_BYTES);
+    assert_int_equal(purge_all(), pages * SLAB_PAGE_BYTES);
     assert_int_equal(purged_pages(), pages);
     assert_int_equal(slab->purged >> 4 & 1, 0);
 }
@@ -559,6 +638,9 @@ int main(void)
         ISOLATED(a_block_of_another_class_dies_among_scattered_ones),
         ISOLATED(what_a_bin_gives_up_is_chained_to_what_was_given_up_before),
         ISOLATED(a_purge_looks_through_slabs_only_as_long_as_there_may_be_something),
+        ISOLATED(a_purge_looks_at_each_slab_once),
+        ISOLATED(a_purge_goes_on_where_a_slab_has_left_its_list),
+        ISOLATED(what_a_purge_has_left_waits_for_the_next),
         ISOLATED(a_purge_counts_the_units_of_slabs),
         ISOLATED(a_bin_keeps_few_units_in_empty_slabs),
         ISOLATED(free_pages_of_many_slabs_go_back),
