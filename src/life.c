@@ -209,7 +209,7 @@ bool life_limit_arenas(uint32_t count)
 
 /* Start */
 
-static void thread_ends(void *argument);
+static void thread_ends(void *unused);
 
 static unsigned first_steps(void)
 {
@@ -394,11 +394,17 @@ static void take_back_ended(void)
     }
 }
 
-static void thread_ends(void *argument)
+/* The argument is not to be relied on: a copy of the C library in another namespace (dlmopen()) counts
+ * its keys from the start too, and keeps their values in the same places. */
+static void thread_ends(void *unused)
 {
-    struct cache *cache = (struct cache *)argument;
+    struct cache *cache = cache_self;
     int saved_errno = errno;
 
+    (void)unused;
+    if (!cache_is_real(cache)) {
+        return;
+    }
     has_ended = true;
     cache_self = &cache_none;
     /* Release: pairs with the acquire in find_orphans_locked(). */

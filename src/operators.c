@@ -5,22 +5,21 @@
  * the new-handler and std::bad_alloc are those of the caller's (cxx_library.h). Exceptions pass
  * through these frames, so the file is compiled with -fexceptions.
  *
+ * A program may replace some of the forms and leave the others, which go by those they are derived
+ * from then (C++17, 21.6.2). So only the basic ones allocate and free; all others call them by their
+ * names, in whichever object these are. All are weak: in libbreakwater.a the program's own, if it has
+ * one, is no second definition.
+ *
  * The nothrow forms are in operators_nothrow.c, of the shared library only: a program linked to
  * libbreakwater.a has them from its C++ library, where they call the forms defined here.
  *
  * Owns         nothing.
  * Concurrency  any thread.
  */
+#include "operators.h"
 #include "breakwater/breakwater.h"
 #include "cxx_library.h"
 #include "heap.h"
-
-/* Of two functions of equal code gcc would make one a jump to the other. */
-#ifdef __clang__
-#define NOT_MERGED
-#else
-#define NOT_MERGED __attribute__((no_icf))
-#endif
 
 /* Entries of a vtable before those of functions, which an object points to. */
 enum { VTABLE_HEAD = 2 };
@@ -60,101 +59,95 @@ static __attribute__((noinline)) void *new_after_failure(size_t alignment, size_
     return block;
 }
 
+void *operators_new(size_t size)
+{
+    void *block = heap_alloc(size);
+
+    return likely(block != NULL)
+               ? block
+               : new_after_failure(BLOCK_ALIGN, size, __builtin_return_address(0));
+}
+
+void *operators_new_aligned(size_t size, size_t alignment)
+{
+    void *block = heap_alloc_aligned(alignment, size);
+
+    return likely(block != NULL) ? block
+                                 : new_after_failure(alignment, size, __builtin_return_address(0));
+}
+
+void *operators_new_array(size_t size)
+{
+    return _Znwm(size);
+}
+
+void *operators_new_array_aligned(size_t size, size_t alignment)
+{
+    return _ZnwmSt11align_val_t(size, alignment);
+}
+
 /* Mangled names are reserved identifiers by nature. */
 /* NOLINTBEGIN(bugprone-reserved-identifier) */
 
-BW_API void *_Znwm(size_t size);
-BW_API void *_Znwm(size_t size)
-{
-    void *block = heap_alloc(size);
+/* The basic forms. */
 
-    return likely(block != NULL)
-               ? block
-               : new_after_failure(BLOCK_ALIGN, size, __builtin_return_address(0));
-}
+OPERATOR void *_Znwm(size_t size) __attribute__((alias("operators_new")));
 
-NOT_MERGED BW_API void *_Znam(size_t size);
-BW_API void *_Znam(size_t size)
-{
-    void *block = heap_alloc(size);
+OPERATOR void *_ZnwmSt11align_val_t(size_t size, size_t alignment)
+    __attribute__((alias("operators_new_aligned")));
 
-    return likely(block != NULL)
-               ? block
-               : new_after_failure(BLOCK_ALIGN, size, __builtin_return_address(0));
-}
-
-BW_API void *_ZnwmSt11align_val_t(size_t size, size_t alignment);
-BW_API void *_ZnwmSt11align_val_t(size_t size, size_t alignment)
-{
-    void *block = heap_alloc_aligned(alignment, size);
-
-    return likely(block != NULL) ? block
-                                 : new_after_failure(alignment, size, __builtin_return_address(0));
-}
-
-NOT_MERGED BW_API void *_ZnamSt11align_val_t(size_t size, size_t alignment);
-BW_API void *_ZnamSt11align_val_t(size_t size, size_t alignment)
-{
-    void *block = heap_alloc_aligned(alignment, size);
-
-    return likely(block != NULL) ? block
-                                 : new_after_failure(alignment, size, __builtin_return_address(0));
-}
-
-BW_API void _ZdlPv(void *block);
-BW_API void _ZdlPv(void *block)
+OPERATOR void _ZdlPv(void *block)
 {
     heap_free(block);
 }
 
-BW_API void _ZdaPv(void *block);
-BW_API void _ZdaPv(void *block)
-{
-    heap_free(block);
-}
-
-BW_API void _ZdlPvm(void *block, size_t size);
-BW_API void _ZdlPvm(void *block, size_t size)
-{
-    (void)size;
-    heap_free(block);
-}
-
-BW_API void _ZdaPvm(void *block, size_t size);
-BW_API void _ZdaPvm(void *block, size_t size)
-{
-    (void)size;
-    heap_free(block);
-}
-
-BW_API void _ZdlPvSt11align_val_t(void *block, size_t alignment);
-BW_API void _ZdlPvSt11align_val_t(void *block, size_t alignment)
+OPERATOR void _ZdlPvSt11align_val_t(void *block, size_t alignment)
 {
     (void)alignment;
     heap_free(block);
 }
 
-BW_API void _ZdaPvSt11align_val_t(void *block, size_t alignment);
-BW_API void _ZdaPvSt11align_val_t(void *block, size_t alignment)
+/* Arrays. */
+
+OPERATOR void *_Znam(size_t size) __attribute__((alias("operators_new_array")));
+
+OPERATOR void *_ZnamSt11align_val_t(size_t size, size_t alignment)
+    __attribute__((alias("operators_new_array_aligned")));
+
+OPERATOR void _ZdaPv(void *block)
 {
-    (void)alignment;
-    heap_free(block);
+    _ZdlPv(block);
 }
 
-BW_API void _ZdlPvmSt11align_val_t(void *block, size_t size, size_t alignment);
-BW_API void _ZdlPvmSt11align_val_t(void *block, size_t size, size_t alignment)
+OPERATOR void _ZdaPvSt11align_val_t(void *block, size_t alignment)
 {
-    (void)size;
-    (void)alignment;
-    heap_free(block);
+    _ZdlPvSt11align_val_t(block, alignment);
 }
 
-BW_API void _ZdaPvmSt11align_val_t(void *block, size_t size, size_t alignment);
-BW_API void _ZdaPvmSt11align_val_t(void *block, size_t size, size_t alignment)
+/* Of a size that is known. */
+
+OPERATOR void _ZdlPvm(void *block, size_t size)
 {
     (void)size;
-    (void)alignment;
-    heap_free(block);
+    _ZdlPv(block);
+}
+
+OPERATOR void _ZdaPvm(void *block, size_t size)
+{
+    (void)size;
+    _ZdaPv(block);
+}
+
+OPERATOR void _ZdlPvmSt11align_val_t(void *block, size_t size, size_t alignment)
+{
+    (void)size;
+    _ZdlPvSt11align_val_t(block, alignment);
+}
+
+OPERATOR void _ZdaPvmSt11align_val_t(void *block, size_t size, size_t alignment)
+{
+    (void)size;
+    _ZdaPvSt11align_val_t(block, alignment);
 }
 
 /* NOLINTEND(bugprone-reserved-identifier) */

@@ -1,118 +1,152 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* operators_nothrow.c - C++'s nothrow operator new and delete, in the shared library only.
  *
- * A nothrow form must return NULL even if the new-handler throws. Only C++ code can catch: once an
- * allocation has failed and there is a handler to call, the C++ library's own form of the operator
- * takes over, which calls the throwing form (operators.c) and catches.
+ * A nothrow form calls the throwing one, which the program may have replaced, and returns NULL where
+ * that throws. Only C++ code can catch: where it is not ours, or an allocation has failed and there is
+ * a new-handler to call, the C++ library's own form of the operator takes over.
  *
  * Owns         nothing.
  * Concurrency  any thread.
  */
-#include "breakwater/breakwater.h"
 #include "cxx_library.h"
 #include "heap.h"
+#include "operators.h"
 
-/* The C++ library's own form, if there is a handler to call. Not inlined: what it saves would be
- * saved on the fast path. */
-static __attribute__((noinline)) void *next_definition(const char *name, const void *caller)
+typedef void *plain_new(size_t size);
+typedef void *aligned_new(size_t size, size_t alignment);
+
+/* Off the paths on which a block is at hand, and not inlined: what these save would be saved there. */
+#define SLOW __attribute__((noinline))
+
+/* The C++ library's own form, or NULL. */
+static SLOW void *own_definition(const char *name, bool is_replaced, const void *caller)
 {
     struct cxx_library library = cxx_library_of(caller);
     bool handler = library.get_new_handler != NULL && library.get_new_handler() != NULL;
 
-    return handler ? cxx_library_own(&library, name) : NULL;
+    return is_replaced || handler ? cxx_library_own(&library, name) : NULL;
 }
 
-static void *new_after_failure(const char *name, size_t size, const void *nothrow,
-                               const void *caller)
+static SLOW void *new_by_library(const char *name, plain_new *replaced, size_t size,
+                                 const void *nothrow, const void *caller)
 {
-    void *(*next)(size_t, const void *);
+    void *(*own)(size_t, const void *);
 
-    *(void **)&next = next_definition(name, caller);
-    return next != NULL ? next(size, nothrow) : NULL;
+    *(void **)&own = own_definition(name, replaced != NULL, caller);
+    if (own != NULL) {
+        return own(size, nothrow);
+    }
+    return replaced != NULL ? replaced(size) : NULL;
 }
 
-static void *new_aligned_after_failure(const char *name, size_t size, size_t alignment,
-                                       const void *nothrow, const void *caller)
+static SLOW void *new_aligned_by_library(const char *name, aligned_new *replaced, size_t size,
+                                         size_t alignment, const void *nothrow, const void *caller)
 {
-    void *(*next)(size_t, size_t, const void *);
+    void *(*own)(size_t, size_t, const void *);
 
-    *(void **)&next = next_definition(name, caller);
-    return next != NULL ? next(size, alignment, nothrow) : NULL;
+    *(void **)&own = own_definition(name, replaced != NULL, caller);
+    if (own != NULL) {
+        return own(size, alignment, nothrow);
+    }
+    return replaced != NULL ? replaced(size, alignment) : NULL;
+}
+
+/* What the nothrow form has to call, where it is not ours alone; else NULL. */
+
+static inline plain_new *replaced_new(void)
+{
+    return likely(_Znwm == operators_new) ? NULL : _Znwm;
+}
+
+static inline plain_new *replaced_new_array(void)
+{
+    return likely(_Znam == operators_new_array && _Znwm == operators_new) ? NULL : _Znam;
+}
+
+static inline aligned_new *replaced_new_aligned(void)
+{
+    return likely(_ZnwmSt11align_val_t == operators_new_aligned) ? NULL : _ZnwmSt11align_val_t;
+}
+
+static inline aligned_new *replaced_new_array_aligned(void)
+{
+    return likely(_ZnamSt11align_val_t == operators_new_array_aligned &&
+                  _ZnwmSt11align_val_t == operators_new_aligned)
+               ? NULL
+               : _ZnamSt11align_val_t;
+}
+
+static inline void *new_plain(const char *name, plain_new *replaced, size_t size,
+                              const void *nothrow, const void *caller)
+{
+    void *block = likely(replaced == NULL) ? heap_alloc(size) : NULL;
+
+    return likely(block != NULL) ? block : new_by_library(name, replaced, size, nothrow, caller);
+}
+
+static inline void *new_aligned(const char *name, aligned_new *replaced, size_t size,
+                                size_t alignment, const void *nothrow, const void *caller)
+{
+    void *block = likely(replaced == NULL) ? heap_alloc_aligned(alignment, size) : NULL;
+
+    return likely(block != NULL)
+               ? block
+               : new_aligned_by_library(name, replaced, size, alignment, nothrow, caller);
 }
 
 /* Mangled names are reserved identifiers by nature. */
 /* NOLINTBEGIN(bugprone-reserved-identifier) */
 
-BW_API void *_ZnwmRKSt9nothrow_t(size_t size, const void *nothrow);
-BW_API void *_ZnwmRKSt9nothrow_t(size_t size, const void *nothrow)
+OPERATOR void *_ZnwmRKSt9nothrow_t(size_t size, const void *nothrow)
 {
-    void *block = heap_alloc(size);
-
-    return likely(block != NULL) ? block
-                                 : new_after_failure("_ZnwmRKSt9nothrow_t", size, nothrow,
-                                                     __builtin_return_address(0));
+    return new_plain("_ZnwmRKSt9nothrow_t", replaced_new(), size, nothrow,
+                     __builtin_return_address(0));
 }
 
-BW_API void *_ZnamRKSt9nothrow_t(size_t size, const void *nothrow);
-BW_API void *_ZnamRKSt9nothrow_t(size_t size, const void *nothrow)
+OPERATOR void *_ZnamRKSt9nothrow_t(size_t size, const void *nothrow)
 {
-    void *block = heap_alloc(size);
-
-    return likely(block != NULL) ? block
-                                 : new_after_failure("_ZnamRKSt9nothrow_t", size, nothrow,
-                                                     __builtin_return_address(0));
+    return new_plain("_ZnamRKSt9nothrow_t", replaced_new_array(), size, nothrow,
+                     __builtin_return_address(0));
 }
 
-BW_API void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, const void *nothrow);
-BW_API void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, const void *nothrow)
+OPERATOR void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment,
+                                                  const void *nothrow)
 {
-    void *block = heap_alloc_aligned(alignment, size);
-
-    return likely(block != NULL)
-               ? block
-               : new_aligned_after_failure("_ZnwmSt11align_val_tRKSt9nothrow_t", size, alignment,
-                                           nothrow, __builtin_return_address(0));
+    return new_aligned("_ZnwmSt11align_val_tRKSt9nothrow_t", replaced_new_aligned(), size,
+                       alignment, nothrow, __builtin_return_address(0));
 }
 
-BW_API void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, const void *nothrow);
-BW_API void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, const void *nothrow)
+OPERATOR void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment,
+                                                  const void *nothrow)
 {
-    void *block = heap_alloc_aligned(alignment, size);
-
-    return likely(block != NULL)
-               ? block
-               : new_aligned_after_failure("_ZnamSt11align_val_tRKSt9nothrow_t", size, alignment,
-                                           nothrow, __builtin_return_address(0));
+    return new_aligned("_ZnamSt11align_val_tRKSt9nothrow_t", replaced_new_array_aligned(), size,
+                       alignment, nothrow, __builtin_return_address(0));
 }
 
-BW_API void _ZdlPvRKSt9nothrow_t(void *block, const void *nothrow);
-BW_API void _ZdlPvRKSt9nothrow_t(void *block, const void *nothrow)
+OPERATOR void _ZdlPvRKSt9nothrow_t(void *block, const void *nothrow)
 {
     (void)nothrow;
-    heap_free(block);
+    _ZdlPv(block);
 }
 
-BW_API void _ZdaPvRKSt9nothrow_t(void *block, const void *nothrow);
-BW_API void _ZdaPvRKSt9nothrow_t(void *block, const void *nothrow)
+OPERATOR void _ZdaPvRKSt9nothrow_t(void *block, const void *nothrow)
 {
     (void)nothrow;
-    heap_free(block);
+    _ZdaPv(block);
 }
 
-BW_API void _ZdlPvSt11align_val_tRKSt9nothrow_t(void *block, size_t alignment, const void *nothrow);
-BW_API void _ZdlPvSt11align_val_tRKSt9nothrow_t(void *block, size_t alignment, const void *nothrow)
+OPERATOR void _ZdlPvSt11align_val_tRKSt9nothrow_t(void *block, size_t alignment,
+                                                  const void *nothrow)
 {
-    (void)alignment;
     (void)nothrow;
-    heap_free(block);
+    _ZdlPvSt11align_val_t(block, alignment);
 }
 
-BW_API void _ZdaPvSt11align_val_tRKSt9nothrow_t(void *block, size_t alignment, const void *nothrow);
-BW_API void _ZdaPvSt11align_val_tRKSt9nothrow_t(void *block, size_t alignment, const void *nothrow)
+OPERATOR void _ZdaPvSt11align_val_tRKSt9nothrow_t(void *block, size_t alignment,
+                                                  const void *nothrow)
 {
-    (void)alignment;
     (void)nothrow;
-    heap_free(block);
+    _ZdaPvSt11align_val_t(block, alignment);
 }
 
 /* NOLINTEND(bugprone-reserved-identifier) */

@@ -36,6 +36,7 @@ static void *use_functions(void *argument)
     static _Thread_local void *blocks[BLOCKS];
 
     for (size_t i = 0; i < BLOCKS; i++) {
+        free(fault_block(1 + i));
         blocks[i] = allocate(1 + i * 97);
         CHECK(blocks[i] != NULL);
         memset(blocks[i], (int)i, 1 + i * 97);
@@ -107,8 +108,9 @@ static void load_in_namespace(const char *path)
     CHECK(library != NULL);
     *(void **)&allocate = symbol(library, "bw_malloc");
     *(void **)&release = symbol(library, "bw_free");
+    /* Whose threads use the program's allocator too, which may be another copy. */
     for (int i = 0; i < 20; i++) {
-        (void)use_functions(NULL);
+        use_from_threads();
         free(fault_block(100000));
     }
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* static_program.c - shows that malloc of a static program is Breakwater's: the standard and the
  * prefixed names accept each other's blocks and agree on their usable size, Breakwater's own
- * accounts move with malloc, and threads and a forked child work. */
+ * accounts move with malloc, and threads and a forked child work. The program has names of its own that
+ * Breakwater's layers have too: neither links to, or changes, what is the other's. */
 #include <breakwater/breakwater.h>
 #include <malloc.h>
 #include <pthread.h>
@@ -19,6 +20,29 @@ static void require(int holds, const char *what)
         fprintf(stderr, "FAILED: %s\n", what);
         exit(1);
     }
+}
+
+int limit = 7;
+int conf = 8;
+unsigned char tick_current = 9;
+
+void fatal(const char *message);
+void fatal(const char *message)
+{
+    fprintf(stderr, "FAILED: our fatal() is called: %s\n", message);
+    exit(1);
+}
+
+unsigned cpus_usable(void);
+unsigned cpus_usable(void)
+{
+    fatal("by way of cpus_usable()");
+    return 1;
+}
+
+static void names_are_our_own(void)
+{
+    require(limit == 7 && conf == 8 && tick_current == 9, "our variables are written");
 }
 
 static void the_two_families_share_a_heap(void)
@@ -92,5 +116,6 @@ int main(void)
     the_two_families_share_a_heap();
     malloc_moves_breakwaters_accounts();
     threads_and_a_child_work();
+    names_are_our_own();
     return 0;
 }

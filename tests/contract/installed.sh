@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# installed.sh SOURCE BUILD - programs find the installed library, by pkg-config and by CMake, as shared
+# library and archive, and CMake projects that have this one as a part find it too.
+set -euo pipefail
+
+source=$1 build=$2
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export LD_LIBRARY_PATH=$work/usr/lib
+
+fail()
+{
+    echo "FAILED: $1" >&2
+    exit 1
+}
+
+cmake --install "$build" --prefix "$work/usr" >/dev/null
+cat >"$work/program.c" <<'END'
+#include <breakwater/breakwater.h>
+#include <stdlib.h>
+
+/* Linked, and so malloc's too. */
+int main(void)
+{
+    void *block = malloc(100);
+
+    return block == NULL || bw_malloc_usable_size(block) < 100;
+}
+END
+
+# One with the library beside pkgconfig's directory, one as Debian has it, one with a place of its own.
+export PKG_CONFIG_PATH=$work/usr/lib/pkgconfig
+read -ra flags <<<"$(pkg-config --cflags --libs breakwater)"
+cc "$work/program.c" "${flags[@]}" -o "$work/by_pkg_config"
+"$work/by_pkg_config" || fail "a program linked by pkg-config"
+for directories in "/usr lib/x86_64-linux-gnu" "/usr /opt/lib64"; do
+    read -r prefix libdir <<<"$directories"
+    cmake -S "$source" -B "$work/configured" -DBUILD_TESTING=OFF -DCMAKE_BUILD_TYPE=Release \
+        -DCMAKE_INSTALL_PREFIX="$prefix" -DCMAKE_INSTALL_LIBDIR="$libdir" >/dev/null
+    [[ $libdir == /* ]] && place=$libdir || place=$prefix/$libdir
+    mkdir -p "$work/root$place/pkgconfig"
+    cp "$work/configured/src/breakwater.pc" "$work/root$place/pkgconfig"
+    found=$(PKG_CONFIG_PATH=$work/root$place/pkgconfig pkg-config --variable=libdir breakwater)
+    found=$(realpath -m "$found")
+    [[ $found == "$work/root$place" || $found == "$place" ]] ||
+        fail "pkg-config says $found for a library in $place"
+done
+
+cat >"$work/CMakeLists.txt" <<'END'
+cmake_minimum_required(VERSION 3.25)
+project(user LANGUAGES C)
+if(DEFINED SOURCE)
+    add_subdirectory(${SOURCE} breakwater)
+else()
+    find_package(breakwater REQUIRED)
+endif()
+foreach(linkage shared static)
+    add_executable(by_${linkage} program.c)
+    target_link_libraries(by_${linkage} PRIVATE breakwater::${linkage})
+endforeach()
+END
+cmake -S "$work" -B "$work/found" -DCMAKE_PREFIX_PATH="$work/usr" >/dev/null
+cmake -S "$work" -B "$work/part" -DSOURCE="$source" -DCMAKE_BUILD_TYPE=Release >/dev/null
+for kind in found part; do
+    cmake --build "$work/$kind" --parallel --target by_shared --target by_static >/dev/null
+    "$work/$kind/by_shared" && "$work/$kind/by_static" || fail "a program of CMake's, $kind"
+done
+[[ ! -e $work/part/breakwater/tests ]] || fail "who has the project as a part builds its tests"
