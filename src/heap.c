@@ -95,7 +95,7 @@ static void *large_alloc(struct cache *cache, size_t alignment, size_t size, enu
 
     request.grow = true;
     if (span == NULL) {
-        reclaim_before_growth();
+        reclaim_before_growth(request.units * UNIT_BYTES);
         span = page_heap_alloc(&request);
     }
     if (span == NULL) {
@@ -108,7 +108,7 @@ static void *large_alloc(struct cache *cache, size_t alignment, size_t size, enu
     }
     span->used_units = request.units;
     span->arena = cache_is_real(cache) ? cache->arena->index : 0;
-    upkeep_poll(cache);
+    upkeep_poll_for(cache, size);
     return (void *)span_address(span); /* NOLINT(performance-no-int-to-ptr) */
 }
 
@@ -470,8 +470,10 @@ static void free_large(struct cache *cache, struct span *span, void *block)
         free_later(block);
         return;
     }
+    size_t bytes = span->units * UNIT_BYTES;
+
     page_heap_free(span);
-    upkeep_poll(cache);
+    upkeep_poll_for(cache, bytes);
     gate_leave(cache_gate(cache));
 }
 

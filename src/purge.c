@@ -3,7 +3,7 @@
  *
  * Time goes by in ticks, a quarter of the decay time each. What is freed is stamped with the tick
  * (units by runs.c, slabs by slab.c); what has been free for DECAY_TICKS goes back, free pages
- * of slabs in use after SLAB_DECAY_TICKS. A step purges at most STEP_BYTES and never holds a lock
+ * of slabs in use after SLAB_DECAY_TICKS. A step purges at most PURGE_STEP_BYTES and never holds a lock
  * for more than some 16 units' worth of it, or a huge page's; what is left is for the next step,
  * soon after. Where huge pages are asked for (thp:always), whole ones go first: to give a part of
  * one back, the kernel takes it apart, so parts wait PARTS_WAIT times as long.
@@ -35,8 +35,6 @@ enum {
     NS_PER_MS = 1000000,
 };
 
-#define STEP_BYTES ((size_t)4 * 1024 * 1024)
-
 static _Atomic uint64_t next_step_ms;
 
 static uint64_t now_ms(void)
@@ -53,16 +51,16 @@ static bool step(uint64_t now, uint64_t tick_ms)
 {
     bool huge_pages = conf.thp == THP_ALWAYS;
     unsigned wait = huge_pages ? PARTS_WAIT : 1;
-    size_t bytes = huge_pages ? page_heap_decay_huge(DECAY_TICKS, STEP_BYTES) : 0;
+    size_t bytes = huge_pages ? page_heap_decay_huge(DECAY_TICKS, PURGE_STEP_BYTES) : 0;
 
-    if (bytes < STEP_BYTES) {
-        bytes += page_heap_decay(wait * DECAY_TICKS, STEP_BYTES - bytes);
+    if (bytes < PURGE_STEP_BYTES) {
+        bytes += page_heap_decay(wait * DECAY_TICKS, PURGE_STEP_BYTES - bytes);
     }
-    if (bytes < STEP_BYTES) {
-        bytes += reclaim_idle_pages(wait * SLAB_DECAY_TICKS, STEP_BYTES - bytes);
+    if (bytes < PURGE_STEP_BYTES) {
+        bytes += reclaim_idle_pages(wait * SLAB_DECAY_TICKS, PURGE_STEP_BYTES - bytes);
     }
     /* Relaxed: a hint; two threads that take a step at once do no harm. */
-    if (bytes >= STEP_BYTES) {
+    if (bytes >= PURGE_STEP_BYTES) {
         atomic_store_explicit(&next_step_ms, now + REST_MS, memory_order_relaxed);
         return true;
     }

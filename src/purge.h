@@ -5,6 +5,9 @@
 
 #include "util.h"
 
+/* What a step gives back at most. */
+#define PURGE_STEP_BYTES ((size_t)4 * 1024 * 1024)
+
 /* Now and then on slow paths: if a step is due, take it. True if there is more to do, after a rest;
  * then a thread that has nothing else to do may go on at once. Inside the gate, no lock held. */
 bool purge_poll(void);

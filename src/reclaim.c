@@ -147,13 +147,15 @@ static bool is_idle(struct bin *bin, unsigned class, uint64_t growth, size_t lea
     return idle;
 }
 
-/* What the heap has grown by is made up for by free pages in slabs of bins that nobody has asked
- * since it grew before: those of other bins would soon be needed again. */
-static void make_up_for_growth(void)
+/* What the heap is about to grow by is made up for by free runs, which are too short to serve, and
+ * what it has grown by before by free pages in slabs of bins that nobody has asked since then: those
+ * of other bins would soon be needed again. */
+static void make_up_for_growth(size_t bytes)
 {
     size_t heap_bytes;
     size_t left = size_min(page_heap_take_growth(&heap_bytes), MAKE_UP_BYTES_MOST);
 
+    left -= size_min(left, page_heap_decay(0, size_max(left, bytes)));
     if (left == 0) {
         return;
     }
@@ -166,12 +168,12 @@ static void make_up_for_growth(void)
     }
 }
 
-void reclaim_before_growth(void)
+void reclaim_before_growth(size_t bytes)
 {
     age_all(UINT32_MAX);
     run_cache_empty_all();
     /* Page by page, which takes huge pages apart. */
     if (conf.thp != THP_ALWAYS) {
-        make_up_for_growth();
+        make_up_for_growth(bytes);
     }
 }

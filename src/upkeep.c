@@ -38,13 +38,20 @@ static void relieve(struct cache *cache)
     (void)limit_take_pressure();
 }
 
-void upkeep_poll(struct cache *cache)
+void upkeep_poll_for(struct cache *cache, size_t bytes)
 {
     if (unlikely(limit_presses()) && limit_take_pressure()) {
         relieve(cache);
-    } else {
-        (void)purge_poll();
+        return;
     }
+    for (bool more = purge_poll(); more && bytes > PURGE_STEP_BYTES; bytes -= PURGE_STEP_BYTES) {
+        more = purge_go_on();
+    }
+}
+
+void upkeep_poll(struct cache *cache)
+{
+    upkeep_poll_for(cache, 0);
 }
 
 /* Has the cache's arena become crowded since the last look? What others waited before one of them

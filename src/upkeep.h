@@ -12,6 +12,10 @@
 /* What has to be done now and then: decay, and the soft limit. Inside the gate. */
 void upkeep_poll(struct cache *cache);
 
+/* The same when so many bytes are allocated or freed at once, of which as many may go back: else
+ * those who have large blocks, and few calls, would hold for long what others give back soon. */
+void upkeep_poll_for(struct cache *cache, size_t bytes);
+
 /* After a miss of `cache`, a real one; never where its count of misses stands still,
  * or each call would find it divisible. Inside the gate. */
 void upkeep_after_miss(struct cache *cache);

@@ -204,6 +204,58 @@ static void grow_heap(void)
     (void)filled(MIB);
 }
 
+static size_t resident_pages_of_every_second(char *const *blocks, size_t count, size_t bytes)
+{
+    size_t pages = 0;
+
+    for (size_t i = 0; i < count; i += 2) {
+        pages += resident_pages(blocks[i], bytes);
+    }
+    return pages;
+}
+
+/* As much of them as the heap grows by, however long they have been free. */
+static void free_runs_that_are_too_short_make_up_for_growth(void **state)
+{
+    enum { RUNS = 8 };
+    char *blocks[RUNS];
+    const size_t bytes = 2 * MIB;
+    const size_t free_pages = RUNS / 2 * bytes / PAGE;
+
+    (void)state;
+    for (size_t i = 0; i < RUNS; i++) {
+        blocks[i] = filled(bytes);
+    }
+    for (size_t i = 0; i < RUNS; i += 2) {
+        heap_free(blocks[i]);
+    }
+    assert_int_equal(resident_pages_of_every_second(blocks, RUNS, bytes), free_pages);
+    (void)filled(bytes + MIB);
+    assert_in_range(resident_pages_of_every_second(blocks, RUNS, bytes), 1,
+                    free_pages - (bytes + MIB) / PAGE);
+    (void)filled(8 * bytes);
+    assert_int_equal(resident_pages_of_every_second(blocks, RUNS, bytes), 0);
+    page_heap_check();
+}
+
+/* Of 16 MiB that are due, who frees as much lets all go back. */
+static void who_frees_much_lets_much_go_back(void **state)
+{
+    const size_t bytes = 16 * MIB;
+
+    (void)state;
+    conf.decay_ms = 0;
+    char *run = free_run(bytes);
+    char *other = filled(bytes);
+
+    (void)filled(SMALL_MAX_BYTES + 1);
+    run = run == other ? free_run(bytes + MIB) : run;
+    let_ticks_pass(TICKS);
+    heap_free(other);
+    assert_int_equal(resident_pages(run, bytes), 0);
+    page_heap_check();
+}
+
 static void a_class_in_no_demand_makes_up_for_growth(void **state)
 {
     static char *blocks[BLOCKS];
@@ -510,6 +562,8 @@ int main(void)
         ISOLATED(memory_that_went_back_reads_as_zero_and_can_be_used),
         ISOLATED(free_pages_of_slabs_in_use_go_back_too),
         ISOLATED(free_pages_of_a_fresh_slab_wait_as_long),
+        ISOLATED(free_runs_that_are_too_short_make_up_for_growth),
+        ISOLATED(who_frees_much_lets_much_go_back),
         ISOLATED(a_class_in_no_demand_makes_up_for_growth),
         ISOLATED(a_class_in_demand_keeps_its_pages_as_the_heap_grows),
         ISOLATED(a_class_that_holds_little_of_the_heap_keeps_its_pages),
