@@ -19,6 +19,7 @@
 #include "purge.h"
 #include "reclaim.h"
 #include "refill.h"
+#include "scavenge.h"
 #include "upkeep.h"
 
 static void *out_of_memory(void)
@@ -431,6 +432,9 @@ static bool free_with_more_room(struct cache *cache, unsigned class, void *block
     /* The first on its stack may have gone back singly just before. */
     if (stacks_class(cache, class)->free == NULL) {
         arena_check_taken(cache->arena, class, &block, 1);
+    }
+    if (scavenge_make_room(cache, class) && cache_push(cache_bin_of_class(cache, class), block)) {
+        return false;
     }
     bool is_miss = !cache_grow_free(cache, class) && stacks_class(cache, class)->free != NULL;
 

@@ -10,21 +10,25 @@
 
 #include "conf.h"
 #include "growth.h"
+#include "limit.h"
 #include "verify.h"
 
 enum {
     SCAVENGE_MISSES = 256, /* misses between two looks for idle classes, */
-    SHARE_MISSES = 16,     /* and between two looks at what the cache holds */
+    SHARE_MISSES = 16,     /* and between two looks at what the cache holds, */
+    STEPS = 32,            /* or this part of its share freed to a class */
 };
 
 /* What a cache may hold where there are few threads, and all caches where the heap is small. */
 #define SHARE_MOST      ((size_t)8 * 1024 * 1024)
 #define AUTO_BYTES      ((size_t)64 * 1024 * 1024)
 #define AUTO_HEAP_SHARE 8
+#define LIMIT_SHARE     8 /* the part of a limit that all of them may hold */
 
 static _Atomic uint32_t flushes_asked;
 static _Atomic size_t share_bytes = SHARE_MOST; /* what a cache may hold; or, if it is more, */
 static _Atomic size_t heap_share;               /* this part of the heap; 0: nothing of it */
+static _Atomic size_t sharers = 1;
 
 void scavenge_ask_all(void)
 {
@@ -46,46 +50,60 @@ void scavenge_bind(struct cache *cache)
     cache->flushes_seen = atomic_load_explicit(&flushes_asked, memory_order_relaxed);
 }
 
-void scavenge_share(size_t limit, uint32_t threads)
-{
-    size_t sharers = size_max(threads, 1);
-    size_t total = limit == CACHE_LIMIT_AUTO ? AUTO_BYTES : limit;
-
-    set_hint(&share_bytes, limit != 0 ? total / sharers : SHARE_MOST);
-    set_hint(&heap_share, limit == CACHE_LIMIT_AUTO ? AUTO_HEAP_SHARE * sharers : 0);
-}
-
 /* What the cache may hold now. */
 static size_t share_now(void)
 {
     size_t bytes = atomic_load_explicit(&share_bytes, memory_order_relaxed);
     size_t part = atomic_load_explicit(&heap_share, memory_order_relaxed);
+    size_t heap_limit = limit_hard() != 0 ? limit_hard() : limit_soft();
 
     if (part != 0) {
         bytes = size_max(bytes, growth_heap_bytes() / part);
     }
+    if (heap_limit != 0) {
+        bytes = size_min(bytes, heap_limit / LIMIT_SHARE /
+                                    atomic_load_explicit(&sharers, memory_order_relaxed));
+    }
     return size_min(bytes, SHARE_MOST);
 }
 
-/* Of both stacks of a class the older half, but not the last block: a cache that is always short of
- * room still spares its thread the most of its misses. A block that is in both halves would be
- * handed out twice. Returns the bytes that went. */
-static size_t give_half_back(struct cache *cache, unsigned class)
+void scavenge_share(size_t cache_limit, uint32_t threads)
+{
+    size_t count = size_max(threads, 1);
+    size_t total = cache_limit == CACHE_LIMIT_AUTO ? AUTO_BYTES : cache_limit;
+
+    set_hint(&sharers, count);
+    set_hint(&share_bytes, cache_limit != 0 ? total / count : SHARE_MOST);
+    set_hint(&heap_share, cache_limit == CACHE_LIMIT_AUTO ? AUTO_HEAP_SHARE * count : 0);
+    set_hint(&stacks_step_bytes, share_now() / STEPS);
+}
+
+/* How many of `count` blocks stay: the younger half, and of small ones the last. A cache that is
+ * always short of room still spares its thread the most of its misses then. */
+static size_t half_of(size_t count, size_t size, size_t share)
+{
+    return size > share ? count / 2 : (count + 1) / 2;
+}
+
+/* Of both stacks of a class the older half. A block that is in both halves would be handed out twice.
+ * Returns the bytes that went. */
+static size_t give_half_back(struct cache *cache, unsigned class, size_t share)
 {
     struct cache_bin *bin = cache_bin_of_class(cache, class);
     const struct cache_class *cold = stacks_class(cache, class);
+    size_t size = size_classes[class].size;
     size_t held = stacks_held(cache, class);
     size_t allocs = stacks_alloc_count(bin, cold->alloc);
     size_t frees = stacks_free_count(bin, cold->free);
 
-    stacks_set_alloc(bin, cold->alloc,
-                     stacks_give_older(cache, class, cold->alloc, allocs, (allocs + 1) / 2));
+    allocs = stacks_give_older(cache, class, cold->alloc, allocs, half_of(allocs, size, share));
+    stacks_set_alloc(bin, cold->alloc, allocs);
     if (frees > 1) {
         verify_stack(class, cold->free->slots, frees);
     }
-    stacks_set_free(bin, class, cold->free,
-                    stacks_give_older(cache, class, cold->free, frees, (frees + 1) / 2));
-    return (held - stacks_held(cache, class)) * size_classes[class].size;
+    frees = stacks_give_older(cache, class, cold->free, frees, half_of(frees, size, share));
+    stacks_set_free(bin, class, cold->free, frees);
+    return (held - stacks_held(cache, class)) * size;
 }
 
 /* What is more than the cache's share goes back, from the largest blocks on: of them the fewest
@@ -95,15 +113,29 @@ static void keep_to_share(struct cache *cache)
     size_t share = share_now();
     size_t bytes = 0;
 
+    set_hint(&stacks_step_bytes, share / STEPS);
     for (unsigned class = stacks_next_in_use(cache, 0); class < CLASS_COUNT;
          class = stacks_next_in_use(cache, class + 1)) {
         bytes += stacks_held(cache, class) * size_classes[class].size;
     }
     for (unsigned class = CLASS_COUNT; unlikely(bytes > share) && class > 0; class --) {
         if (stacks_in_use(cache, class - 1)) {
-            bytes -= give_half_back(cache, class - 1);
+            bytes -= give_half_back(cache, class - 1, share);
         }
     }
+}
+
+bool scavenge_make_room(struct cache *cache, unsigned class)
+{
+    struct cache_bin *bin = cache_bin_of_class(cache, class);
+    struct magazine *freed = stacks_class(cache, class)->free;
+
+    if (freed == NULL || stacks_free_count(bin, freed) >= stacks_capacity(class, freed)) {
+        return false;
+    }
+    keep_to_share(cache);
+    stacks_set_free(bin, class, freed, stacks_free_count(bin, freed));
+    return true;
 }
 
 /* Where both tops are and how many stacks were freed, in a number: a class whose number stays the

@@ -8,7 +8,11 @@
 /* Let each cache hold its share of a limit in the sense of conf.h, 8 MiB at most. One that holds
  * more gives half of a stack back, and of the next, from the largest blocks on, at every 16th miss.
  * Any thread. */
-void scavenge_share(size_t limit, uint32_t threads);
+void scavenge_share(size_t cache_limit, uint32_t threads);
+
+/* A free stack has come to the end of its step, though it could hold more: give back what is more than
+ * the cache's share, and open the next step. False if the stack is full. Inside the gate. */
+bool scavenge_make_room(struct cache *cache, unsigned class);
 
 /* A thread has the cache now: what was asked for before does not concern it. */
 void scavenge_bind(struct cache *cache);

@@ -16,6 +16,7 @@
 enum { SPARES_MAX = 24 }; /* empty stacks of the smallest size that a cache keeps */
 
 void *stacks_none[2];
+_Atomic size_t stacks_step_bytes = SIZE_MAX;
 const struct cache_class stacks_class_none;
 
 struct cache_class *stacks_make_class(struct cache *cache, unsigned class)

@@ -117,7 +117,15 @@ static inline void stacks_set_alloc(struct cache_bin *bin, struct magazine *maga
     bin->alloc_top = magazine != NULL ? &magazine->slots[count] - 1 : &stacks_none[0];
 }
 
-/* The smallest stack has room for more than some classes may hold. */
+/* The bytes of a class that may be freed before what the cache holds is looked at (scavenge.c). */
+extern _Atomic size_t stacks_step_bytes;
+
+/* The most blocks that the stack may hold: the smallest has room for more than some classes may. */
+static inline size_t stacks_capacity(unsigned class, const struct magazine *magazine)
+{
+    return size_min(magazine->capacity, size_classes[class].capacity);
+}
+
 static inline void stacks_set_free(struct cache_bin *bin, unsigned class, struct magazine *magazine,
                                    size_t count)
 {
@@ -126,7 +134,14 @@ static inline void stacks_set_free(struct cache_bin *bin, unsigned class, struct
         bin->free_end = (uint32_t)(uintptr_t)&stacks_none[1];
         return;
     }
-    size_t room = size_min(magazine->capacity, size_classes[class].capacity);
+    /* Relaxed: a hint. */
+    size_t step = atomic_load_explicit(&stacks_step_bytes, memory_order_relaxed);
+    size_t size = size_classes[class].size;
+    size_t room = stacks_capacity(class, magazine);
+
+    if (unlikely((room - count) * size > step)) {
+        room = size_min(room, count + size_max(1, step / size));
+    }
 
     bin->free_top = &magazine->slots[count];
     bin->free_end = (uint32_t)(uintptr_t)&magazine->slots[room];

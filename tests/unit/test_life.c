@@ -314,6 +314,46 @@ static void each_cache_holds_no_more_than_its_share_of_the_limit(void **state)
     check_all();
 }
 
+/* Which sleeps then, and nobody else has what it holds. Frees that find room on their stacks are no
+ * misses. */
+static void *hold_what_was_freed(void *unused)
+{
+    enum { CLASSES = 20, COUNT = 12 };
+    static void *blocks[CLASSES][COUNT];
+    const size_t share = 2 * MIB; /* of 2 MiB, or an eighth of 16 MiB */
+    size_t cached;
+    size_t cached_bytes;
+    size_t size = 8 * KIB;
+
+    for (size_t i = 0; i < CLASSES && size <= SMALL_MAX_BYTES; i++, size += size / 8) {
+        for (size_t j = 0; j < COUNT; j++) {
+            blocks[i][j] = bw_malloc(size);
+            assert_non_null(blocks[i][j]);
+        }
+    }
+    for (size_t i = 0; i < CLASSES * COUNT; i++) {
+        bw_free(blocks[i / COUNT][i % COUNT]);
+    }
+    cache_count(cache_self, &cached, &cached_bytes);
+    /* The steps of classes that have just begun are not looked at yet. */
+    assert_in_range(cached_bytes, 1, share + share / 2);
+    return unused;
+}
+
+static void a_thread_that_frees_much_and_sleeps_keeps_to_its_share(void **state)
+{
+    (void)state;
+    assert_int_equal(setenv("BREAKWATER_CONF", "cache_limit:2M", 1), 0);
+    run_threads(1, hold_what_was_freed, NULL);
+}
+
+static void where_the_heap_is_limited_caches_hold_an_eighth_of_that(void **state)
+{
+    (void)state;
+    assert_int_equal(setenv("BREAKWATER_CONF", "hard_limit:16M", 1), 0);
+    run_threads(1, hold_what_was_freed, NULL);
+}
+
 static void use_one_processor(void)
 {
     cpu_set_t one;
@@ -878,6 +918,8 @@ int main(void)
         ISOLATED(the_options_are_read_at_the_first_call),
         ISOLATED(checked_mode_has_no_caches_and_finds_every_double_free),
         ISOLATED(each_cache_holds_no_more_than_its_share_of_the_limit),
+        ISOLATED(a_thread_that_frees_much_and_sleeps_keeps_to_its_share),
+        ISOLATED(where_the_heap_is_limited_caches_hold_an_eighth_of_that),
         ISOLATED(threads_that_live_together_spread_over_the_arenas),
         ISOLATED(many_threads_have_twice_as_many_arenas_as_processors),
         ISOLATED(with_one_arena_all_threads_share_it),

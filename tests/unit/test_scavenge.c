@@ -60,12 +60,15 @@ static void a_cache_that_holds_more_than_its_share_gives_half_back(void **state)
     scavenge_cache(cache);
     assert_in_range(cached_bytes(), held / 2, held / 2 + 2 * SIZE);
     check();
-    /* The last block of a stack stays. */
-    scavenge_share(1, 1);
+    /* The last block of a stack stays, unless it alone is more than the share. */
+    scavenge_share(SIZE, 1);
     for (size_t i = 0; i < held; i += SIZE) {
         scavenge_cache(cache);
     }
     assert_in_range(cached_bytes(), SIZE, 2 * SIZE);
+    scavenge_share(SIZE - 1, 1);
+    scavenge_cache(cache);
+    assert_int_equal(cached_bytes(), 0);
     check();
 }
 
@@ -77,7 +80,7 @@ static void free_over_the_share(void **blocks, size_t count)
     take_many(blocks, count);
     empty_the_alloc_stack();
     give_many(blocks, count);
-    scavenge_share(1, 1);
+    scavenge_share(SIZE, 1);
     cache->misses = MISSES;
 }
 
