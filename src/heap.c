@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "emergency.h"
+#include "growth.h"
 #include "life.h"
 #include "limit.h"
 #include "page_heap.h"
@@ -82,6 +83,28 @@ static void give_cache_back(struct cache *cache)
     }
 }
 
+/* A run that nothing free is long enough for, or NULL. */
+static struct span *run_by_growing(struct cache *cache, struct run_request *request)
+{
+    size_t heap_bytes = growth_heap_bytes();
+
+    request->grow = true;
+    reclaim_before_growth();
+    struct span *span = page_heap_alloc(request);
+
+    if (span == NULL) {
+        give_cache_back(cache);
+        reclaim_all();
+        span = page_heap_alloc(request);
+    }
+    size_t now = growth_heap_bytes();
+
+    if (span != NULL && now > heap_bytes) {
+        reclaim_after_growth(size_min(now - heap_bytes, request->units * UNIT_BYTES));
+    }
+    return span;
+}
+
 /* A large block; NULL without memory. One that has to be zero is not yet. Inside the gate. */
 static void *large_alloc(struct cache *cache, size_t alignment, size_t size, enum purpose purpose)
 {
@@ -94,15 +117,8 @@ static void *large_alloc(struct cache *cache, size_t alignment, size_t size, enu
     };
     struct span *span = page_heap_alloc(&request);
 
-    request.grow = true;
     if (span == NULL) {
-        reclaim_before_growth(request.units * UNIT_BYTES);
-        span = page_heap_alloc(&request);
-    }
-    if (span == NULL) {
-        give_cache_back(cache);
-        reclaim_all();
-        span = page_heap_alloc(&request);
+        span = run_by_growing(cache, &request);
     }
     if (span == NULL) {
         return NULL;
@@ -455,7 +471,7 @@ static void free_local(struct cache *cache, unsigned class, void *block)
     if (bin->free_top[-1] == block) {
         fatal_at("double free of", (uintptr_t)block);
     }
-    if (cache_push(bin, block)) {
+    if (cache_push(bin, block) || (scavenge_open_step(cache, class) && cache_push(bin, block))) {
         return;
     }
     if (!gate_enter(&cache->gate)) {

@@ -23,6 +23,8 @@ enum {
     SLAB_RUNS_SHARE = 32,  /* the part of the heap that may be kept of slabs' runs, */
     LARGE_RUNS_SHARE = 64, /* and of large blocks' */
     STACKS_AT_ONCE = 64,
+    RESTED_TICKS =
+        1, /* after which free runs make up for growth: what was freed just now comes back */
 };
 
 /* A pause for who is about to grow the heap. */
@@ -147,15 +149,13 @@ static bool is_idle(struct bin *bin, unsigned class, uint64_t growth, size_t lea
     return idle;
 }
 
-/* What the heap is about to grow by is made up for by free runs, which are too short to serve, and
- * what it has grown by before by free pages in slabs of bins that nobody has asked since then: those
- * of other bins would soon be needed again. */
-static void make_up_for_growth(size_t bytes)
+/* What the heap has grown by is made up for by free pages in slabs of bins that nobody has asked
+ * since it grew before: those of other bins would soon be needed again. */
+static void make_up_for_growth(void)
 {
     size_t heap_bytes;
     size_t left = size_min(page_heap_take_growth(&heap_bytes), MAKE_UP_BYTES_MOST);
 
-    left -= size_min(left, page_heap_decay(0, size_max(left, bytes)));
     if (left == 0) {
         return;
     }
@@ -168,12 +168,19 @@ static void make_up_for_growth(size_t bytes)
     }
 }
 
-void reclaim_before_growth(size_t bytes)
+void reclaim_before_growth(void)
 {
     age_all(UINT32_MAX);
     run_cache_empty_all();
     /* Page by page, which takes huge pages apart. */
     if (conf.thp != THP_ALWAYS) {
-        make_up_for_growth(bytes);
+        make_up_for_growth();
+    }
+}
+
+void reclaim_after_growth(size_t bytes)
+{
+    if (conf.thp != THP_ALWAYS) {
+        (void)page_heap_decay(RESTED_TICKS, bytes);
     }
 }

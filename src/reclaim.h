@@ -5,10 +5,14 @@
 
 #include <stddef.h>
 
-/* Before the break grows for a run of `bytes`: take in every queue, and give up what depots have held
- * idly since the last call, and empty slabs. As much as it grows by goes back to the kernel of free
- * runs, and of slabs of bins that nobody asked since it grew before, but with thp:always. */
-void reclaim_before_growth(size_t bytes);
+/* Before the break grows: take in every queue, and give up what depots have held idly since the
+ * last call, and empty slabs. What the heap grew by before is made up for by free pages in slabs of
+ * bins that nobody asked since, but with thp:always. */
+void reclaim_before_growth(void);
+
+/* The heap has grown for a large block of `bytes`: as much of the free runs, which were all too short
+ * for it and have rested for a tick, goes back to the kernel, but with thp:always. */
+void reclaim_after_growth(size_t bytes);
 
 /* As time goes by: take in every queue, and give up idle stacks, some of each depot at a time, and
  * empty slabs. */

@@ -124,7 +124,7 @@ static struct magazine *refill_by_growing(struct arena *arena, unsigned class,
     if (*added) {
         return refill_from_stock(arena, class, magazine, want);
     }
-    reclaim_before_growth(size_classes[class].units * UNIT_BYTES);
+    reclaim_before_growth();
     full = refill_from_stock(arena, class, magazine, want);
     if (full == NULL && (*added = slab_add(arena, class, true))) {
         full = refill_from_stock(arena, class, magazine, want);
@@ -220,7 +220,7 @@ void *refill_near(struct arena *arena, unsigned class, size_t alignment)
         return arena_take_one(arena, class);
     }
     if (block == NULL) {
-        reclaim_before_growth(size_classes[class].units * UNIT_BYTES);
+        reclaim_before_growth();
         block = take_near_from_stock(arena, class, alignment);
     }
     return block == NULL && slab_add(arena, class, true) ? arena_take_one(arena, class) : block;

@@ -16,7 +16,8 @@
 enum {
     SCAVENGE_MISSES = 256, /* misses between two looks for idle classes, */
     SHARE_MISSES = 16,     /* and between two looks at what the cache holds, */
-    STEPS = 32,            /* or this part of its share freed to a class */
+    STEPS = 8,             /* or, a step being this part of its share, */
+    STEPS_PER_LOOK = 2,    /* so many steps of blocks freed */
 };
 
 /* What a cache may hold where there are few threads, and all caches where the heap is small. */
@@ -114,6 +115,7 @@ static void keep_to_share(struct cache *cache)
     size_t bytes = 0;
 
     set_hint(&stacks_step_bytes, share / STEPS);
+    cache->opened_bytes = 0;
     for (unsigned class = stacks_next_in_use(cache, 0); class < CLASS_COUNT;
          class = stacks_next_in_use(cache, class + 1)) {
         bytes += stacks_held(cache, class) * size_classes[class].size;
@@ -125,17 +127,33 @@ static void keep_to_share(struct cache *cache)
     }
 }
 
-bool scavenge_make_room(struct cache *cache, unsigned class)
+/* Let the class have another step on its free stack; false if that is full. */
+static bool open_step(struct cache *cache, unsigned class)
 {
     struct cache_bin *bin = cache_bin_of_class(cache, class);
     struct magazine *freed = stacks_class(cache, class)->free;
+    size_t count = stacks_free_count(bin, freed);
 
-    if (freed == NULL || stacks_free_count(bin, freed) >= stacks_capacity(class, freed)) {
+    if (freed == NULL || count >= stacks_capacity(class, freed)) {
         return false;
     }
-    keep_to_share(cache);
-    stacks_set_free(bin, class, freed, stacks_free_count(bin, freed));
+    stacks_set_free(bin, class, freed, count);
+    cache->opened_bytes += size_max(size_classes[class].size,
+                                    atomic_load_explicit(&stacks_step_bytes, memory_order_relaxed));
     return true;
+}
+
+bool scavenge_open_step(struct cache *cache, unsigned class)
+{
+    return cache->opened_bytes <
+               atomic_load_explicit(&stacks_step_bytes, memory_order_relaxed) * STEPS_PER_LOOK &&
+           open_step(cache, class);
+}
+
+bool scavenge_make_room(struct cache *cache, unsigned class)
+{
+    keep_to_share(cache);
+    return open_step(cache, class);
 }
 
 /* Where both tops are and how many stacks were freed, in a number: a class whose number stays the

@@ -10,8 +10,13 @@
  * Any thread. */
 void scavenge_share(size_t cache_limit, uint32_t threads);
 
-/* A free stack has come to the end of its step, though it could hold more: give back what is more than
- * the cache's share, and open the next step. False if the stack is full. Inside the gate. */
+/* A free stack may have come to the end of its step, though it could hold more. Open the next one;
+ * false if the stack is full, or so much has been freed that what the cache holds should be looked
+ * at. No gate needed. */
+bool scavenge_open_step(struct cache *cache, unsigned class);
+
+/* The same, once what is more than the cache's share has been given back; false if the stack is full.
+ * Inside the gate. */
 bool scavenge_make_room(struct cache *cache, unsigned class);
 
 /* A thread has the cache now: what was asked for before does not concern it. */

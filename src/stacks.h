@@ -60,6 +60,7 @@ struct cache {
     _Atomic bool has_owner;  /* false: the thread gives the cache back, or has */
     uint64_t misses;         /* refills, flushes, and blocks that came or went singly */
     uint64_t fetched_bytes;  /* from the arena */
+    size_t opened_bytes;     /* steps of free stacks, since the last look at what the cache holds */
     uint32_t flushes_seen;   /* of those that scavenge_ask_all() asked for */
     uint32_t waits_seen;     /* of the arena's, at the last look whether it is crowded, */
     uint8_t waits_tick;      /* and when that was */

@@ -144,15 +144,15 @@ static void stacks_that_nobody_asked_for_leave_the_depot_before_growth(void **st
         stacks[i] = arena_flush(arena, class_of_blocks, stacks[i], true);
     }
     /* The depot was empty at some moment since the start. */
-    reclaim_before_growth(0);
+    reclaim_before_growth();
     assert_int_equal(depot_blocks(&bin_of(arena)->depot), 3 * capacity);
     /* One of three is used: the others were idle. */
     struct magazine *used = refill_stack(arena, class_of_blocks, stacks[0], capacity);
 
     magazine_destroy(arena_flush(arena, class_of_blocks, used, true));
-    reclaim_before_growth(0);
+    reclaim_before_growth();
     assert_int_equal(depot_blocks(&bin_of(arena)->depot), capacity);
-    reclaim_before_growth(0);
+    reclaim_before_growth();
     assert_int_equal(depot_blocks(&bin_of(arena)->depot), 0);
     assert_nothing_is_held(arena);
 }
