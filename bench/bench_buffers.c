@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* bench_buffers.c - I/O buffers of many connections: each thread has 50, of which the oldest, or any
- * one, gives way to a new one. fixed: 128 KiB, in turns; mixed: 64 to 256 KiB, at random. Only the ends of
- * a buffer are written, as of a short message. After the random replacement of bench_replace.c, with
- * the sizes that P. Larson and M. Krishnan ("Memory Allocation for Long-Running Server Applications",
- * 1998) leave out. */
+/* bench_buffers.c - I/O buffers of many connections: each thread has 50, of which the oldest, or
+ * any one, gives way to a new one. fixed: 128 KiB, in turns; mixed: 64 to 256 KiB, at random. Only
+ * the ends of a buffer are written, as of a short message. After the random replacement of
+ * bench_replace.c, with the sizes that P. Larson and M. Krishnan ("Memory Allocation for
+ * Long-Running Server Applications", 1998) leave out. */
 #include "bench_common.h"
 
 #include <stdlib.h>

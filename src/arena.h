@@ -40,8 +40,8 @@ static inline struct bin *arena_bin(struct arena *arena, unsigned class)
 /* The bin, made if need be; NULL without memory for it. */
 struct bin *arena_bin_make(struct arena *arena, unsigned class);
 
-/* The class's bin, locked, to be asked for blocks, which it notes (reclaim.c); NULL if the arena has
- * none yet. */
+/* The class's bin, locked, to be asked for blocks, which it notes (reclaim.c); NULL if the arena
+ * has none yet. */
 struct bin *arena_ask_bin(struct arena *arena, unsigned class);
 
 /* The heap is about to grow, for the how manieth time. A bin whose asked_growth is less was not

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* bin.c - one class of an arena: its slabs by how full they are, and its depot.
  *
- * A bin hands out and takes back whole stacks of blocks. A few of them stay in its depot; everything
- * else goes through the slabs' bitmaps. A few empty slabs are kept, until the bin is aged.
+ * A bin hands out and takes back whole stacks of blocks. A few of them stay in its depot;
+ * everything else goes through the slabs' bitmaps. A few empty slabs are kept, until the bin is
+ * aged.
  *
  * Owns         the lists of slabs, its depot, the free side of its slabs.
  * Invariants   a slab is on the list that its free_count says; free_blocks = the sum over slabs.
@@ -411,8 +412,8 @@ bool bin_purge_begin_locked(struct bin *bin, unsigned ticks)
     }
     bin->purge_next = NULL;
     bin->purge_lists_left = bin->may_purge ? SLAB_LIST_COUNT : 0;
-    /* A class that rests does not have its slabs looked through again and again. What comes in while
-     * the lock is given up sets it again. */
+    /* A class that rests does not have its slabs looked through again and again. What comes in
+     * while the lock is given up sets it again. */
     bin->may_purge = bin->may_purge && ticks > 0;
     return bin->purge_lists_left > 0;
 }

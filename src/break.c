@@ -6,7 +6,7 @@
  *              sbrk() took or cut off is never handed out.
  * Concurrency  break_lock, of rank BREAK: nothing but system calls happens under it. Foreign
  *              sbrk() callers hold no lock of ours, so every move is checked after the fact.
- * Called by    page_heap.c only.
+ * Called by    growth.c; who reads: page_heap.c, stats.c.
  */
 #include "break.h"
 

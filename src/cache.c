@@ -96,8 +96,8 @@ void cache_bind(struct cache *cache, struct arena *arena)
 
 /* Verification */
 
-/* To look for doubles costs about as much as a malloc and a free: in the first stacks of a class they
- * are all looked for, which is every one in a short run, then in one of VERIFY_SAMPLE. */
+/* To look for doubles costs about as much as a malloc and a free: in the first stacks of a class
+ * they are all looked for, which is every one in a short run, then in one of VERIFY_SAMPLE. */
 static void verify_sampled(struct cache_class *cold, unsigned class, const struct magazine *freed,
                            size_t count)
 {
@@ -154,8 +154,8 @@ static __attribute__((noinline)) bool may_serve_yet(const struct cache *cache, u
     return count >= swap_blocks(class);
 }
 
-/* May freed blocks, `count` of them, be handed out again? Not where they are not proved, nor where a
- * refill should rather lengthen short stacks. */
+/* May freed blocks, `count` of them, be handed out again? Not where they are not proved, nor where
+ * a refill should rather lengthen short stacks. */
 static bool may_serve(const struct cache *cache, unsigned class, struct cache_class *cold,
                       size_t count)
 {
@@ -267,9 +267,9 @@ static bool builds_up(const struct cache_class *cold)
     return cold->swaps == 0 && cold->alloc != NULL && cold->free != NULL;
 }
 
-/* How many blocks to fetch: the class's batch, or a stack of small ones, as long as what the thread may never need
- * is a small part of what it has used. A thread that does a little of everything and then sleeps
- * holds little. */
+/* How many blocks to fetch: the class's batch, or a stack of small ones, as long as what the thread
+ * may never need is a small part of what it has used. A thread that does a little of everything and
+ * then sleeps holds little. */
 static uint32_t blocks_to_fetch(const struct cache *cache, unsigned class)
 {
     const struct size_class *described = &size_classes[class];
@@ -284,8 +284,8 @@ static uint32_t blocks_to_fetch(const struct cache *cache, unsigned class)
 }
 
 /* Does the next block pass without a stack? A thread that does a little of everything and then
- * sleeps keeps neither stacks nor blocks. Once blocks were fetched for it, what is freed is to serve
- * before more of them. */
+ * sleeps keeps neither stacks nor blocks. Once blocks were fetched for it, what is freed is to
+ * serve before more of them. */
 static bool is_single(struct cache *cache, unsigned class)
 {
     const struct cache_class *known = stacks_class(cache, class);

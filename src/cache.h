@@ -92,8 +92,8 @@ void cache_trim(struct cache *cache, unsigned class, size_t unneeded);
 /* Fill the empty alloc stack. False without memory. Inside the gate. */
 bool cache_refill(struct cache *cache, unsigned class);
 
-/* A block of the next larger class from the thread's own stacks, where the class's slabs are several
- * units and had nothing free at one of its last misses; or NULL. No gate needed. */
+/* A block of the next larger class from the thread's own stacks, where the class's slabs are
+ * several units and had nothing free at one of its last misses; or NULL. No gate needed. */
 void *cache_take_next(struct cache *cache, unsigned class, size_t alignment);
 
 /* One block past the stacks: see refill_near(). A miss. Inside the gate. */
@@ -107,7 +107,8 @@ void *cache_take_single(struct cache *cache, unsigned class);
 bool cache_give_single(struct cache *cache, unsigned class, void *block);
 
 /* Before the first of a class's freed blocks are handed out again: stop the process if one of them
- * went back singly before. Until then cache_swap() and cache_pop_freed() refuse. Inside the gate. */
+ * went back singly before. Until then cache_swap() and cache_pop_freed() refuse. Inside the gate.
+ */
 void cache_prove(struct cache *cache, unsigned class);
 
 /* Make room on the full free stack by a longer one or, inside the gate, by a flush to the arena. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* cxx_library.h - what operator new needs of the program's C++ library when there is no memory.
  *
- * cxx_linked.c finds it in libbreakwater.a, cxx_loaded.c in libbreakwater.so. These are parts of the
- * Itanium C++ ABI, which libstdc++ and libc++ share; std::__throw_bad_alloc() is none.
+ * cxx_linked.c finds it in libbreakwater.a, cxx_loaded.c in libbreakwater.so. These are parts of
+ * the Itanium C++ ABI, which libstdc++ and libc++ share; std::__throw_bad_alloc() is none.
  */
 #ifndef BREAKWATER_CXX_LIBRARY_H
 #define BREAKWATER_CXX_LIBRARY_H

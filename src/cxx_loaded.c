@@ -23,8 +23,8 @@
 
 /* A handle of the object that an address is in, for object_close(), or NULL. Where memory is short,
  * what came with another object may not open, as that needs a list of its dependencies; the other,
- * whose list there is, stands before it. A dlclose() on another thread might cut the way there: that
- * is risked only where the process would be stopped else. */
+ * whose list there is, stands before it. A dlclose() on another thread might cut the way there:
+ * that is risked only where the process would be stopped else. */
 static void *object_open(const void *address)
 {
     Dl_info info;

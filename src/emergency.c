@@ -17,7 +17,7 @@
  *              block starts there; the next bit of `ends` is then its last granule. Granules that
  *              are not `dirty` have no memory behind them.
  * Concurrency  lock-free throughout. Runs are only ever added to the list.
- * Called by    heap.c, and life.c around fork().
+ * Called by    heap.c and resize.c; life.c around fork(); stats.c.
  */
 #include "emergency.h"
 
@@ -166,8 +166,8 @@ static size_t block_end(struct run *run, size_t first)
 
 /* Memory that goes back */
 
-/* Claim the granules of a word that are free and have memory behind them; their bits. Where the word
- * is a page: all of them or none. */
+/* Claim the granules of a word that are free and have memory behind them; their bits. Where the
+ * word is a page: all of them or none. */
 static uint64_t word_claim_idle(struct granules *word, bool is_page)
 {
     uint64_t used = atomic_load_explicit(&word->used, memory_order_relaxed);
@@ -267,7 +267,7 @@ static void run_release(struct run *run, size_t first, size_t end)
 }
 
 /* What became free while the gate was closed. */
-static void purge_all(void)
+static void purge_runs(void)
 {
     for (struct run *run = run_first(); run != NULL; run = run->next) {
         /* Sequentially consistent: see run_release(). */
@@ -360,7 +360,8 @@ static void *run_alloc(struct run *run, const struct request *request)
     void *block = run_search(run, request);
 
     if (block == NULL && request->alignment <= run->granule_bytes) {
-        /* Relaxed: a number that others compare with, and void if granules became free meanwhile. */
+        /* Relaxed: a number that others compare with, and void if granules became free meanwhile.
+         */
         (void)atomic_compare_exchange_strong_explicit(&run->refused, &refused,
                                                       (refused & ~REFUSED_MASK) | request->count,
                                                       memory_order_relaxed, memory_order_relaxed);
@@ -469,7 +470,7 @@ void emergency_release_deferred(void (*release)(void *block))
         emergency_free((uintptr_t)deferred);
         release(block);
     }
-    purge_all();
+    purge_runs();
 }
 
 void emergency_reset_in_child(void)

@@ -23,8 +23,8 @@ void emergency_free(uintptr_t address);
  * memory for it. Lock-free. */
 bool emergency_defer(void *block);
 
-/* The gate is open again: free what was deferred through `release`, a block at a time, and let go of
- * the memory that became free meanwhile. Outside the gate. */
+/* The gate is open again: free what was deferred through `release`, a block at a time, and let go
+ * of the memory that became free meanwhile. Outside the gate. */
 void emergency_release_deferred(void (*release)(void *block));
 
 /* In a forked child: what other threads deferred is lost with them, and their runs serve no more,

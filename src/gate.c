@@ -8,8 +8,8 @@
  * A signal handler may fork, and what it interrupted may be inside: a program that reports its own
  * abort() does so. Who closes the gate does not wait for itself. Its child is still inside then, so
  * there the gate stays closed until the thread has left. Others may be inside and wait for a lock
- * that the interrupted thread holds: after a while it goes on all the same, and the child, which may
- * have locks that nobody lets go of, keeps its gate closed for good.
+ * that the interrupted thread holds: after a while it goes on all the same, and the child, which
+ * may have locks that nobody lets go of, keeps its gate closed for good.
  *
  * Owns         the list of slots, the count of the threads inside without a slot.
  * Invariant    closed > 0 and every flag 0, but for that of who closed it: nobody else holds a lock
@@ -34,16 +34,16 @@ static _Atomic(struct gate_slot *) slots;
 static _Atomic uint32_t anonymous_inside;
 static _Atomic uint32_t closed;
 
-/* How often the thread is, or is about to be, among those inside without a slot; and how often it is
- * known to be counted there. Volatile: a handler reads them, between any two instructions. */
+/* How often the thread is, or is about to be, among those inside without a slot; and how often it
+ * is known to be counted there. Volatile: a handler reads them, between any two instructions. */
 static _Thread_local volatile uint32_t own_inside __attribute__((tls_model("initial-exec")));
 static _Thread_local volatile uint32_t own_counted __attribute__((tls_model("initial-exec")));
 
 /* The thread has closed the gate without waiting for all others to leave. */
 static _Thread_local bool has_lost_patience __attribute__((tls_model("initial-exec")));
 
-/* In a child that was forked from inside: the only thread's own_inside, and its slot. NULL: there is
- * none, or it has left. Written while there is one thread, or by that thread. */
+/* In a child that was forked from inside: the only thread's own_inside, and its slot. NULL: there
+ * is none, or it has left. Written while there is one thread, or by that thread. */
 static const volatile uint32_t *_Atomic child_inside;
 static const struct gate_slot *child_slot;
 

@@ -27,8 +27,8 @@ void gate_register(struct gate_slot *slot);
 bool gate_enter(struct gate_slot *slot);
 void gate_leave(struct gate_slot *slot);
 
-/* The same; while the gate is closed wait for it, but not for long: who forks may wait for a lock of
- * the program's that the caller holds. */
+/* The same; while the gate is closed wait for it, but not for long: who forks may wait for a lock
+ * of the program's that the caller holds. */
 bool gate_enter_patiently(struct gate_slot *slot);
 
 /* Is the calling thread inside? Elsewhere than inside itself this can be so only in a handler of a

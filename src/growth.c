@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* growth.c - where the heap's memory comes from, and what of it goes altogether.
  *
- * The break is raised when nothing free is long enough; where it cannot be, a region is mapped. What
- * is free at the top of the break, and regions that are free as a whole, go back as address space.
- * The program may move the break too: upwards, which leaves a gap, or down below our top.
+ * The break is raised when nothing free is long enough; where it cannot be, a region is mapped.
+ * What is free at the top of the break, and regions that are free as a whole, go back as address
+ * space. The program may move the break too: upwards, which leaves a gap, or down below our top.
  *
  * Owns         run_totals.total_units.
  * Concurrency  the caller holds page_heap_lock; the break's and meta's locks are taken under it.
- * Called by    page_heap.c.
+ * Called by    page_heap.c; reclaim.c, scavenge.c and heap.c ask how large the heap is.
  */
 #include "growth.h"
 

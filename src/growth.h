@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* growth.h - where the heap's memory comes from: the break, and mapped regions where it cannot grow.
+/* growth.h - where the heap's memory comes from: the break, and mapped regions where it cannot
+ * grow.
  *
  * The caller of a function named *_locked holds page_heap_lock.
  */
@@ -11,8 +12,8 @@
 /* Make a free run of at least `units` somewhere. False without memory. */
 bool growth_get_locked(size_t units);
 
-/* Raise the break by at least `units`: a free run, joined with the one before it. False if it cannot
- * be raised, or gives no memory that there are rows for. */
+/* Raise the break by at least `units`: a free run, joined with the one before it. False if it
+ * cannot be raised, or gives no memory that there are rows for. */
 bool growth_raise_break_locked(size_t units);
 
 /* Lower the break by the free run at its top, but for `pad_units`. */

@@ -111,8 +111,8 @@ static uint32_t arenas_wanted_locked(void)
     return wanted > stats.arenas ? wanted : stats.arenas;
 }
 
-/* Of the arenas below `most` that exist the one with the fewest threads, lowest index first. *index:
- * the first that does not exist, or `most`. */
+/* Of the arenas below `most` that exist the one with the fewest threads, lowest index first.
+ * *index: the first that does not exist, or `most`. */
 static struct arena *arena_emptiest_locked(uint32_t most, unsigned *index)
 {
     struct arena *best = arena_by_index(0);
@@ -254,8 +254,8 @@ static void make_idle_locked(struct cache *cache)
     scavenge_share(conf.cache_limit, stats.threads);
 }
 
-/* No destructor of a key runs any more for a thread that first calls in the last round of them. Such
- * caches are looked for before another is made, a few each time. */
+/* No destructor of a key runs any more for a thread that first calls in the last round of them.
+ * Such caches are looked for before another is made, a few each time. */
 static void find_orphans_locked(void)
 {
     ASSERT(lock_is_held(&life_lock));
@@ -394,8 +394,8 @@ static void take_back_ended(void)
     }
 }
 
-/* The argument is not to be relied on: a copy of the C library in another namespace (dlmopen()) counts
- * its keys from the start too, and keeps their values in the same places. */
+/* The argument is not to be relied on: a copy of the C library in another namespace (dlmopen())
+ * counts its keys from the start too, and keeps their values in the same places. */
 static void thread_ends(void *unused)
 {
     struct cache *cache = cache_self;

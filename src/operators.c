@@ -6,9 +6,9 @@
  * through these frames, so the file is compiled with -fexceptions.
  *
  * A program may replace some of the forms and leave the others, which go by those they are derived
- * from then (C++17, 21.6.2). So only the basic ones allocate and free; all others call them by their
- * names, in whichever object these are. All are weak: in libbreakwater.a the program's own, if it has
- * one, is no second definition.
+ * from then (C++17, 21.6.2). So only the basic ones allocate and free; all others call them by
+ * their names, in whichever object these are. All are weak: in libbreakwater.a the program's own,
+ * if it has one, is no second definition.
  *
  * The nothrow forms are in operators_nothrow.c, of the shared library only: a program linked to
  * libbreakwater.a has them from its C++ library, where they call the forms defined here.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* operators.h - C++'s operators new and delete by their mangled names (Itanium C++ ABI, 5.1), of which
- * another object may have its own, and what ours of the basic forms do.
+/* operators.h - C++'s operators new and delete by their mangled names (Itanium C++ ABI, 5.1), of
+ * which another object may have its own, and what ours of the basic forms do.
  */
 #ifndef BREAKWATER_OPERATORS_H
 #define BREAKWATER_OPERATORS_H

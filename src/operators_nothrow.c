@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* operators_nothrow.c - C++'s nothrow operator new and delete, in the shared library only.
  *
- * A nothrow form calls the throwing one, which the program may have replaced, and returns NULL where
- * that throws. Only C++ code can catch: where it is not ours, or an allocation has failed and there is
- * a new-handler to call, the C++ library's own form of the operator takes over.
+ * A nothrow form calls the throwing one, which the program may have replaced, and returns NULL
+ * where that throws. Only C++ code can catch: where it is not ours, or an allocation has failed and
+ * there is a new-handler to call, the C++ library's own form of the operator takes over.
  *
  * Owns         nothing.
  * Concurrency  any thread.
@@ -15,7 +15,8 @@
 typedef void *plain_new(size_t size);
 typedef void *aligned_new(size_t size, size_t alignment);
 
-/* Off the paths on which a block is at hand, and not inlined: what these save would be saved there. */
+/* Off the paths on which a block is at hand, and not inlined: what these save would be saved there.
+ */
 #define SLOW __attribute__((noinline))
 
 /* The C++ library's own form, or NULL. */

@@ -280,7 +280,6 @@ static bool extend_locked(struct span *span, size_t more)
     if (rest > 0) {
         run_make_free_locked(behind + more, rest, span->region);
     }
-    behind->state = SPAN_NONE;
     memset(span_history(behind), UNIT_USED, more);
     span->units += (uint32_t)more;
     note_pressure_locked();

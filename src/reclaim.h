@@ -10,8 +10,8 @@
  * bins that nobody asked since, but with thp:always. */
 void reclaim_before_growth(void);
 
-/* The heap has grown for a large block of `bytes`: as much of the free runs, which were all too short
- * for it and have rested for a tick, goes back to the kernel, but with thp:always. */
+/* The heap has grown for a large block of `bytes`: as much of the free runs, which were all too
+ * short for it and have rested for a tick, goes back to the kernel, but with thp:always. */
 void reclaim_after_growth(size_t bytes);
 
 /* As time goes by: take in every queue, and give up idle stacks, some of each depot at a time, and

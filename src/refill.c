@@ -137,8 +137,9 @@ static struct magazine *refill_by_growing(struct arena *arena, unsigned class,
     return full;
 }
 
-/* Take in what other arenas' threads have freed; false if there is nothing. Not before the bin's own
- * stock is used up: the longer the queue is left alone, the more blocks come in with each word. */
+/* Take in what other arenas' threads have freed; false if there is nothing. Not before the bin's
+ * own stock is used up: the longer the queue is left alone, the more blocks come in with each word.
+ */
 static bool drain_own(struct arena *arena)
 {
     if (!remote_queue_has_slabs(&arena->queue)) {

@@ -6,17 +6,17 @@
  * under strict overcommit. They are sized by the process's limits and the machine's memory; of a
  * process that limits itself later they are cut down when the heap cannot grow.
  *
- * Rows are written only where a run starts or ends, or for a slab: those of a long run's inner units
- * cost no memory.
+ * Rows are written only where a run starts or ends, or for a slab: those of a long run's inner
+ * units cost no memory.
  *
  * Owns         the regions, their span and history tables.
- * Invariants   a region never moves; the primary one never goes away, others when nothing in them is
- *              in use; descriptors stay, for the next region of their index; rows below
+ * Invariants   a region never moves; the primary one never goes away, others when nothing in them
+ *              is in use; descriptors stay, for the next region of their index; rows below
  *              region->units are committed in every table before units is raised, and stay; those
  *              above may go; base is fixed before units leaves 0.
  * Concurrency  writers hold the page heap's lock; readers need none, see region_units() and, for
  *              regions that go away, below.
- * Called by    page_heap.c and runs.c, and by every layer above for lookups.
+ * Called by    growth.c and page_heap.c, and by every layer above for lookups.
  */
 #include "region.h"
 
@@ -35,16 +35,16 @@ enum {
 /* Rows that nobody has written say it. */
 _Static_assert(SPAN_NONE == 0 && UNIT_CLEAN == 0, "what a fresh row says");
 
-/* Where each mapped region lies, for who looks an address up without a lock: the number of its first
- * unit, and above it how many it has; 0: none. One word, so that the end of one region is never seen
- * with the start of the next of its index.
+/* Where each mapped region lies, for who looks an address up without a lock: the number of its
+ * first unit, and above it how many it has; 0: none. One word, so that the end of one region is
+ * never seen with the start of the next of its index.
  *
- * A reader that has found a region goes on to its tables, which may be unmapped meanwhile. Who looks
- * up what it may, does not meet that: a live block, a slab, a kept run or anything else in use keeps
- * its region mapped, whatever becomes of others. Who frees a block of a region that has gone is told
- * so, as of any unknown address, unless the region goes during the look itself: an invalid free may
- * then end by SIGSEGV. If other memory takes the region's place, whoever has got an address in it got
- * that by way of the kernel, after the word was made 0.
+ * A reader that has found a region goes on to its tables, which may be unmapped meanwhile. Who
+ * looks up what it may, does not meet that: a live block, a slab, a kept run or anything else in
+ * use keeps its region mapped, whatever becomes of others. Who frees a block of a region that has
+ * gone is told so, as of any unknown address, unless the region goes during the look itself: an
+ * invalid free may then end by SIGSEGV. If other memory takes the region's place, whoever has got
+ * an address in it got that by way of the kernel, after the word was made 0.
  */
 static _Atomic uint64_t extents[REGIONS_MAX];
 
@@ -293,7 +293,8 @@ _Atomic uint16_t *region_tags_create(void)
     bytes = align_up(bytes, os_page_bytes());
     void *tags = os_map(bytes);
 
-    /* Where the program has all that it maps locked (mlockall()), the kernel has brought every page. */
+    /* Where the program has all that it maps locked (mlockall()), the kernel has brought every
+     * page. */
     if (tags != NULL) {
         (void)os_purge(tags, bytes);
     }

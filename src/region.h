@@ -71,9 +71,9 @@ extern bool region_primary_disabled;
  * first call fixes the base and reserves the tables. False if there is no room in the tables. */
 bool region_add_break(uintptr_t start, size_t bytes);
 
-/* Give up the tables of units that the process may no longer have, where it has limited itself since
- * they were reserved: they count against a limit on address space. False if there are none. Needs
- * the page heap's lock. */
+/* Give up the tables of units that the process may no longer have, where it has limited itself
+ * since they were reserved: they count against a limit on address space. False if there are none.
+ * Needs the page heap's lock. */
 bool region_give_up_rows(void);
 
 /* Map a new region of `units`; NULL if the kernel has none. */

@@ -135,8 +135,8 @@ static bool resize_in_place(void *block, size_t old_size, size_t size)
 
 /* A block that grows will grow again: where memory is not limited, leave it some room, and save
  * every other copy. A small one not past the next power of two, which many programs bound their
- * buffers by; a huge one as much again, for there the room costs no memory until it is used, as long
- * as there is address space for many. */
+ * buffers by; a huge one as much again, for there the room costs no memory until it is used, as
+ * long as there is address space for many. */
 static size_t size_to_grow_to(size_t old_size, size_t size)
 {
     if (size <= old_size || old_size < GROWTH_BYTES_LEAST || limit_is_set()) {

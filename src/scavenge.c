@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* scavenge.c - what a thread cache gives back by itself: all that it has, when memory is to be given
- * up; what is over its share; the blocks of classes that are not used any more.
+/* scavenge.c - what a thread cache gives back by itself: all that it has, when memory is to be
+ * given up; what is over its share; the blocks of classes that are not used any more.
  *
  * Owns         the caches' share of cache_limit, and how often flushes were asked for.
  * Concurrency  a cache is touched by its own thread; the rest is atomic.
@@ -86,8 +86,8 @@ static size_t half_of(size_t count, size_t size, size_t share)
     return size > share ? count / 2 : (count + 1) / 2;
 }
 
-/* Of both stacks of a class the older half. A block that is in both halves would be handed out twice.
- * Returns the bytes that went. */
+/* Of both stacks of a class the older half. A block that is in both halves would be handed out
+ * twice. Returns the bytes that went. */
 static size_t give_half_back(struct cache *cache, unsigned class, size_t share)
 {
     struct cache_bin *bin = cache_bin_of_class(cache, class);

@@ -15,8 +15,8 @@ void scavenge_share(size_t cache_limit, uint32_t threads);
  * at. No gate needed. */
 bool scavenge_open_step(struct cache *cache, unsigned class);
 
-/* The same, once what is more than the cache's share has been given back; false if the stack is full.
- * Inside the gate. */
+/* The same, once what is more than the cache's share has been given back; false if the stack is
+ * full. Inside the gate. */
 bool scavenge_make_room(struct cache *cache, unsigned class);
 
 /* A thread has the cache now: what was asked for before does not concern it. */

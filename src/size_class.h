@@ -2,10 +2,10 @@
 /* size_class.h - which sizes exist, and all that follows from a size alone.
  *
  * Sizes step by 16 bytes up to 256 and by a sixteenth of a power of two up to 16 KiB: a block is at
- * most 16 bytes or a sixteenth larger than what was asked for, whichever is more. Above there are
- * two kinds. Those whose slabs are one unit serve where there is little of a size: any unit will
- * do, and is soon another slab's. Those whose slabs are several units serve where there is much of
- * it.
+ * most 16 bytes or a sixteenth larger than what was asked for, whichever is more, once there is
+ * much of its size; until then only two sizes a doubling serve. Above there are two kinds. Those
+ * whose slabs are one unit serve where there is little of a size: any unit will do, and is soon
+ * another slab's. Those whose slabs are several units serve where there is much of it.
  *
  * A class is known by its index, or by its code (see SIZE_CLASS_CODE), the form the fast path uses.
  */

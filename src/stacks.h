@@ -2,8 +2,8 @@
 /* stacks.h - what a thread cache is made of: the stacks of its classes, where their tops are, what
  * they hold, and how blocks go back from them.
  *
- * When stacks change places, are filled and emptied, cache.c says; when blocks go back though nobody
- * asks, scavenge.c. By the cache's own thread.
+ * When stacks change places, are filled and emptied, cache.c says; when blocks go back though
+ * nobody asks, scavenge.c. By the cache's own thread.
  */
 #ifndef BREAKWATER_STACKS_H
 #define BREAKWATER_STACKS_H
@@ -189,8 +189,8 @@ void stacks_destroy(struct cache *cache, struct magazine *magazine);
 size_t stacks_give_older(struct cache *cache, unsigned class, struct magazine *magazine,
                          size_t count, size_t left);
 
-/* Give the class's blocks and stacks back. Should the thread come back to it, it has stacks at once.
- * Inside the gate. */
+/* Give the class's blocks and stacks back. Should the thread come back to it, it has stacks at
+ * once. Inside the gate. */
 void stacks_flush_class(struct cache *cache, unsigned class);
 
 #endif

@@ -2,10 +2,13 @@
 /* mutants.c - an allocator with a fault put in, for the stress programs to find.
  *
  * Linked with --wrap, these take the places of functions of the core; STRESS_MUTANT in the
- * environment chooses the fault: lost       a block freed remotely is dropped for good, once late
- * a block freed remotely is taken in twice, once twice      a refill hands one block out twice,
- * once leak       a descriptor is allocated for nothing overflow   the allocator writes into a
- * block of the program's
+ * environment chooses the fault:
+ *
+ *   lost       a block freed remotely is dropped for good, once
+ *   late       a block freed remotely is taken in twice, once
+ *   twice      a refill hands one block out twice, once
+ *   leak       a descriptor is allocated for nothing
+ *   overflow   the allocator writes into a block of the program's
  */
 #include <stdatomic.h>
 #include <stdbool.h>

@@ -14,7 +14,9 @@
  *              alone. A size over PTRDIFF_MAX always fails. A pointer that is not a live block's
  *              (freed twice, interior, of another allocator, of the stack) stops the process with
  *              one line on standard error that names the fault and the address; of blocks freed
- *              twice some are missed (breakwater(7), CAVEATS).
+ *              twice some are missed (breakwater(7), CAVEATS). What only asks for a block's size
+ *              (bw_malloc_usable_size, bw_realloc with 0) may not see that a block is free, or
+ *              that an address is inside one.
  * Threads      Every function may be called from any thread at any time, also before constructors,
  *              after thread-local destructors, and in a child after fork(). None is a cancellation
  *              point. None is async-signal-safe.
@@ -116,8 +118,8 @@ BW_API void bw_on_limit(bw_limit_callback *callback, void *context);
 
 /* GNU. Returns 0 for a value that glibc refuses for the parameter, else 1. Breakwater has no use
  * for glibc's tunables: they change nothing, except M_ARENA_MAX, which limits the arenas that
- * threads started from now on are spread over; 0 then also if the process forks, and that takes over
- * some 20 ms. */
+ * threads started from now on are spread over; 0 then also if the process forks, and that takes
+ * over some 20 ms. */
 BW_API int bw_mallopt(int parameter, int value);
 
 /* GNU's struct mallinfo and struct mallinfo2, whose fields are, in bytes unless said otherwise:
@@ -128,8 +130,9 @@ BW_API int bw_mallopt(int parameter, int value);
  * uordblks in blocks the program holds, together with those cached by other threads;
  * fordblks free: in slabs, in depots, in this thread's cache, in runs kept and of the page heap;
  * keepcost the free run at the top of the break, which a trim could give back.
- * usmblks is 0. The int fields of bw_mallinfo saturate. All are 0 if the process forks meanwhile and
- * that takes over some 20 ms: the fork may wait for the caller. So it is with the functions below. */
+ * usmblks is 0. The int fields of bw_mallinfo saturate. All are 0 if the process forks meanwhile
+ * and that takes over some 20 ms: the fork may wait for the caller. So it is with the functions
+ * below. */
 struct bw_mallinfo {
     int arena, ordblks, smblks, hblks, hblkhd, usmblks, fsmblks, uordblks, fordblks, keepcost;
 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* no_memory.cpp - operator new without memory, wherever its C++ library comes from.
  *
- * Part of a program or of a plugin; without cmocka, which there is no static library of, and with as
- * little of the C++ library as can be: std::string alone would bring what throws into a static
+ * Part of a program or of a plugin; without cmocka, which there is no static library of, and with
+ * as little of the C++ library as can be: std::string alone would bring what throws into a static
  * program. What the operators owe besides is in test_operators.cpp.
  */
 #include "no_memory.h"

@@ -7,8 +7,8 @@
 extern "C" {
 #endif
 
-/* Do Breakwater's operators throw, and call the new-handler, where there is no memory? 0 if so; else
- * there is a line on standard error. */
+/* Do Breakwater's operators throw, and call the new-handler, where there is no memory? 0 if so;
+ * else there is a line on standard error. */
 __attribute__((visibility("default"))) int check_no_memory(void);
 
 #ifdef __cplusplus

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* replaced_operators.cpp - a program that has some operators of its own: those that it has not go by
- * them (C++17, 21.6.2). REPLACES_NEW, REPLACES_DELETE, REPLACES_SIZED: which it has, of the basic
+/* replaced_operators.cpp - a program that has some operators of its own: those that it has not go
+ * by them (C++17, 21.6.2). REPLACES_NEW, REPLACES_DELETE, REPLACES_SIZED: which it has, of the basic
  * forms, aligned and not.
  *
  * Only where it replaces both can it know its blocks: then each has a head that every delete has to
@@ -44,6 +44,7 @@ constexpr std::size_t HEAD = 0;
 [[maybe_unused]] void release(void *block)
 {
     deletes++;
+    /* NOLINTNEXTLINE(clang-analyzer-unix.MismatchedDeallocator): it is our operator's. */
     std::free(static_cast<char *>(block) - HEAD);
 }
 
@@ -83,8 +84,9 @@ namespace
 
 void use_plain_forms(int form)
 {
-    void *blocks[FORMS] = {operator new(SIZE), operator new[](SIZE),
-                           operator new(SIZE, std::nothrow), operator new[](SIZE, std::nothrow)};
+    void *blocks[FORMS] =
+        {operator new(SIZE), operator new[](SIZE), operator new(SIZE, std::nothrow),
+                                                   operator new[](SIZE, std::nothrow)};
 
     for (int i = 0; i < FORMS; i++) {
         bool array = i % 2 != 0;
@@ -97,8 +99,8 @@ void use_plain_forms(int form)
             array ? operator delete[](blocks[i], SIZE) : operator delete(blocks[i], SIZE);
             break;
         default:
-            array ? operator delete[](blocks[i], std::nothrow)
-                  : operator delete(blocks[i], std::nothrow);
+            array ? operator delete[](blocks[i], std::nothrow) :
+                  operator delete(blocks[i], std::nothrow);
         }
     }
 }
@@ -107,8 +109,9 @@ void use_aligned_forms(int form)
 {
     constexpr std::align_val_t aligned{ALIGNMENT};
     void *blocks[FORMS] = {operator new(SIZE, aligned), operator new[](SIZE, aligned),
-                           operator new(SIZE, aligned, std::nothrow),
-                           operator new[](SIZE, aligned, std::nothrow)};
+                                                        operator new(SIZE, aligned, std::nothrow),
+                                                        operator new[](SIZE, aligned,
+                                                                       std::nothrow)};
 
     for (int i = 0; i < FORMS; i++) {
         bool array = i % 2 != 0;
@@ -118,12 +121,12 @@ void use_aligned_forms(int form)
             array ? operator delete[](blocks[i], aligned) : operator delete(blocks[i], aligned);
             break;
         case 1:
-            array ? operator delete[](blocks[i], SIZE, aligned)
-                  : operator delete(blocks[i], SIZE, aligned);
+            array ? operator delete[](blocks[i], SIZE, aligned) :
+                  operator delete(blocks[i], SIZE, aligned);
             break;
         default:
-            array ? operator delete[](blocks[i], aligned, std::nothrow)
-                  : operator delete(blocks[i], aligned, std::nothrow);
+            array ? operator delete[](blocks[i], aligned, std::nothrow) :
+                  operator delete(blocks[i], aligned, std::nothrow);
         }
     }
 }

@@ -4,8 +4,8 @@
  *   up        odd amounts between allocations: what the program got is its own, nothing overlaps
  *   down      below the heap's top: a clear message and the end of the process, or it carries on
  *             and never uses the part that was cut off; no other end
- *   blocked   a mapping right above the break: the heap goes on in mapped regions, and says so; what
- *             the machine can never hold is refused there too
+ *   blocked   a mapping right above the break: the heap goes on in mapped regions, and says so;
+ *             what the machine can never hold is refused there too
  */
 #include <errno.h>
 #include <malloc.h>

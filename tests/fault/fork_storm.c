@@ -6,10 +6,10 @@
  * its own. Handlers of pthread_atfork() allocate on every side. An allocator that keeps a lock
  * across fork() hangs here within a second.
  *
- * The stdio locks are not fair: fork() and fflush(NULL) can wait for them as long as the readers take
- * them, whatever the allocator. So when one kind of thread has not moved for a while, the others rest:
- * a thread that starves goes on then, one that waits for the allocator, or for a thread that does,
- * does not, and the program ends itself.
+ * The stdio locks are not fair: fork() and fflush(NULL) can wait for them as long as the readers
+ * take them, whatever the allocator. So when one kind of thread has not moved for a while, the
+ * others rest: a thread that starves goes on then, one that waits for the allocator, or for a
+ * thread that does, does not, and the program ends itself.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -132,8 +132,8 @@ static void *flush_all(void *argument)
     return argument;
 }
 
-/* Lets a kind of thread that starves go on alone until it has moved, and ends the process if it does
- * not move even then. Returns how often one starved. */
+/* Lets a kind of thread that starves go on alone until it has moved, and ends the process if it
+ * does not move even then. Returns how often one starved. */
 static unsigned watch(unsigned long seconds)
 {
     unsigned long seen[KINDS] = {0};

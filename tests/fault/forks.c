@@ -4,8 +4,8 @@
  *   handler   a signal handler forks, whatever of the allocator it has interrupted
  *   abort     a handler of SIGABRT forks, as those do that start a debugger, after a double free
  *   crowd     the same, while other threads wait for the locks that the aborting one holds
- *   trim      a thread trims, and asks for statistics, while it holds a lock of stdio's that another
- *             thread waits for with the lock in its hands that fork() needs
+ *   trim      a thread trims, and asks for statistics, while it holds a lock of stdio's that
+ *             another thread waits for with the lock in its hands that fork() needs
  *   prepare   a handler that runs before fork() waits for a thread to end
  */
 #include "fault.h"

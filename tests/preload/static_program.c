@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* static_program.c - shows that malloc of a static program is Breakwater's: the standard and the
  * prefixed names accept each other's blocks and agree on their usable size, Breakwater's own
- * accounts move with malloc, and threads and a forked child work. The program has names of its own that
- * Breakwater's layers have too: neither links to, or changes, what is the other's. */
+ * accounts move with malloc, and threads and a forked child work. The program has names of its own
+ * that Breakwater's layers have too: neither links to, or changes, what is the other's. */
 #include <breakwater/breakwater.h>
 #include <malloc.h>
 #include <pthread.h>

@@ -40,8 +40,15 @@ if [[ $(uname -m) != x86_64 ]]; then
     echo "the limit is for x86-64 only; this is $(uname -m)" >&2
     exit 1
 fi
-for name in malloc free bw_malloc bw_free _Znwm _Znam; do
+for name in malloc free bw_malloc bw_free _Znwm _ZdlPv; do
     check "$name"
+done
+# The other operators go on to the basic ones at once.
+for name in _Znam _ZdaPv _ZdlPvm _ZdaPvm; do
+    path_of "$name" | head -n 1 | grep -q '^ jmp' || {
+        echo "$name: no jump"
+        exit 1
+    }
 done
 if check bw_malloc_trim >/dev/null; then
     echo "the check does not see calls"

@@ -81,6 +81,8 @@ rejects layers "a tree without source files" 'no source files'
 
 echo 'int  badly_spaced;' >>src/low.c
 rejects format "bad spacing" 'clang-format-violations'
+printf '/* %098d */\n' 0 >>src/low.c
+rejects format "a long comment" 'longer than 100 columns'
 rm src/*
 rejects format "no files" 'no file matches'
 printf '/* A comment. */\n' >src/low.h

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* arena_support.h - what the tests of arenas share: the first arena of the process, and one class. */
+/* arena_support.h - what the tests of arenas share: the first arena of the process, and one class.
+ */
 #ifndef BREAKWATER_TESTS_UNIT_ARENA_SUPPORT_H
 #define BREAKWATER_TESTS_UNIT_ARENA_SUPPORT_H
 

@@ -69,8 +69,8 @@ size_t resident_pages(const void *start, size_t bytes);
 struct sock_filter;
 void filter_calls(struct sock_filter *filter, size_t length);
 
-/* Lock whole pages into memory, and let the kernel refuse to purge such, as before Linux 5.18. By the
- * system call, as sanitizers let mlock() do nothing. */
+/* Lock whole pages into memory, and let the kernel refuse to purge such, as before Linux 5.18. By
+ * the system call, as sanitizers let mlock() do nothing. */
 void lock_pages(void *start, size_t bytes);
 void unlock_pages(void *start, size_t bytes);
 

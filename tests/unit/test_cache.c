@@ -763,7 +763,8 @@ static void flushing_all_gives_every_block_and_stack_back(void **state)
     check();
 }
 
-/* Take one block and give all back until, at every 16th stack, the class is looked at; then trim it.
+/* Take one block and give all back until, at every 16th stack, the class is looked at; then trim
+ * it.
  */
 static void use_until_trimmed(void)
 {

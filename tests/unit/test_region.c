@@ -374,8 +374,8 @@ static void a_tag_table_has_a_zero_for_every_unit_there_may_be(void **state)
     os_fail_calls(0, 0);
 }
 
-/* Where all that is mapped gets its memory at once, tag tables, which are mostly for memory that never
- * comes, give it back. */
+/* Where all that is mapped gets its memory at once, tag tables, which are mostly for memory that
+ * never comes, give it back. */
 static void a_tag_table_of_a_program_that_is_locked_has_no_memory(void **state)
 {
     (void)state;
