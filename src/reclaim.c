@@ -132,8 +132,7 @@ size_t reclaim_idle_pages(unsigned ticks, size_t most_bytes)
 {
     size_t bytes = 0;
 
-    for (struct bin_place at = {0}; bytes < most_bytes && gate_is_open() && arena_find_bin(&at);
-         at.class ++) {
+    for (struct bin_place at = {0}; bytes < most_bytes && arena_find_bin(&at); at.class ++) {
         bytes += purge_bin(at.bin, ticks, most_bytes - bytes);
     }
     return bytes;

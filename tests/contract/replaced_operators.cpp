@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* replaced_operators.cpp - a program that has some operators of its own: those that it has not go
- * by them (C++17, 21.6.2). REPLACES_NEW, REPLACES_DELETE, REPLACES_SIZED: which it has, of the basic
- * forms, aligned and not.
+ * by them (C++17, 21.6.2). REPLACES_NEW, REPLACES_DELETE, REPLACES_SIZED: which it has, of the
+ * basic forms, aligned and not.
  *
  * Only where it replaces both can it know its blocks: then each has a head that every delete has to
  * find. */

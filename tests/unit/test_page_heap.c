@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "break.h"
+#include "gate.h"
 #include "limit.h"
 #include "os.h"
 #include "page_heap.h"
@@ -276,7 +277,25 @@ static void a_run_of_many_units_is_zeroed_without_memory(void **state)
     give_back(used);
     zeroed = request_run(UNITS, 1, false, true);
     assert_ptr_equal(zeroed, used);
+    assert_int_equal(resident_pages(memory_of(zeroed), UNITS * UNIT_BYTES),
+                     UNITS * UNIT_BYTES / 4096);
     assert_true(is_all(memory_of(zeroed), UNITS * UNIT_BYTES, 0));
+}
+
+static void no_trim_goes_on_where_somebody_forks(void **state)
+{
+    enum { UNITS = 600 };
+    struct span *used = run_of_units(UNITS);
+
+    (void)state;
+    (void)run_of_units(1);
+    fill(used);
+    give_back(used);
+    gate_close(NULL);
+    assert_int_equal(page_heap_purge(0), 0);
+    assert_true(gate_open());
+    assert_int_equal(page_heap_purge(0), UNITS * UNIT_BYTES);
+    page_heap_check();
 }
 
 static void zeroing_does_not_touch_fresh_memory(void **state)
@@ -1089,6 +1108,7 @@ int main(void)
         ISOLATED(aligned_runs_leave_what_lies_before_them_free),
         ISOLATED(zeroed_runs_are_zero_over_used_and_fresh_memory),
         ISOLATED(a_run_of_many_units_is_zeroed_without_memory),
+        ISOLATED(no_trim_goes_on_where_somebody_forks),
         ISOLATED(zeroing_does_not_touch_fresh_memory),
         ISOLATED(neither_handing_out_nor_taking_back_touches_memory),
         ISOLATED(fresh_memory_is_populated_as_far_as_asked),

@@ -321,6 +321,19 @@ static void of_many_slabs_no_more_goes_back_at_once_than_was_asked_for(void **st
     check_survivors(blocks);
 }
 
+static void free_pages_of_slabs_wait_where_somebody_forks(void **state)
+{
+    static char *blocks[BLOCKS];
+
+    (void)state;
+    thin_out(blocks);
+    gate_close(NULL);
+    assert_int_equal(reclaim_idle_pages(0, SIZE_MAX), 0);
+    assert_true(gate_open());
+    assert_true(reclaim_idle_pages(0, SIZE_MAX) > 0);
+    check_survivors(blocks);
+}
+
 static void pages_used_again_go_back_again(void **state)
 {
     static char *blocks[BLOCKS];
@@ -570,6 +583,7 @@ int main(void)
         ISOLATED(a_class_in_demand_keeps_its_pages_as_the_heap_grows),
         ISOLATED(a_class_that_holds_little_of_the_heap_keeps_its_pages),
         ISOLATED(of_many_slabs_no_more_goes_back_at_once_than_was_asked_for),
+        ISOLATED(free_pages_of_slabs_wait_where_somebody_forks),
         ISOLATED(pages_used_again_go_back_again),
         ISOLATED(polling_purges_after_the_decay_time),
         ISOLATED(time_passes_where_every_request_is_a_hit),
