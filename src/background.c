@@ -99,12 +99,10 @@ static bool create(void)
     return has_started;
 }
 
+/* Without a word where it cannot be: the parent's program may limit its children's threads. */
 static void start_in_child(void)
 {
-    if (has_started) {
-        has_started = false;
-        (void)background_start();
-    }
+    has_started = has_started && create();
 }
 
 bool background_start(void)

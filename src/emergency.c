@@ -25,6 +25,7 @@
 
 #include "gate.h"
 #include "lfstack.h"
+#include "limit.h"
 #include "os.h"
 
 enum { REFUSED_BITS = 32 };
@@ -85,7 +86,10 @@ static struct run *run_create(const struct request *request)
     size_t table = align_up(sizeof(struct run) + count / BITS_PER_WORD * sizeof(struct granules),
                             os_page_bytes());
     size_t bytes = table + count * request->granule_bytes;
-    struct run *run = count < REFUSED_MASK ? (struct run *)os_map(bytes) : NULL;
+    /* Relaxed: two threads that map at once may be a run over the limit. */
+    size_t mapped = atomic_load_explicit(&mapped_bytes, memory_order_relaxed);
+    bool allowed = count < REFUSED_MASK && limit_allows(mapped + bytes);
+    struct run *run = allowed ? (struct run *)os_map(bytes) : NULL;
 
     if (run == NULL) {
         return NULL;

@@ -336,9 +336,10 @@ struct cache *life_attach_thread(void)
     struct cache *cache = attach_locked();
 
     lock_release(&life_lock);
+    /* Inside the gate: a handler that forks finds either no cache or all of it. */
+    cache_self = cache != NULL ? cache : cache_self;
     gate_leave(NULL);
     if (cache != NULL) {
-        cache_self = cache;
         /* May allocate, which works from here on. Where it fails, the cache is taken back only when
          * another thread looks for such ones: there is no memory now. */
         if (key_created) {

@@ -101,14 +101,24 @@ void *os_map(size_t bytes)
     return map(bytes, PROT_READ | PROT_WRITE, 0);
 }
 
+/* A debugger's core file (gcore) would be as long as what is reserved. */
 void *os_reserve(size_t bytes)
 {
-    return map(bytes, PROT_NONE, MAP_NORESERVE);
+    void *start = map(bytes, PROT_NONE, MAP_NORESERVE);
+
+    if (start != NULL) {
+        (void)madvise(start, bytes, MADV_DONTDUMP);
+    }
+    return start;
 }
 
 bool os_commit(void *start, size_t bytes)
 {
-    return !call_fails() && mprotect(start, bytes, PROT_READ | PROT_WRITE) == 0;
+    if (call_fails() || mprotect(start, bytes, PROT_READ | PROT_WRITE) != 0) {
+        return false;
+    }
+    (void)madvise(start, bytes, MADV_DODUMP);
+    return true;
 }
 
 size_t os_page_bytes(void)

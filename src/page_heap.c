@@ -76,6 +76,9 @@ static void note_pressure_locked(void)
     size_t soft = limit_soft() / UNIT_BYTES;
     size_t held = units_held_locked();
 
+    if (limit_hard() != 0) {
+        limit_note_held(held * UNIT_BYTES);
+    }
     if (limit_soft() == 0) {
         return;
     }

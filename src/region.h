@@ -44,6 +44,13 @@ struct span {
         /* SPAN_LARGE: what was asked for; the rest is room to grow into; 0: none, the run is kept
          * (run_cache.h). */
         size_t used_units;
+        /* SPAN_FREE, first unit: what purges know of the run, all 0 when it is new. */
+        struct {
+            bool is_clean;      /* all of its units are, */
+            bool was_looked_at; /* or at this tick nothing had been free for so many ticks */
+            uint8_t looked_tick;
+            uint8_t looked_ticks;
+        };
     };
     uint32_t units; /* length of the run, at its first unit; for free runs also at its last */
     uint8_t state;  /* enum span_state */

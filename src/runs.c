@@ -240,25 +240,62 @@ static bool is_due(uint8_t history, unsigned ticks)
     return history != UNIT_CLEAN && age >= ticks;
 }
 
+/* Not if the last look, at this tick, was for units that have been free no longer. */
+static bool may_be_due(const struct span *run, unsigned ticks)
+{
+    return !run->is_clean &&
+           !(run->was_looked_at && run->looked_tick == tick_now() && run->looked_ticks <= ticks);
+}
+
+/* The first unit from `unit` on that is not clean, or `units`. */
+static size_t next_used(const uint8_t *history, size_t unit, size_t units)
+{
+    uint64_t word = 0;
+
+    while (unit + sizeof(word) <= units) {
+        memcpy(&word, history + unit, sizeof(word));
+        if (word != 0) {
+            break;
+        }
+        unit += sizeof(word);
+    }
+    while (unit < units && history[unit] == UNIT_CLEAN) {
+        unit++;
+    }
+    return unit;
+}
+
 /* The units of the run that have been free for `ticks`, up to `most` of them. */
 static size_t run_purge_locked(struct span *run, unsigned ticks, size_t most)
 {
     uint8_t *history = span_history(run);
     char *memory = (char *)span_address(run);
+    bool is_clean = true;
+    bool refused = false;
     size_t purged = 0;
-    size_t first = 0;
+    size_t first = next_used(history, 0, run->units);
 
-    while (first < run->units && purged < most) {
-        size_t end = first;
-
+    for (size_t end; first < run->units && purged < most;
+         first = next_used(history, end, run->units)) {
+        end = first;
         while (end < run->units && end - first < most - purged && is_due(history[end], ticks)) {
             end++;
         }
-        if (end > first && os_purge(memory + first * UNIT_BYTES, (end - first) * UNIT_BYTES)) {
+        if (end == first) {
+            is_clean = false;
+            end++;
+        } else if (os_purge(memory + first * UNIT_BYTES, (end - first) * UNIT_BYTES)) {
             memset(history + first, UNIT_CLEAN, end - first);
             purged += end - first;
+        } else {
+            refused = true;
         }
-        first = end + 1;
+    }
+    if (first == run->units && !refused) {
+        run->is_clean = is_clean;
+        run->was_looked_at = true;
+        run->looked_tick = tick_now();
+        run->looked_ticks = (uint8_t)ticks;
     }
     return purged;
 }
@@ -271,7 +308,7 @@ size_t runs_purge_locked(unsigned ticks, size_t most, const struct span *spared)
     for (unsigned shelf = shelf_next_filled(0); shelf < SHELF_COUNT && purged < most;
          shelf = shelf_next_filled(shelf + 1)) {
         for (struct span *run = shelves[shelf]; run != NULL && purged < most; run = run->next) {
-            if (run != spared) {
+            if (run != spared && may_be_due(run, ticks)) {
                 purged += run_purge_locked(run, ticks, most - purged);
             }
         }
@@ -319,7 +356,7 @@ size_t runs_purge_huge_locked(unsigned ticks)
     for (unsigned shelf = shelf_next_filled(shelf_of(HUGE_PAGE_UNITS));
          shelf < SHELF_COUNT && purged == 0; shelf = shelf_next_filled(shelf + 1)) {
         for (struct span *run = shelves[shelf]; run != NULL && purged == 0; run = run->next) {
-            purged = run_purge_huge_locked(run, ticks);
+            purged = run->is_clean ? 0 : run_purge_huge_locked(run, ticks);
         }
     }
     return purged;

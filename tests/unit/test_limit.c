@@ -8,6 +8,8 @@
 #include "break.h"
 #include "breakwater/breakwater.h"
 #include "conf.h"
+#include "emergency.h"
+#include "gate.h"
 #include "limit.h"
 #include "page_heap.h"
 
@@ -117,6 +119,28 @@ static void free_memory_makes_way_before_the_hard_limit_refuses(void **state)
         bw_free(block);
     }
     page_heap_check();
+}
+
+/* Which is mapped past the heap. */
+static void while_somebody_forks_the_hard_limit_holds_too(void **state)
+{
+    const size_t held = 5 * MIB;
+    size_t bytes = 0;
+
+    (void)state;
+    assert_true(bw_set_limits(0, HARD_BYTES));
+    void *block = filled(held);
+
+    assert_non_null(block);
+    gate_close(NULL);
+    while (bw_malloc(MIB) != NULL) {
+        bytes += MIB;
+        assert_true(bytes < HARD_BYTES);
+    }
+    assert_true(bytes >= MIB);
+    assert_true(gate_open());
+    assert_true(emergency_stats().mapped_bytes + held <= HARD_BYTES);
+    bw_free(block);
 }
 
 static void free_memory_that_cannot_go_back_counts_too(void **state)
@@ -393,6 +417,7 @@ int main(void)
         ISOLATED(over_the_hard_limit_there_is_no_memory),
         ISOLATED(small_blocks_are_limited_too),
         ISOLATED(free_memory_makes_way_before_the_hard_limit_refuses),
+        ISOLATED(while_somebody_forks_the_hard_limit_holds_too),
         ISOLATED(free_memory_that_cannot_go_back_counts_too),
         ISOLATED(what_the_own_cache_holds_makes_way_too),
         ISOLATED(where_memory_is_limited_blocks_above_64_KiB_stay_runs),

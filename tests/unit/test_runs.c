@@ -169,6 +169,36 @@ static void a_purge_waits_for_the_time_that_was_stamped(void **state)
     assert_int_equal(runs_purge_locked(1, SIZE_MAX, NULL), 3);
 }
 
+/* What is not due is not looked through again and again. */
+static void a_run_is_looked_at_once_a_tick(void **state)
+{
+    (void)state;
+    (void)free_region_of(20);
+    struct span *run = carve(4);
+
+    (void)carve(1);
+    make_used(run);
+    run_mark_freed(run);
+    give_back(run);
+    assert_int_equal(runs_purge_locked(2, SIZE_MAX, NULL), 0);
+    /* Nobody may do so: it shows that nobody looks. */
+    span_history(run)[0] = (uint8_t)((uint8_t)(tick_now() - 2) << UNIT_HISTORY_BITS | UNIT_USED);
+    assert_int_equal(runs_purge_locked(2, SIZE_MAX, NULL), 0);
+    assert_int_equal(runs_purge_locked(3, SIZE_MAX, NULL), 0);
+    tick_advance();
+    assert_int_equal(runs_purge_locked(2, SIZE_MAX, NULL), 1);
+    /* For units that have been free for less there may be more. */
+    assert_int_equal(runs_purge_locked(1, SIZE_MAX, NULL), 3);
+    assert_int_equal(runs_purge_locked(0, SIZE_MAX, NULL), 0);
+    /* A run that it becomes a part of is another one. */
+    struct span *part = carve(2);
+
+    make_used(part);
+    run_mark_freed(part);
+    give_back(part);
+    assert_int_equal(runs_purge_locked(0, SIZE_MAX, NULL), 2);
+}
+
 /* The first unit of the run where a huge page begins. */
 static size_t first_huge(const struct span *run)
 {
@@ -320,6 +350,7 @@ int main(void)
         ISOLATED(neighbours_are_joined),
         ISOLATED(a_purge_spares_one_run_and_stops_at_the_most),
         ISOLATED(a_purge_waits_for_the_time_that_was_stamped),
+        ISOLATED(a_run_is_looked_at_once_a_tick),
         ISOLATED(huge_pages_are_purged_whole_one_at_a_time),
         ISOLATED(huge_pages_are_found_in_each_run),
         ISOLATED(each_unit_of_a_slab_is_one_until_it_is_released),
