@@ -213,7 +213,9 @@ struct span *page_heap_alloc(const struct run_request *request)
  * no memory. */
 static void zero_units(char *memory, size_t units)
 {
-    if (units < ZERO_BY_PURGE_UNITS || !os_purge(memory, units * UNIT_BYTES)) {
+    bool is_zero = units >= ZERO_BY_PURGE_UNITS && os_purge(memory, units * UNIT_BYTES);
+
+    if (!is_zero) {
         memset(memory, 0, units * UNIT_BYTES);
     }
 }

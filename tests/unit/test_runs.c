@@ -266,6 +266,10 @@ static void huge_pages_are_found_in_each_run(void **state)
     lock_pages((char *)span_address(shorter) + first_huge(shorter) * UNIT_BYTES, 1);
     assert_int_equal(runs_purge_huge_locked(0), 3);
     assert_int_equal(runs_purge_huge_locked(0), 0);
+    unlock_pages((char *)span_address(shorter) + first_huge(shorter) * UNIT_BYTES, 1);
+    assert_int_equal(runs_purge_locked(0, SIZE_MAX, NULL), 2);
+    /* Runs that are clean are passed over too. */
+    assert_int_equal(runs_purge_huge_locked(0), 0);
 }
 
 static void check_first_run(void *argument)
