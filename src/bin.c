@@ -410,12 +410,17 @@ bool bin_purge_begin_locked(struct bin *bin, unsigned ticks)
     if (ticks > 0 && (under_way || bin->purge_tick == tick_now())) {
         return under_way;
     }
+    /* One that is under way is looking for less, or has passed slabs that were not due: it goes back
+     * to the start with us. */
+    bool more = bin->may_purge || under_way;
+
     bin->purge_next = NULL;
-    bin->purge_lists_left = bin->may_purge ? SLAB_LIST_COUNT : 0;
-    /* A class that rests does not have its slabs looked through again and again. What comes in
-     * while the lock is given up sets it again. */
-    bin->may_purge = bin->may_purge && ticks > 0;
-    return bin->purge_lists_left > 0;
+    bin->purge_lists_left = more ? SLAB_LIST_COUNT : 0;
+    bin->purge_ticks = (uint16_t)size_min(ticks, UINT16_MAX);
+    /* A class that rests does not have its slabs looked through again and again. What comes in while
+     * the lock is given up sets it again. */
+    bin->may_purge = more && ticks > 0;
+    return more;
 }
 
 /* The slab to look at next; NULL at the end. */
@@ -432,9 +437,10 @@ static struct slab *purge_next_locked(struct bin *bin)
     return slab;
 }
 
-bool bin_purge_locked(struct bin *bin, unsigned ticks, size_t *bytes)
+bool bin_purge_locked(struct bin *bin, size_t *bytes)
 {
     ASSERT(lock_is_held(&bin->lock));
+    const unsigned ticks = bin->purge_ticks;
     const unsigned units = size_classes[bin->class].units;
     size_t units_left = size_max(PURGE_UNITS_AT_ONCE, units);
     struct purge_batch batch = {.count = 0};

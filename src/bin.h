@@ -48,6 +48,7 @@ struct bin {
     struct slab *purge_next;
     uint8_t purge_lists_left;
     uint8_t purge_tick;
+    uint16_t purge_ticks; /* how long what it looks for has been free */
     struct bin_stats stats;
 };
 
@@ -91,8 +92,9 @@ void bin_reclaim_locked(struct bin *bin, struct slab **released);
  * stopped, unless one came to its end in this tick. False if there is nothing to look for. */
 bool bin_purge_begin_locked(struct bin *bin, unsigned ticks);
 
-/* Go on with a few slabs. True if there may be more; *bytes: what went back. */
-bool bin_purge_locked(struct bin *bin, unsigned ticks, size_t *bytes);
+/* Go on with a few slabs, for whoever began: of several purges at once each takes a part, and the
+ * one that was begun for 0 ticks decides. True if there may be more; *bytes: what went back. */
+bool bin_purge_locked(struct bin *bin, size_t *bytes);
 
 /* The purge stops here: what is left is to be purged later. */
 void bin_purge_stop_locked(struct bin *bin);

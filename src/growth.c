@@ -22,7 +22,8 @@ enum {
     GROW_UNITS_MOST = 1024,
     GROW_SHARE = 64, /* the heap grows by this part of itself */
     REGION_UNITS_LEAST = 16,
-    REGION_UNITS_MOST = 16384,
+    REGION_UNITS_MOST = 16384, /* as long as there are not */
+    REGIONS_MANY = 128,
     LOWER_UNITS_LEAST = 64, /* the break is lowered for, as time goes by */
 };
 
@@ -217,8 +218,14 @@ void growth_notice_moves_locked(void)
 
 static struct region *map_region_locked(size_t units)
 {
-    size_t wish = size_min(size_max(run_totals.total_units, REGION_UNITS_LEAST), REGION_UNITS_MOST);
     struct region *region = NULL;
+    size_t regions;
+    size_t bytes;
+
+    region_mapped(&regions, &bytes);
+    /* There are not so many places for regions that small ones may take them all. */
+    size_t most = regions < REGIONS_MANY ? REGION_UNITS_MOST : SIZE_MAX;
+    size_t wish = size_min(size_max(run_totals.total_units, REGION_UNITS_LEAST), most);
 
     for (wish = size_max(wish, units); region == NULL && wish >= units; wish /= 2) {
         region = region_map(wish);

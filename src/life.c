@@ -489,3 +489,25 @@ struct life_stats life_stats(void)
     lock_release(&life_lock);
     return result;
 }
+
+void life_check(void)
+{
+    uint32_t threads = 0;
+    uint32_t idle = 0;
+
+    lock_acquire(&life_lock);
+    for (unsigned index = 0; arena_by_index(index) != NULL; index++) {
+        threads += threads_of(arena_by_index(index));
+    }
+    for (const struct cache *cache = idle_caches; cache != NULL; cache = cache->next_idle) {
+        idle++;
+        if (cache->arena != NULL || stacks_next_in_use(cache, 0) != CLASS_COUNT) {
+            fatal("life: an idle cache has an arena, or stacks");
+        }
+    }
+    if (threads != stats.threads || idle != stats.idle_caches ||
+        threads + idle > stats.caches_created) {
+        fatal("life: threads and caches do not add up");
+    }
+    lock_release(&life_lock);
+}

@@ -41,6 +41,9 @@ struct life_stats {
 
 struct life_stats life_stats(void);
 
+/* Panics unless threads and idle caches add up. At rest. */
+void life_check(void);
+
 /* Let at most `count` arenas be used by threads started from now on; 0: from the CPUs. False, and
  * nothing is changed, if a fork does not end. */
 bool life_limit_arenas(uint32_t count);

@@ -116,7 +116,7 @@ static size_t purge_bin(struct bin *bin, unsigned ticks, size_t most_bytes)
     while (more && bytes < most_bytes && gate_is_open()) {
         size_t now;
 
-        more = bin_purge_locked(bin, ticks, &now);
+        more = bin_purge_locked(bin, &now);
         bytes += now;
         lock_release(&bin->lock);
         lock_acquire(&bin->lock);

@@ -216,3 +216,28 @@ unsigned run_cache_pressure(unsigned pressure, uint64_t waits)
     }
     return waits < WAITS_FEW && pressure > 0 ? pressure - 1 : pressure;
 }
+
+static void slot_check(uintptr_t word)
+{
+    /* NOLINTNEXTLINE(performance-no-int-to-ptr) */
+    const struct span *span = (const struct span *)(word & SPAN_MASK);
+
+    if (span->units != length_of(word) || span->used_units != 0 ||
+        (span->state != SPAN_LARGE && span->state != SPAN_SLAB) ||
+        (*span_history(span) & UNIT_HISTORY_MASK) != UNIT_FREED) {
+        fatal("run cache: a kept run is not marked as one");
+    }
+}
+
+void run_cache_check_all(void)
+{
+    for (const struct run_cache *cache = first_registered(); cache != NULL; cache = cache->next) {
+        for (unsigned slot = 0; slot < RUN_CACHE_SLOTS; slot++) {
+            uintptr_t word = slot_look(&cache->slots[slot]);
+
+            if (word != 0) {
+                slot_check(word);
+            }
+        }
+    }
+}

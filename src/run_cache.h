@@ -50,4 +50,7 @@ size_t run_cache_bytes_all(void);
 #define RUN_CACHE_QUIET_TICKS 16
 unsigned run_cache_pressure(unsigned pressure, uint64_t waits);
 
+/* Panics unless every run that a registered one keeps is marked as kept, and whole. At rest. */
+void run_cache_check_all(void);
+
 #endif

@@ -157,6 +157,8 @@ void stress_check_modules(void)
     for (unsigned index = 0; arena_by_index(index) != NULL; index++) {
         arena_check(arena_by_index(index));
     }
+    run_cache_check_all();
+    life_check();
     break_check();
     meta_check();
     cache_check(cache_self);

@@ -6,6 +6,7 @@
 #include "break.h"
 #include "emergency.h"
 #include "gate.h"
+#include "life.h"
 #include "meta.h"
 #include "os.h"
 #include "page_heap.h"
@@ -20,6 +21,8 @@ void check_all(void)
         arena_check(arena_by_index(index));
     }
     page_heap_check();
+    run_cache_check_all();
+    life_check();
     break_check();
     meta_check();
 }

@@ -92,7 +92,7 @@ static size_t purge_all(void)
     size_t bytes;
 
     for (bool more = bin_purge_begin_locked(&bin, 0); more; sum += bytes) {
-        more = bin_purge_locked(&bin, 0, &bytes);
+        more = bin_purge_locked(&bin, &bytes);
     }
     return sum;
 }
@@ -419,7 +419,7 @@ static void a_purge_looks_at_each_slab_once(void **state)
         (void)add_slab();
     }
     for (bool more = bin_purge_begin_locked(&bin, 0); more; calls++) {
-        more = bin_purge_locked(&bin, 0, &bytes);
+        more = bin_purge_locked(&bin, &bytes);
         sum += bytes;
     }
     assert_int_equal(sum, SLABS * UNIT_BYTES);
@@ -427,7 +427,7 @@ static void a_purge_looks_at_each_slab_once(void **state)
     bin.may_purge = true;
     calls = 0;
     for (bool more = bin_purge_begin_locked(&bin, 0); more; calls++) {
-        more = bin_purge_locked(&bin, 0, &bytes);
+        more = bin_purge_locked(&bin, &bytes);
         assert_int_equal(bytes, 0);
     }
     assert_in_range(calls, 1, SLABS / SEEN_AT_ONCE + 1);
@@ -445,15 +445,65 @@ static void a_purge_goes_on_where_a_slab_has_left_its_list(void **state)
         (void)add_slab();
     }
     assert_true(bin_purge_begin_locked(&bin, 0));
-    assert_true(bin_purge_locked(&bin, 0, &bytes));
+    assert_true(bin_purge_locked(&bin, &bytes));
     assert_int_equal(bytes, PURGED_AT_ONCE * UNIT_BYTES);
     /* The next ones are in use now, all but the last. */
     for (unsigned i = 0; i + 1 < SLABS; i++) {
         take_slab(blocks);
     }
-    assert_false(bin_purge_locked(&bin, 0, &bytes));
+    assert_false(bin_purge_locked(&bin, &bytes));
     assert_int_equal(bytes, UNIT_BYTES);
     bin_check_locked(&bin);
+}
+
+static size_t go_on_to_the_end(void)
+{
+    size_t sum = 0;
+    size_t bytes;
+
+    for (bool more = true; more; sum += bytes) {
+        more = bin_purge_locked(&bin, &bytes);
+    }
+    return sum;
+}
+
+/* Trims on two threads, and a decay step between: whoever goes on, all goes back. */
+static void two_purges_at_once_leave_nothing(void **state)
+{
+    enum { SLABS = 40, PURGED_AT_ONCE = 16, TICKS = 3 };
+    size_t bytes;
+
+    (void)state;
+    new_bin();
+    for (unsigned i = 0; i < SLABS; i++) {
+        (void)add_slab();
+    }
+    assert_true(bin_purge_begin_locked(&bin, 0));
+    assert_true(bin_purge_locked(&bin, &bytes));
+    assert_int_equal(bytes, PURGED_AT_ONCE * UNIT_BYTES);
+    assert_true(bin_purge_begin_locked(&bin, TICKS));
+    assert_true(bin_purge_begin_locked(&bin, 0));
+    assert_int_equal(go_on_to_the_end(), (SLABS - PURGED_AT_ONCE) * UNIT_BYTES);
+    assert_false(bin_purge_begin_locked(&bin, 0));
+}
+
+static void a_trim_takes_over_a_decay_step(void **state)
+{
+    enum { SLABS = 40, TICKS = 3 };
+    size_t bytes;
+
+    (void)state;
+    new_bin();
+    for (unsigned i = 0; i < SLABS; i++) {
+        (void)add_slab();
+    }
+    tick_advance();
+    assert_true(bin_purge_begin_locked(&bin, TICKS));
+    assert_true(bin_purge_begin_locked(&bin, 0));
+    assert_true(bin_purge_begin_locked(&bin, TICKS));
+    assert_true(bin_purge_locked(&bin, &bytes));
+    assert_int_equal(bytes + go_on_to_the_end(), SLABS * UNIT_BYTES);
+    assert_false(bin_purge_begin_locked(&bin, 0));
 }
 
 static void what_a_purge_has_left_waits_for_the_next(void **state)
@@ -470,10 +520,10 @@ static void what_a_purge_has_left_waits_for_the_next(void **state)
         tick_advance();
     }
     assert_true(bin_purge_begin_locked(&bin, TICKS));
-    assert_true(bin_purge_locked(&bin, TICKS, &bytes));
+    assert_true(bin_purge_locked(&bin, &bytes));
     bin_purge_stop_locked(&bin);
     assert_true(bin_purge_begin_locked(&bin, TICKS));
-    assert_false(bin_purge_locked(&bin, TICKS, &bytes));
+    assert_false(bin_purge_locked(&bin, &bytes));
     assert_int_equal(bytes, (SLABS - PURGED_AT_ONCE) * UNIT_BYTES);
     /* No more in this tick. */
     bin.may_purge = true;
@@ -504,10 +554,10 @@ static void a_purge_counts_the_units_of_slabs(void **state)
     /* Of 16 units at once a second slab would be too many. */
     assert_true(bin_purge_begin_locked(&bin, 0));
     for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
-        assert_true(bin_purge_locked(&bin, 0, &bytes));
+        assert_true(bin_purge_locked(&bin, &bytes));
         assert_int_equal(bytes, size);
     }
-    assert_false(bin_purge_locked(&bin, 0, &bytes));
+    assert_false(bin_purge_locked(&bin, &bytes));
     assert_int_equal(bytes, 0);
     for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
         assert_int_equal(resident_pages(blocks[i][0], size), 0);
@@ -640,6 +690,8 @@ int main(void)
         ISOLATED(a_purge_looks_through_slabs_only_as_long_as_there_may_be_something),
         ISOLATED(a_purge_looks_at_each_slab_once),
         ISOLATED(a_purge_goes_on_where_a_slab_has_left_its_list),
+        ISOLATED(two_purges_at_once_leave_nothing),
+        ISOLATED(a_trim_takes_over_a_decay_step),
         ISOLATED(what_a_purge_has_left_waits_for_the_next),
         ISOLATED(a_purge_counts_the_units_of_slabs),
         ISOLATED(a_bin_keeps_few_units_in_empty_slabs),

@@ -830,6 +830,34 @@ static void a_region_is_mapped_as_long_as_the_request_if_no_longer_one_can_be(vo
     page_heap_check();
 }
 
+/* Address space of which little is used. */
+static void of_many_regions_the_next_is_as_long_as_the_heap(void **state)
+{
+    enum { LARGE = 20000, REGIONS = 128 };
+    struct span *large;
+
+    (void)state;
+    (void)run_of_units(1);
+    while (request_run(1, 1, false, false) != NULL) {
+    }
+    block_break();
+    large = request_run(LARGE, 1, true, false);
+    assert_non_null(large);
+    struct span *next = request_run(1, 1, true, false);
+
+    assert_non_null(next);
+    assert_in_range(region_units(region_by_index(next->region)), 1, LARGE - 1);
+    while (request_run(1, 1, false, false) != NULL) {
+    }
+    for (size_t i = 0; i < REGIONS; i++) {
+        assert_non_null(region_map(1));
+    }
+    next = request_run(1, 1, true, false);
+    assert_non_null(next);
+    assert_true(region_units(region_by_index(next->region)) > LARGE);
+    unblock_break();
+}
+
 static struct span *free_top_run(size_t units)
 {
     struct span *span = run_of_units(units);
@@ -1156,6 +1184,7 @@ int main(void)
         ISOLATED(a_run_resized_to_its_own_length_stays),
         ISOLATED(memory_that_the_kernel_does_not_take_is_not_counted_as_purged),
         ISOLATED(memory_behind_a_foreign_part_of_the_break_is_got_whole),
+        ISOLATED(of_many_regions_the_next_is_as_long_as_the_heap),
         ISOLATED(a_region_is_mapped_as_long_as_the_request_if_no_longer_one_can_be),
     };
 
