@@ -57,6 +57,7 @@ struct request {
     size_t granule_bytes;
     size_t count;
     size_t alignment;
+    bool is_limited; /* by the hard limit */
 };
 
 struct deferred {
@@ -88,7 +89,7 @@ static struct run *run_create(const struct request *request)
     size_t bytes = table + count * request->granule_bytes;
     /* Relaxed: two threads that map at once may be a run over the limit. */
     size_t mapped = atomic_load_explicit(&mapped_bytes, memory_order_relaxed);
-    bool allowed = count < REFUSED_MASK && limit_allows(mapped + bytes);
+    bool allowed = count < REFUSED_MASK && (!request->is_limited || limit_allows(mapped + bytes));
     struct run *run = allowed ? (struct run *)os_map(bytes) : NULL;
 
     if (run == NULL) {
@@ -379,28 +380,34 @@ static struct request request_for(size_t size, size_t alignment)
     size_t granule_bytes = size <= page && alignment <= page ? page / BITS_PER_WORD : page;
     size_t count = size / granule_bytes + (size % granule_bytes != 0);
 
-    return (struct request){granule_bytes, size_max(count, 1), alignment};
+    return (struct request){granule_bytes, size_max(count, 1), alignment, true};
 }
 
-void *emergency_alloc(size_t size, size_t alignment)
+static void *block_alloc(const struct request *request)
 {
-    struct request request = request_for(size, alignment);
     void *block = NULL;
 
     atomic_fetch_add_explicit(&alloc_count, 1, memory_order_relaxed);
     for (struct run *run = run_first(); run != old_runs && block == NULL; run = run->next) {
-        block = run_alloc(run, &request);
+        block = run_alloc(run, request);
     }
     if (block == NULL) {
-        struct run *run = run_create(&request);
+        struct run *run = run_create(request);
 
         if (run != NULL) {
             /* Before others know of it. */
-            block = run_search(run, &request);
+            block = run_search(run, request);
             run_publish(run);
         }
     }
     return block;
+}
+
+void *emergency_alloc(size_t size, size_t alignment)
+{
+    const struct request request = request_for(size, alignment);
+
+    return block_alloc(&request);
 }
 
 bool emergency_owns(uintptr_t address)
@@ -448,8 +455,11 @@ void emergency_free(uintptr_t address)
 
 bool emergency_defer(void *block)
 {
-    struct deferred *deferred =
-        (struct deferred *)emergency_alloc(sizeof(*deferred), _Alignof(struct deferred));
+    struct request request = request_for(sizeof(struct deferred), _Alignof(struct deferred));
+
+    /* Or the block would be lost for good. */
+    request.is_limited = false;
+    struct deferred *deferred = (struct deferred *)block_alloc(&request);
 
     if (deferred == NULL) {
         atomic_fetch_add_explicit(&lost_count, 1, memory_order_relaxed);

@@ -336,7 +336,7 @@ struct cache *life_attach_thread(void)
     struct cache *cache = attach_locked();
 
     lock_release(&life_lock);
-    /* Inside the gate: a handler that forks finds either no cache or all of it. */
+    /* Inside the gate, as all that makes it. */
     cache_self = cache != NULL ? cache : cache_self;
     gate_leave(NULL);
     if (cache != NULL) {

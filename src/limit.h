@@ -18,7 +18,7 @@ struct limit {
     _Atomic size_t hard;       /* bytes; 0: none */
     _Atomic bool presses;      /* the soft limit has been passed, and nobody has acted yet */
     _Atomic unsigned notices;  /* a bit for each enum bw_limit that the program is to be told of */
-    _Atomic size_t held_bytes; /* what the heap holds, noted while there is a hard limit */
+    _Atomic size_t used_bytes; /* handed out by the heap, noted while there is a hard limit */
 };
 
 extern struct limit limit;
@@ -42,18 +42,19 @@ static inline bool limit_is_set(void)
     return limit_soft() != 0 || limit_hard() != 0;
 }
 
-static inline void limit_note_held(size_t bytes)
+static inline void limit_note_used(size_t bytes)
 {
-    atomic_store_explicit(&limit.held_bytes, bytes, memory_order_relaxed);
+    atomic_store_explicit(&limit.used_bytes, bytes, memory_order_relaxed);
 }
 
-/* Does the hard limit leave room for so many bytes outside the heap? */
+/* Does the hard limit leave room for so many bytes outside the heap? What is free in the heap does not
+ * count: it cannot serve just then, and goes back later. */
 static inline bool limit_allows(size_t bytes)
 {
     size_t hard = limit_hard();
-    size_t held = atomic_load_explicit(&limit.held_bytes, memory_order_relaxed);
+    size_t used = atomic_load_explicit(&limit.used_bytes, memory_order_relaxed);
 
-    return hard == 0 || (bytes <= hard && held <= hard - bytes);
+    return hard == 0 || (bytes <= hard && used <= hard - bytes);
 }
 
 static inline bool limit_presses(void)

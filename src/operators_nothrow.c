@@ -8,6 +8,8 @@
  * Owns         nothing.
  * Concurrency  any thread.
  */
+#include <stdatomic.h>
+
 #include "cxx_library.h"
 #include "heap.h"
 #include "operators.h"
@@ -19,33 +21,50 @@ typedef void *aligned_new(size_t size, size_t alignment);
  */
 #define SLOW __attribute__((noinline))
 
+/* A nothrow form, and what the C++ library has of that name once it has been looked for. */
+struct form {
+    const char *name;
+    _Atomic(void *) own;
+};
+
 /* The C++ library's own form, or NULL. */
-static SLOW void *own_definition(const char *name, bool is_replaced, const void *caller)
+static SLOW void *own_definition(struct form *form, bool is_replaced, const void *caller)
 {
+    /* Relaxed: code, which was there before. */
+    void *own = atomic_load_explicit(&form->own, memory_order_relaxed);
+
+    if (own != NULL && is_replaced) {
+        return own;
+    }
     struct cxx_library library = cxx_library_of(caller);
     bool handler = library.get_new_handler != NULL && library.get_new_handler() != NULL;
 
-    return is_replaced || handler ? cxx_library_own(&library, name) : NULL;
+    own = is_replaced || handler ? cxx_library_own(&library, form->name) : NULL;
+    /* A handler may be a plugin's, and go with it. */
+    if (is_replaced) {
+        atomic_store_explicit(&form->own, own, memory_order_relaxed);
+    }
+    return own;
 }
 
-static SLOW void *new_by_library(const char *name, plain_new *replaced, size_t size,
+static SLOW void *new_by_library(struct form *form, plain_new *replaced, size_t size,
                                  const void *nothrow, const void *caller)
 {
     void *(*own)(size_t, const void *);
 
-    *(void **)&own = own_definition(name, replaced != NULL, caller);
+    *(void **)&own = own_definition(form, replaced != NULL, caller);
     if (own != NULL) {
         return own(size, nothrow);
     }
     return replaced != NULL ? replaced(size) : NULL;
 }
 
-static SLOW void *new_aligned_by_library(const char *name, aligned_new *replaced, size_t size,
+static SLOW void *new_aligned_by_library(struct form *form, aligned_new *replaced, size_t size,
                                          size_t alignment, const void *nothrow, const void *caller)
 {
     void *(*own)(size_t, size_t, const void *);
 
-    *(void **)&own = own_definition(name, replaced != NULL, caller);
+    *(void **)&own = own_definition(form, replaced != NULL, caller);
     if (own != NULL) {
         return own(size, alignment, nothrow);
     }
@@ -77,22 +96,22 @@ static inline aligned_new *replaced_new_array_aligned(void)
                : _ZnamSt11align_val_t;
 }
 
-static inline void *new_plain(const char *name, plain_new *replaced, size_t size,
+static inline void *new_plain(struct form *form, plain_new *replaced, size_t size,
                               const void *nothrow, const void *caller)
 {
     void *block = likely(replaced == NULL) ? heap_alloc(size) : NULL;
 
-    return likely(block != NULL) ? block : new_by_library(name, replaced, size, nothrow, caller);
+    return likely(block != NULL) ? block : new_by_library(form, replaced, size, nothrow, caller);
 }
 
-static inline void *new_aligned(const char *name, aligned_new *replaced, size_t size,
+static inline void *new_aligned(struct form *form, aligned_new *replaced, size_t size,
                                 size_t alignment, const void *nothrow, const void *caller)
 {
     void *block = likely(replaced == NULL) ? heap_alloc_aligned(alignment, size) : NULL;
 
     return likely(block != NULL)
                ? block
-               : new_aligned_by_library(name, replaced, size, alignment, nothrow, caller);
+               : new_aligned_by_library(form, replaced, size, alignment, nothrow, caller);
 }
 
 /* Mangled names are reserved identifiers by nature. */
@@ -100,28 +119,34 @@ static inline void *new_aligned(const char *name, aligned_new *replaced, size_t 
 
 OPERATOR void *_ZnwmRKSt9nothrow_t(size_t size, const void *nothrow)
 {
-    return new_plain("_ZnwmRKSt9nothrow_t", replaced_new(), size, nothrow,
-                     __builtin_return_address(0));
+    static struct form form = {.name = "_ZnwmRKSt9nothrow_t"};
+
+    return new_plain(&form, replaced_new(), size, nothrow, __builtin_return_address(0));
 }
 
 OPERATOR void *_ZnamRKSt9nothrow_t(size_t size, const void *nothrow)
 {
-    return new_plain("_ZnamRKSt9nothrow_t", replaced_new_array(), size, nothrow,
-                     __builtin_return_address(0));
+    static struct form form = {.name = "_ZnamRKSt9nothrow_t"};
+
+    return new_plain(&form, replaced_new_array(), size, nothrow, __builtin_return_address(0));
 }
 
 OPERATOR void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment,
                                                   const void *nothrow)
 {
-    return new_aligned("_ZnwmSt11align_val_tRKSt9nothrow_t", replaced_new_aligned(), size,
-                       alignment, nothrow, __builtin_return_address(0));
+    static struct form form = {.name = "_ZnwmSt11align_val_tRKSt9nothrow_t"};
+
+    return new_aligned(&form, replaced_new_aligned(), size, alignment, nothrow,
+                       __builtin_return_address(0));
 }
 
 OPERATOR void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment,
                                                   const void *nothrow)
 {
-    return new_aligned("_ZnamSt11align_val_tRKSt9nothrow_t", replaced_new_array_aligned(), size,
-                       alignment, nothrow, __builtin_return_address(0));
+    static struct form form = {.name = "_ZnamSt11align_val_tRKSt9nothrow_t"};
+
+    return new_aligned(&form, replaced_new_array_aligned(), size, alignment, nothrow,
+                       __builtin_return_address(0));
 }
 
 OPERATOR void _ZdlPvRKSt9nothrow_t(void *block, const void *nothrow)

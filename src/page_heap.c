@@ -77,7 +77,7 @@ static void note_pressure_locked(void)
     size_t held = units_held_locked();
 
     if (limit_hard() != 0) {
-        limit_note_held(held * UNIT_BYTES);
+        limit_note_used((run_totals.total_units - run_totals.free_units) * UNIT_BYTES);
     }
     if (limit_soft() == 0) {
         return;
@@ -305,6 +305,7 @@ bool page_heap_resize(struct span *span, size_t units)
         run_stamp(span_history(span) + units, rest);
         run_totals.free_used_units += run_count_used(span_history(span) + units, rest);
         run_release_locked(span + units, rest, span->region);
+        note_pressure_locked();
     }
     stats.resizes += done;
     lock_release(&page_heap_lock);
@@ -313,7 +314,7 @@ bool page_heap_resize(struct span *span, size_t units)
 
 /* Purging */
 
-/* Both give the lock up to those who wait for it, again and again. */
+/* Both give the lock up to those who wait for it, again and again, and stop where somebody forks. */
 size_t page_heap_decay(unsigned ticks, size_t most_bytes)
 {
     size_t most = most_bytes / UNIT_BYTES;
@@ -325,7 +326,7 @@ size_t page_heap_decay(unsigned ticks, size_t most_bytes)
         now = purge_locked(ticks, size_min(most - purged, PURGE_UNITS_AT_ONCE), NULL);
         lock_release(&page_heap_lock);
         purged += now;
-    } while (now == PURGE_UNITS_AT_ONCE && purged < most);
+    } while (now == PURGE_UNITS_AT_ONCE && purged < most && gate_is_open());
     return purged * UNIT_BYTES;
 }
 
@@ -334,6 +335,7 @@ void page_heap_give_up_clean(void)
     heap_lock_acquire();
     growth_notice_moves_locked();
     growth_give_up_clean_locked();
+    growth_seen_units = size_min(growth_seen_units, run_totals.total_units);
     lock_release(&page_heap_lock);
 }
 
@@ -342,7 +344,7 @@ size_t page_heap_decay_huge(unsigned ticks, size_t most_bytes)
     size_t bytes = 0;
     bool found = true;
 
-    while (found && bytes < most_bytes) {
+    while (found && bytes < most_bytes && gate_is_open()) {
         heap_lock_acquire();
         found = account_purged_locked(runs_purge_huge_locked(ticks)) > 0;
         lock_release(&page_heap_lock);
@@ -360,6 +362,7 @@ static size_t give_address_space_back(size_t pad_bytes)
 
     growth_lower_break_locked(align_up(pad_bytes, UNIT_BYTES) / UNIT_BYTES);
     (void)growth_unmap_free_locked();
+    growth_seen_units = size_min(growth_seen_units, run_totals.total_units);
     size_t bytes = run_totals.purged_bytes - before;
 
     lock_release(&page_heap_lock);

@@ -9,9 +9,9 @@ readelf=$1 objcopy=$2 archive=$3
 map=$archive.names
 
 "$readelf" --symbols --wide "$archive" |
-    awk '($5 == "GLOBAL" || $5 == "WEAK") && $6 == "HIDDEN" && $7 != "UND" && $8 !~ /^bw_/ {
-            print $8, "bw__" $8
-        }' |
+    awk '($5 == "GLOBAL" || $5 == "WEAK") && $6 == "HIDDEN" && $(NF - 1) != "UND" &&
+        $NF !~ /^bw_/ { print $NF, "bw__" $NF }' |
     sort -u >"$map"
+[ -s "$map" ] || { echo "$archive: no names to prefix" >&2 && exit 1; }
 "$objcopy" --redefine-syms="$map" "$archive"
 rm -f "$map"

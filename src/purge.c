@@ -50,6 +50,7 @@ static uint64_t now_ms(void)
 static bool step(uint64_t now, uint64_t tick_ms)
 {
     bool huge_pages = conf.thp == THP_ALWAYS;
+    uint8_t tick = tick_now();
     unsigned wait = huge_pages ? PARTS_WAIT : 1;
     size_t bytes = huge_pages ? page_heap_decay_huge(DECAY_TICKS, PURGE_STEP_BYTES) : 0;
 
@@ -66,7 +67,7 @@ static bool step(uint64_t now, uint64_t tick_ms)
     }
     page_heap_give_up_clean();
     reclaim_aged();
-    tick_advance();
+    tick_advance_from(tick);
     atomic_store_explicit(&next_step_ms, now + tick_ms, memory_order_relaxed);
     return false;
 }

@@ -17,7 +17,7 @@ enum {
     SCAVENGE_MISSES = 256, /* misses between two looks for idle classes, */
     SHARE_MISSES = 16,     /* and between two looks at what the cache holds, */
     STEPS = 8,             /* or, a step being this part of its share, */
-    STEPS_PER_LOOK = 2,    /* so many steps of blocks freed */
+    STEPS_PER_LOOK = 3,    /* so many steps of blocks freed */
 };
 
 /* What a cache may hold where there are few threads, and all caches where the heap is small. */
@@ -127,17 +127,24 @@ static void keep_to_share(struct cache *cache)
     }
 }
 
+static bool is_full(struct cache *cache, unsigned class)
+{
+    struct magazine *freed = stacks_class(cache, class)->free;
+
+    return freed == NULL || stacks_free_count(cache_bin_of_class(cache, class), freed) >=
+                                stacks_capacity(class, freed);
+}
+
 /* Let the class have another step on its free stack; false if that is full. */
 static bool open_step(struct cache *cache, unsigned class)
 {
     struct cache_bin *bin = cache_bin_of_class(cache, class);
     struct magazine *freed = stacks_class(cache, class)->free;
-    size_t count = stacks_free_count(bin, freed);
 
-    if (freed == NULL || count >= stacks_capacity(class, freed)) {
+    if (is_full(cache, class)) {
         return false;
     }
-    stacks_set_free(bin, class, freed, count);
+    stacks_set_free(bin, class, freed, stacks_free_count(bin, freed));
     cache->opened_bytes += size_max(size_classes[class].size,
                                     atomic_load_explicit(&stacks_step_bytes, memory_order_relaxed));
     return true;
@@ -152,6 +159,9 @@ bool scavenge_open_step(struct cache *cache, unsigned class)
 
 bool scavenge_make_room(struct cache *cache, unsigned class)
 {
+    if (is_full(cache, class)) {
+        return false;
+    }
     keep_to_share(cache);
     return open_step(cache, class);
 }

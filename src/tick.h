@@ -20,4 +20,11 @@ static inline void tick_advance(void)
     atomic_fetch_add_explicit(&tick_current, 1, memory_order_relaxed);
 }
 
+/* Unless somebody else has since it was `seen`. */
+static inline void tick_advance_from(uint8_t seen)
+{
+    (void)atomic_compare_exchange_strong_explicit(&tick_current, &seen, (uint8_t)(seen + 1),
+                                                  memory_order_relaxed, memory_order_relaxed);
+}
+
 #endif

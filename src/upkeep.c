@@ -34,8 +34,12 @@ size_t upkeep_give_all_back(struct cache *cache, size_t pad_bytes)
 static void relieve(struct cache *cache)
 {
     (void)upkeep_give_all_back(cache, 0);
-    /* What was given back on the way is no reason to begin again. */
-    (void)limit_take_pressure();
+    /* What was given back on the way is no reason to begin again, but a fork that has cut it short. */
+    if (gate_is_open()) {
+        (void)limit_take_pressure();
+    } else {
+        limit_press();
+    }
 }
 
 void upkeep_poll_for(struct cache *cache, size_t bytes)
@@ -44,7 +48,8 @@ void upkeep_poll_for(struct cache *cache, size_t bytes)
         relieve(cache);
         return;
     }
-    for (bool more = purge_poll(); more && bytes > PURGE_STEP_BYTES; bytes -= PURGE_STEP_BYTES) {
+    for (bool more = purge_poll(); more && bytes > PURGE_STEP_BYTES && gate_is_open();
+         bytes -= PURGE_STEP_BYTES) {
         more = purge_go_on();
     }
 }

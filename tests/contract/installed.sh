@@ -7,7 +7,8 @@ set -euo pipefail
 source=$1 build=$2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-export LD_LIBRARY_PATH=$work/usr/lib
+libdir=$work/usr/$(sed -n 's/^CMAKE_INSTALL_LIBDIR:[A-Z]*=//p' "$build/CMakeCache.txt")
+export LD_LIBRARY_PATH=$libdir
 
 fail()
 {
@@ -30,7 +31,7 @@ int main(void)
 END
 
 # One with the library beside pkgconfig's directory, one as Debian has it, one with a place of its own.
-export PKG_CONFIG_PATH=$work/usr/lib/pkgconfig
+export PKG_CONFIG_PATH=$libdir/pkgconfig
 read -ra flags <<<"$(pkg-config --cflags --libs breakwater)"
 cc "$work/program.c" "${flags[@]}" -o "$work/by_pkg_config"
 "$work/by_pkg_config" || fail "a program linked by pkg-config"

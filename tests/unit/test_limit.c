@@ -143,6 +143,41 @@ static void while_somebody_forks_the_hard_limit_holds_too(void **state)
     bw_free(block);
 }
 
+static void at_the_hard_limit_no_free_is_lost_in_a_fork(void **state)
+{
+    enum { COUNT = HARD_BYTES / MIB };
+    void *blocks[COUNT];
+
+    (void)state;
+    assert_true(bw_set_limits(0, HARD_BYTES));
+    size_t count = take_all(blocks, COUNT, MIB - UNIT_BYTES);
+
+    gate_close(NULL);
+    assert_null(bw_malloc(2 * MIB));
+    for (size_t i = 0; i < count; i++) {
+        bw_free(blocks[i]);
+    }
+    assert_true(gate_open());
+    assert_int_equal(emergency_stats().deferred, count);
+    assert_int_equal(emergency_stats().lost, 0);
+    emergency_release_deferred(bw_free);
+    assert_int_equal(take_all(blocks, count, MIB - UNIT_BYTES), count);
+}
+
+/* It cannot serve during the fork, and goes back later. */
+static void what_is_free_leaves_room_in_a_fork(void **state)
+{
+    (void)state;
+    assert_true(bw_set_limits(0, HARD_BYTES));
+    bw_free(filled(HARD_BYTES - MIB));
+    gate_close(NULL);
+    void *block = bw_malloc(5 * MIB);
+
+    assert_true(gate_open());
+    assert_non_null(block);
+    bw_free(block);
+}
+
 static void free_memory_that_cannot_go_back_counts_too(void **state)
 {
     enum { COUNT = 12 };
@@ -418,6 +453,8 @@ int main(void)
         ISOLATED(small_blocks_are_limited_too),
         ISOLATED(free_memory_makes_way_before_the_hard_limit_refuses),
         ISOLATED(while_somebody_forks_the_hard_limit_holds_too),
+        ISOLATED(at_the_hard_limit_no_free_is_lost_in_a_fork),
+        ISOLATED(what_is_free_leaves_room_in_a_fork),
         ISOLATED(free_memory_that_cannot_go_back_counts_too),
         ISOLATED(what_the_own_cache_holds_makes_way_too),
         ISOLATED(where_memory_is_limited_blocks_above_64_KiB_stay_runs),

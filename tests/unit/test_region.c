@@ -383,6 +383,10 @@ static void a_tag_table_of_a_program_that_is_locked_has_no_memory(void **state)
     assert_int_equal(syscall(SYS_mlockall, MCL_FUTURE), 0);
     _Atomic uint16_t *tags = region_tags_create();
 
+    if (tags == NULL && geteuid() != 0) {
+        print_message("not tested: who is not root may lock too little\n");
+        return;
+    }
     assert_non_null(tags);
     assert_int_equal(
         resident_pages((void *)tags, region_units_max(&region_primary) * sizeof(*tags)), 0);
