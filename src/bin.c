@@ -410,15 +410,15 @@ bool bin_purge_begin_locked(struct bin *bin, unsigned ticks)
     if (ticks > 0 && (under_way || bin->purge_tick == tick_now())) {
         return under_way;
     }
-    /* One that is under way is looking for less, or has passed slabs that were not due: it goes back
-     * to the start with us. */
+    /* One that is under way is looking for less, or has passed slabs that were not due: it goes
+     * back to the start with us. */
     bool more = bin->may_purge || under_way;
 
     bin->purge_next = NULL;
     bin->purge_lists_left = more ? SLAB_LIST_COUNT : 0;
     bin->purge_ticks = (uint16_t)size_min(ticks, UINT16_MAX);
-    /* A class that rests does not have its slabs looked through again and again. What comes in while
-     * the lock is given up sets it again. */
+    /* A class that rests does not have its slabs looked through again and again. What comes in
+     * while the lock is given up sets it again. */
     bin->may_purge = more && ticks > 0;
     return more;
 }

@@ -81,9 +81,21 @@ static size_t grow_step_locked(size_t units)
     return conf.thp == THP_ALWAYS ? align_up(top + step, HUGE_PAGE_UNITS) - top : step;
 }
 
+/* What lies between our top and memory that follows on it is somebody else's. */
+static void mark_gap_locked(uintptr_t top, uintptr_t start)
+{
+    size_t end = size_min(region_unit_of(&region_primary, start), region_units(&region_primary));
+
+    for (size_t unit = top > region_primary.base ? region_unit_of(&region_primary, top) : 0;
+         unit < end; unit++) {
+        region_primary.spans[unit].state = SPAN_GAP;
+    }
+}
+
 /* Memory from the break that there are rows for; 0 bytes: none. */
 static struct break_extent raise_locked(size_t units, size_t wish)
 {
+    uintptr_t top = break_top();
     struct break_extent extent = break_grow(units * UNIT_BYTES, wish * UNIT_BYTES);
 
     if (extent.bytes == 0) {
@@ -94,6 +106,7 @@ static struct break_extent raise_locked(size_t units, size_t wish)
         (void)break_lower(extent.start);
         extent.bytes = 0;
     }
+    mark_gap_locked(top, extent.start);
     return extent;
 }
 
@@ -132,15 +145,14 @@ static size_t cut_off_locked(struct span *run, size_t kept)
     if (kept > 0) {
         run_make_free_locked(run, kept, region_primary.index);
     }
-    for (size_t unit = kept; unit < kept + lost; unit++) {
-        run[unit].state = SPAN_GAP;
-    }
     memset(history, UNIT_CLEAN, lost);
     run_totals.free_used_units -= used;
     total_set_locked(run_totals.total_units - lost);
     return used;
 }
 
+/* Above the top no row says anything: those of a long run, of which most were never written, need
+ * no memory for that. */
 void growth_lower_break_locked(size_t pad_units)
 {
     ASSERT(lock_is_held(&page_heap_lock));
@@ -189,6 +201,9 @@ static void forget_cut_off_locked(uintptr_t intact_end, size_t end)
             size_t kept = start < first ? first - start : 0;
 
             (void)cut_off_locked(run, kept);
+            for (size_t unit = start + kept; unit < end; unit++) {
+                region_primary.spans[unit].state = SPAN_GAP;
+            }
             end = start + kept;
         } else if (last->state == SPAN_GAP) {
             end--;

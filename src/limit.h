@@ -47,8 +47,8 @@ static inline void limit_note_used(size_t bytes)
     atomic_store_explicit(&limit.used_bytes, bytes, memory_order_relaxed);
 }
 
-/* Does the hard limit leave room for so many bytes outside the heap? What is free in the heap does not
- * count: it cannot serve just then, and goes back later. */
+/* Does the hard limit leave room for so many bytes outside the heap? What is free in the heap does
+ * not count: it cannot serve just then, and goes back later. */
 static inline bool limit_allows(size_t bytes)
 {
     size_t hard = limit_hard();

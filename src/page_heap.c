@@ -314,7 +314,8 @@ bool page_heap_resize(struct span *span, size_t units)
 
 /* Purging */
 
-/* Both give the lock up to those who wait for it, again and again, and stop where somebody forks. */
+/* Both give the lock up to those who wait for it, again and again, and stop where somebody forks.
+ */
 size_t page_heap_decay(unsigned ticks, size_t most_bytes)
 {
     size_t most = most_bytes / UNIT_BYTES;
@@ -449,6 +450,15 @@ struct page_heap_stats page_heap_stats(void)
     return result;
 }
 
+/* The rows that say something: of the break those below its top. */
+static size_t rows_of_locked(const struct region *region)
+{
+    uintptr_t top = break_top();
+    size_t below = top > region->base ? region_unit_of(region, top) : 0;
+
+    return region == &region_primary ? size_min(region_units(region), below) : region_units(region);
+}
+
 void page_heap_check(void)
 {
     size_t units = 0;
@@ -457,7 +467,9 @@ void page_heap_check(void)
 
     heap_lock_acquire();
     for (struct region *region = region_next(NULL); region; region = region_next(region)) {
-        for (size_t unit = 0; unit < region_units(region);) {
+        size_t rows = rows_of_locked(region);
+
+        for (size_t unit = 0; unit < rows;) {
             bool gap = region->spans[unit].state == SPAN_GAP;
             size_t length = run_check_locked(region, unit, &free_units, &used_units);
 

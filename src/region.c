@@ -165,9 +165,12 @@ bool region_add_break(uintptr_t start, size_t bytes)
     for (size_t unit = covered; unit < first; unit++) {
         region_primary.spans[unit].state = SPAN_GAP;
     }
-    /* Rows that are new to the region are zero, which says the same, and cost no memory yet. */
+    /* Rows that are new to the region are zero, which says the same, and cost no memory yet; so do
+     * those of long runs that were there before. */
     for (size_t unit = first; unit < size_min(last, covered); unit++) {
-        region_primary.spans[unit] = (struct span){.state = SPAN_NONE};
+        if (region_primary.spans[unit].state != SPAN_NONE) {
+            region_primary.spans[unit] = (struct span){.state = SPAN_NONE};
+        }
         region_primary.history[unit] = UNIT_CLEAN;
     }
     /* Release: pairs with the acquire in region_units(). */

@@ -20,7 +20,7 @@ enum span_state {
     SPAN_SLAB,  /* each unit of a slab */
     SPAN_LARGE, /* first unit of a large block */
     SPAN_META,  /* given to meta.c, for good */
-    SPAN_GAP,   /* not ours: a foreign sbrk() took it, or the break was lowered */
+    SPAN_GAP,   /* below the top and not ours: a foreign sbrk() took it, or lowered the break */
 };
 
 /* What may lie in a unit's memory. Units in use and gaps are never UNIT_FREED. While a unit that is
@@ -74,8 +74,9 @@ extern struct region region_primary;
 /* Set when the break gave nothing at the first call: then mapped regions are all there is. */
 extern bool region_primary_disabled;
 
-/* Note memory got from the break: its rows, all GAP before, are SPAN_NONE and clean afterwards. The
- * first call fixes the base and reserves the tables. False if there is no room in the tables. */
+/* Note memory got from the break: its rows are SPAN_NONE and clean afterwards, those below it that
+ * are new GAP. The first call fixes the base and reserves the tables. False if there is no room in
+ * the tables. */
 bool region_add_break(uintptr_t start, size_t bytes);
 
 /* Give up the tables of units that the process may no longer have, where it has limited itself

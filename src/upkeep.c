@@ -34,7 +34,8 @@ size_t upkeep_give_all_back(struct cache *cache, size_t pad_bytes)
 static void relieve(struct cache *cache)
 {
     (void)upkeep_give_all_back(cache, 0);
-    /* What was given back on the way is no reason to begin again, but a fork that has cut it short. */
+    /* What was given back on the way is no reason to begin again, but a fork that has cut it short.
+     */
     if (gate_is_open()) {
         (void)limit_take_pressure();
     } else {

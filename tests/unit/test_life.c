@@ -314,6 +314,83 @@ static void each_cache_holds_no_more_than_its_share_of_the_limit(void **state)
     check_all();
 }
 
+static void *note_cache(void *cache)
+{
+    bw_free(bw_malloc(1));
+    *(struct cache **)cache = cache_self;
+    return NULL;
+}
+
+/* In the child that is to die: a fork sets right what is wrong. */
+static void check_with_a_thread_too_many(void *unused)
+{
+    (void)unused;
+    atomic_fetch_add(&arena_by_index(0)->threads, 1);
+    life_check();
+}
+
+static struct cache *idle_cache(void)
+{
+    struct cache *idle = NULL;
+
+    run_threads(1, note_cache, &idle);
+    life_check();
+    return idle;
+}
+
+static void check_with_an_idle_cache_that_has_an_arena(void *unused)
+{
+    (void)unused;
+    idle_cache()->arena = arena_by_index(0);
+    life_check();
+}
+
+static void check_with_an_idle_cache_that_has_stacks(void *unused)
+{
+    (void)unused;
+    idle_cache()->in_use[0] = 1;
+    life_check();
+}
+
+static pthread_barrier_t both;
+
+static void *note_cache_of_two(void *caches)
+{
+    static _Atomic unsigned next;
+
+    bw_free(bw_malloc(1));
+    (void)pthread_barrier_wait(&both);
+    ((struct cache **)caches)[atomic_fetch_add(&next, 1)] = cache_self;
+    return NULL;
+}
+
+/* Of two idle caches the one that is first on the list cuts the other off. */
+static void check_with_an_idle_cache_that_is_lost(void *unused)
+{
+    struct cache *caches[2];
+
+    (void)unused;
+    (void)pthread_barrier_init(&both, NULL, 2);
+    run_threads(2, note_cache_of_two, caches);
+    caches[0]->next_idle = NULL;
+    caches[1]->next_idle = NULL;
+    life_check();
+}
+
+static void the_check_sees_what_does_not_add_up(void **state)
+{
+    const char *sums = "life: threads and caches do not add up";
+    const char *idle = "life: an idle cache has an arena, or stacks";
+
+    (void)state;
+    bw_free(bw_malloc(1));
+    life_check();
+    assert_dies(check_with_a_thread_too_many, NULL, sums);
+    assert_dies(check_with_an_idle_cache_that_has_an_arena, NULL, idle);
+    assert_dies(check_with_an_idle_cache_that_has_stacks, NULL, idle);
+    assert_dies(check_with_an_idle_cache_that_is_lost, NULL, sums);
+}
+
 /* Which sleeps then, and nobody else has what it holds. Frees that find room on their stacks are no
  * misses. */
 static void *hold_what_was_freed(void *unused)
@@ -918,6 +995,7 @@ int main(void)
         ISOLATED(the_options_are_read_at_the_first_call),
         ISOLATED(checked_mode_has_no_caches_and_finds_every_double_free),
         ISOLATED(each_cache_holds_no_more_than_its_share_of_the_limit),
+        ISOLATED(the_check_sees_what_does_not_add_up),
         ISOLATED(a_thread_that_frees_much_and_sleeps_keeps_to_its_share),
         ISOLATED(where_the_heap_is_limited_caches_hold_an_eighth_of_that),
         ISOLATED(threads_that_live_together_spread_over_the_arenas),

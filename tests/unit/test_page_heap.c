@@ -293,8 +293,13 @@ static void no_trim_goes_on_where_somebody_forks(void **state)
     give_back(used);
     gate_close(NULL);
     assert_int_equal(page_heap_purge(0), 0);
+    assert_int_equal(page_heap_decay_huge(0, SIZE_MAX), 0);
+    /* A piece that is under way is brought to its end. */
+    assert_int_equal(page_heap_decay(0, SIZE_MAX), 16 * UNIT_BYTES);
     assert_true(gate_open());
-    assert_int_equal(page_heap_purge(0), UNITS * UNIT_BYTES);
+    assert_int_equal(page_heap_decay_huge(0, UNIT_BYTES), (size_t)32 * UNIT_BYTES);
+    assert_in_range(page_heap_purge(0), 1, (UNITS - 16 - 1) * UNIT_BYTES);
+    assert_int_equal(page_heap_stats().free_used_units, 0);
     page_heap_check();
 }
 
@@ -858,6 +863,52 @@ static void of_many_regions_the_next_is_as_long_as_the_heap(void **state)
     unblock_break();
 }
 
+/* Nothing was written to it but its first and last row, nor is when it goes. */
+static void of_a_long_run_that_goes_no_rows_are_written(void **state)
+{
+    enum { UNITS = 40000, FEW_PAGES = 8 };
+    struct span *first = run_of_units(1);
+    struct span *span = request_run(UNITS, 1, true, false);
+    const size_t row_bytes = UNITS * sizeof(*span);
+
+    (void)state;
+    assert_non_null(span);
+    const void *rows =
+        (const void *)((uintptr_t)(region_primary.spans + 2 * 4096) & ~(uintptr_t)4095);
+
+    page_heap_free(span);
+    (void)page_heap_purge(0);
+    assert_true(page_heap_stats().total_units < UNITS);
+    assert_in_range(resident_pages(rows, row_bytes - (size_t)4 * 4096 * sizeof(*span)), 0,
+                    FEW_PAGES);
+    page_heap_check();
+    /* They serve again. */
+    span = request_run(UNITS, 1, true, false);
+    assert_non_null(span);
+    page_heap_check();
+    give_back(span);
+    give_back(first);
+}
+
+static void a_foreign_part_above_a_lowered_break_is_a_gap(void **state)
+{
+    struct span *first = run_of_units(1);
+    struct span *high = run_of_units(60);
+
+    (void)state;
+    give_back(high);
+    (void)page_heap_purge(0);
+    /* Where the high run was. */
+    assert_true(sbrk((intptr_t)(3 * UNIT_BYTES)) != (void *)-1);
+    struct span *next = run_of_units(20);
+
+    assert_true(span_address(next) >= span_address(first) + 4 * UNIT_BYTES);
+    fill(next);
+    page_heap_check();
+    give_back(next);
+    give_back(first);
+}
+
 static struct span *free_top_run(size_t units)
 {
     struct span *span = run_of_units(units);
@@ -1185,6 +1236,8 @@ int main(void)
         ISOLATED(memory_that_the_kernel_does_not_take_is_not_counted_as_purged),
         ISOLATED(memory_behind_a_foreign_part_of_the_break_is_got_whole),
         ISOLATED(of_many_regions_the_next_is_as_long_as_the_heap),
+        ISOLATED(of_a_long_run_that_goes_no_rows_are_written),
+        ISOLATED(a_foreign_part_above_a_lowered_break_is_a_gap),
         ISOLATED(a_region_is_mapped_as_long_as_the_request_if_no_longer_one_can_be),
     };
 

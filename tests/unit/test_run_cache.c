@@ -35,6 +35,41 @@ static struct span *run_of_units(size_t units)
     return span;
 }
 
+static void check_kept(void *unused)
+{
+    (void)unused;
+    run_cache_check_all();
+}
+
+static void the_check_sees_a_kept_run_that_is_not_marked(void **state)
+{
+    const char *fault = "run cache: a kept run is not marked as one";
+    struct span *run = run_of_units(3);
+
+    (void)state;
+    run_cache_register(&runs);
+    assert_true(run_cache_put(&runs, run));
+    run_cache_check_all();
+    struct span whole = *run;
+
+    run->units = 2;
+    assert_dies(check_kept, NULL, fault);
+    *run = whole;
+    run->used_units = 3;
+    assert_dies(check_kept, NULL, fault);
+    *run = whole;
+    run->state = SPAN_FREE;
+    assert_dies(check_kept, NULL, fault);
+    *run = whole;
+    *span_history(run) = UNIT_USED;
+    assert_dies(check_kept, NULL, fault);
+    *span_history(run) = UNIT_FREED;
+    run_cache_check_all();
+    /* A slab's. */
+    run->state = SPAN_SLAB;
+    run_cache_check_all();
+}
+
 static size_t kept_bytes(void)
 {
     return run_cache_bytes_all();
@@ -521,6 +556,7 @@ static void longer_blocks_go_to_the_page_heap(void **state)
 int main(void)
 {
     static const struct isolated_test tests[] = {
+        ISOLATED(the_check_sees_a_kept_run_that_is_not_marked),
         ISOLATED(what_was_put_is_taken),
         ISOLATED(what_was_put_last_is_taken_first),
         ISOLATED(one_run_is_kept_and_what_finds_no_room_is_as_it_was),
