@@ -54,11 +54,17 @@ static void advise_huge_pages(uintptr_t start, size_t bytes)
 
 /* The break */
 
+size_t growth_top_unit(void)
+{
+    uintptr_t top = break_top();
+
+    return top > region_primary.base ? region_unit_of(&region_primary, top) : 0;
+}
+
 struct span *growth_top_run_locked(void)
 {
     ASSERT(lock_is_held(&page_heap_lock));
-    uintptr_t top = break_top();
-    size_t end = top > region_primary.base ? region_unit_of(&region_primary, top) : 0;
+    size_t end = growth_top_unit();
 
     /* Above the rows: memory was got there that none could be made for, and given back again. */
     if (end == 0 || end > region_units(&region_primary)) {
@@ -81,13 +87,9 @@ static size_t grow_step_locked(size_t units)
     return conf.thp == THP_ALWAYS ? align_up(top + step, HUGE_PAGE_UNITS) - top : step;
 }
 
-/* What lies between our top and memory that follows on it is somebody else's. */
-static void mark_gap_locked(uintptr_t top, uintptr_t start)
+static void mark_gap_locked(size_t first, size_t end)
 {
-    size_t end = size_min(region_unit_of(&region_primary, start), region_units(&region_primary));
-
-    for (size_t unit = top > region_primary.base ? region_unit_of(&region_primary, top) : 0;
-         unit < end; unit++) {
+    for (size_t unit = first; unit < end; unit++) {
         region_primary.spans[unit].state = SPAN_GAP;
     }
 }
@@ -95,7 +97,7 @@ static void mark_gap_locked(uintptr_t top, uintptr_t start)
 /* Memory from the break that there are rows for; 0 bytes: none. */
 static struct break_extent raise_locked(size_t units, size_t wish)
 {
-    uintptr_t top = break_top();
+    size_t top = growth_top_unit();
     struct break_extent extent = break_grow(units * UNIT_BYTES, wish * UNIT_BYTES);
 
     if (extent.bytes == 0) {
@@ -106,7 +108,9 @@ static struct break_extent raise_locked(size_t units, size_t wish)
         (void)break_lower(extent.start);
         extent.bytes = 0;
     }
-    mark_gap_locked(top, extent.start);
+    /* What lies between our top and memory that follows on it is somebody else's. */
+    mark_gap_locked(top, size_min(region_unit_of(&region_primary, extent.start),
+                                  region_units(&region_primary)));
     return extent;
 }
 
@@ -201,9 +205,7 @@ static void forget_cut_off_locked(uintptr_t intact_end, size_t end)
             size_t kept = start < first ? first - start : 0;
 
             (void)cut_off_locked(run, kept);
-            for (size_t unit = start + kept; unit < end; unit++) {
-                region_primary.spans[unit].state = SPAN_GAP;
-            }
+            mark_gap_locked(start + kept, end);
             end = start + kept;
         } else if (last->state == SPAN_GAP) {
             end--;
@@ -222,10 +224,7 @@ void growth_notice_moves_locked(void)
     if (intact_end >= top || (cut_off_end != 0 && intact_end >= cut_off_end)) {
         return;
     }
-    size_t end = size_min(top > region_primary.base ? region_unit_of(&region_primary, top) : 0,
-                          region_units(&region_primary));
-
-    forget_cut_off_locked(intact_end, end);
+    forget_cut_off_locked(intact_end, size_min(growth_top_unit(), region_units(&region_primary)));
     cut_off_end = intact_end;
 }
 

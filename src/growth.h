@@ -26,6 +26,9 @@ void growth_give_up_clean_locked(void);
 /* Unmap the mapped regions that are wholly free. Returns whether there were any. */
 bool growth_unmap_free_locked(void);
 
+/* The units of the break below its top; 0 before the first. */
+size_t growth_top_unit(void);
+
 /* The free run that ends at the top of the break, or NULL. */
 struct span *growth_top_run_locked(void);
 

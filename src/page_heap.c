@@ -57,9 +57,14 @@ uint64_t page_heap_waits(void)
 
 /* Limits */
 
+static size_t units_in_use_locked(void)
+{
+    return run_totals.total_units - run_totals.free_units;
+}
+
 static size_t units_held_locked(void)
 {
-    return run_totals.total_units - run_totals.free_units + run_totals.free_used_units;
+    return units_in_use_locked() + run_totals.free_used_units;
 }
 
 static void press_again_above_locked(size_t soft, size_t held, size_t free_used)
@@ -77,7 +82,7 @@ static void note_pressure_locked(void)
     size_t held = units_held_locked();
 
     if (limit_hard() != 0) {
-        limit_note_used((run_totals.total_units - run_totals.free_units) * UNIT_BYTES);
+        limit_note_used(units_in_use_locked() * UNIT_BYTES);
     }
     if (limit_soft() == 0) {
         return;
@@ -122,7 +127,7 @@ static size_t purge_locked(unsigned ticks, size_t most, const struct span *spare
 static bool within_hard_limit_locked(size_t units)
 {
     size_t hard = limit_hard() / UNIT_BYTES;
-    size_t in_use = run_totals.total_units - run_totals.free_units;
+    size_t in_use = units_in_use_locked();
 
     if (limit_hard() == 0) {
         return true;
@@ -453,10 +458,9 @@ struct page_heap_stats page_heap_stats(void)
 /* The rows that say something: of the break those below its top. */
 static size_t rows_of_locked(const struct region *region)
 {
-    uintptr_t top = break_top();
-    size_t below = top > region->base ? region_unit_of(region, top) : 0;
+    size_t units = region_units(region);
 
-    return region == &region_primary ? size_min(region_units(region), below) : region_units(region);
+    return region == &region_primary ? size_min(units, growth_top_unit()) : units;
 }
 
 void page_heap_check(void)

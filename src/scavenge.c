@@ -135,26 +135,26 @@ static bool is_full(struct cache *cache, unsigned class)
                                 stacks_capacity(class, freed);
 }
 
-/* Let the class have another step on its free stack; false if that is full. */
-static bool open_step(struct cache *cache, unsigned class)
+/* Let the class have another step on its free stack, which is not full. */
+static void open_step(struct cache *cache, unsigned class)
 {
     struct cache_bin *bin = cache_bin_of_class(cache, class);
     struct magazine *freed = stacks_class(cache, class)->free;
 
-    if (is_full(cache, class)) {
-        return false;
-    }
     stacks_set_free(bin, class, freed, stacks_free_count(bin, freed));
     cache->opened_bytes += size_max(size_classes[class].size,
                                     atomic_load_explicit(&stacks_step_bytes, memory_order_relaxed));
-    return true;
 }
 
 bool scavenge_open_step(struct cache *cache, unsigned class)
 {
-    return cache->opened_bytes <
-               atomic_load_explicit(&stacks_step_bytes, memory_order_relaxed) * STEPS_PER_LOOK &&
-           open_step(cache, class);
+    size_t step = atomic_load_explicit(&stacks_step_bytes, memory_order_relaxed);
+
+    if (cache->opened_bytes >= step * STEPS_PER_LOOK || is_full(cache, class)) {
+        return false;
+    }
+    open_step(cache, class);
+    return true;
 }
 
 bool scavenge_make_room(struct cache *cache, unsigned class)
@@ -163,7 +163,8 @@ bool scavenge_make_room(struct cache *cache, unsigned class)
         return false;
     }
     keep_to_share(cache);
-    return open_step(cache, class);
+    open_step(cache, class);
+    return true;
 }
 
 /* Where both tops are and how many stacks were freed, in a number: a class whose number stays the

@@ -60,6 +60,13 @@ static struct slab *add_slab(void)
     return slab;
 }
 
+static void add_slabs(unsigned count)
+{
+    for (; count > 0; count--) {
+        (void)add_slab();
+    }
+}
+
 static void *take(void)
 {
     void *block = bin_take_one_locked(&bin);
@@ -85,16 +92,22 @@ static void put(void **blocks, size_t count)
     bin_check_locked(&bin);
 }
 
-/* All that can be; the bytes that went back. */
-static size_t purge_all(void)
+/* A purge that has begun; the bytes that went back. */
+static size_t go_on_to_the_end(void)
 {
     size_t sum = 0;
     size_t bytes;
 
-    for (bool more = bin_purge_begin_locked(&bin, 0); more; sum += bytes) {
+    for (bool more = true; more; sum += bytes) {
         more = bin_purge_locked(&bin, &bytes);
     }
     return sum;
+}
+
+/* All that can be. */
+static size_t purge_all(void)
+{
+    return bin_purge_begin_locked(&bin, 0) ? go_on_to_the_end() : 0;
 }
 
 static void a_new_bin_has_nothing(void **state)
@@ -415,9 +428,7 @@ static void a_purge_looks_at_each_slab_once(void **state)
 
     (void)state;
     new_bin();
-    for (unsigned i = 0; i < SLABS; i++) {
-        (void)add_slab();
-    }
+    add_slabs(SLABS);
     for (bool more = bin_purge_begin_locked(&bin, 0); more; calls++) {
         more = bin_purge_locked(&bin, &bytes);
         sum += bytes;
@@ -441,9 +452,7 @@ static void a_purge_goes_on_where_a_slab_has_left_its_list(void **state)
 
     (void)state;
     new_bin();
-    for (unsigned i = 0; i < SLABS; i++) {
-        (void)add_slab();
-    }
+    add_slabs(SLABS);
     assert_true(bin_purge_begin_locked(&bin, 0));
     assert_true(bin_purge_locked(&bin, &bytes));
     assert_int_equal(bytes, PURGED_AT_ONCE * UNIT_BYTES);
@@ -456,17 +465,6 @@ static void a_purge_goes_on_where_a_slab_has_left_its_list(void **state)
     bin_check_locked(&bin);
 }
 
-static size_t go_on_to_the_end(void)
-{
-    size_t sum = 0;
-    size_t bytes;
-
-    for (bool more = true; more; sum += bytes) {
-        more = bin_purge_locked(&bin, &bytes);
-    }
-    return sum;
-}
-
 /* Trims on two threads, and a decay step between: whoever goes on, all goes back. */
 static void two_purges_at_once_leave_nothing(void **state)
 {
@@ -475,9 +473,7 @@ static void two_purges_at_once_leave_nothing(void **state)
 
     (void)state;
     new_bin();
-    for (unsigned i = 0; i < SLABS; i++) {
-        (void)add_slab();
-    }
+    add_slabs(SLABS);
     assert_true(bin_purge_begin_locked(&bin, 0));
     assert_true(bin_purge_locked(&bin, &bytes));
     assert_int_equal(bytes, PURGED_AT_ONCE * UNIT_BYTES);
@@ -494,9 +490,7 @@ static void a_trim_takes_over_a_decay_step(void **state)
 
     (void)state;
     new_bin();
-    for (unsigned i = 0; i < SLABS; i++) {
-        (void)add_slab();
-    }
+    add_slabs(SLABS);
     tick_advance();
     assert_true(bin_purge_begin_locked(&bin, TICKS));
     assert_true(bin_purge_begin_locked(&bin, 0));
@@ -513,9 +507,7 @@ static void what_a_purge_has_left_waits_for_the_next(void **state)
 
     (void)state;
     new_bin();
-    for (unsigned i = 0; i < SLABS; i++) {
-        (void)add_slab();
-    }
+    add_slabs(SLABS);
     for (unsigned i = 0; i < TICKS; i++) {
         tick_advance();
     }
