@@ -10,7 +10,7 @@
  * Owns         cache_self; every cache, each by its own thread.
  * Invariants   those of stacks.c.
  * Concurrency  a cache is touched by its thread alone, but for its gate slot.
- * Called by    heap.c, life.c, scavenge.c and upkeep.c.
+ * Called by    heap.c, large.c, life.c, scavenge.c and upkeep.c.
  */
 #include "cache.h"
 

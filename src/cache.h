@@ -123,7 +123,7 @@ bool cache_keep_remote(struct cache *cache, void *block, uint32_t size);
 /* Publish what was kept. Inside the gate. */
 void cache_publish_remote(struct cache *cache);
 
-/* Give every block and stack back. Inside the gate. */
+/* Give every block and stack back; cache_none has none. Inside the gate. */
 void cache_flush_all(struct cache *cache);
 
 /* Stop the process if a block on a free stack is there twice or is none of its class. */

@@ -7,7 +7,7 @@
  *
  * Owns         run_totals.total_units.
  * Concurrency  the caller holds page_heap_lock; the break's and meta's locks are taken under it.
- * Called by    page_heap.c; reclaim.c, scavenge.c and heap.c ask how large the heap is.
+ * Called by    page_heap.c; reclaim.c, scavenge.c and large.c ask how large the heap is.
  */
 #include "growth.h"
 
@@ -29,12 +29,15 @@ enum {
 
 static _Atomic size_t heap_bytes; /* run_totals.total_units, for who holds no lock */
 
+static size_t seen_units; /* run_totals.total_units at the last growth_take_locked(), or less */
+
 /* Since the break last grew, others lowered it to here; 0: they did not. */
 static uintptr_t cut_off_end;
 
 static void total_set_locked(size_t units)
 {
     run_totals.total_units = units;
+    seen_units = size_min(seen_units, units);
     /* Relaxed: nothing is read on the strength of it. */
     atomic_store_explicit(&heap_bytes, units * UNIT_BYTES, memory_order_relaxed);
 }
@@ -42,6 +45,15 @@ static void total_set_locked(size_t units)
 size_t growth_heap_bytes(void)
 {
     return atomic_load_explicit(&heap_bytes, memory_order_relaxed);
+}
+
+size_t growth_take_locked(void)
+{
+    ASSERT(lock_is_held(&page_heap_lock));
+    size_t grown = run_totals.total_units - seen_units;
+
+    seen_units = run_totals.total_units;
+    return grown * UNIT_BYTES;
 }
 
 static void advise_huge_pages(uintptr_t start, size_t bytes)

@@ -39,4 +39,7 @@ void growth_notice_moves_locked(void);
 /* The bytes got from the break and mapped regions, as of a moment ago. No lock. */
 size_t growth_heap_bytes(void);
 
+/* What they have grown by since the last call. */
+size_t growth_take_locked(void);
+
 #endif

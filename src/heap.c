@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* heap.c - what malloc and free do off the fast path: misses, large and aligned blocks, faults.
+/* heap.c - what malloc and free do off the fast path: misses, other blocks, faults.
  *
  * Every function that takes a lock does so inside the gate; while that is closed for a fork, blocks
  * come from emergency.c, and blocks that would need a lock to free are deferred.
@@ -13,12 +13,11 @@
 #include <string.h>
 
 #include "emergency.h"
-#include "growth.h"
+#include "large.h"
 #include "life.h"
 #include "limit.h"
 #include "page_heap.h"
 #include "purge.h"
-#include "reclaim.h"
 #include "refill.h"
 #include "scavenge.h"
 #include "upkeep.h"
@@ -30,7 +29,6 @@ static void *out_of_memory(void)
 }
 
 enum {
-    OWN_RUN_UNITS = 4, /* the longest run that a thread keeps for itself */
     HITS_PER_ASK = 64, /* large blocks from kept runs that count as one in vain */
 };
 
@@ -54,79 +52,6 @@ static unsigned class_of_any(size_t alignment, size_t size)
     unsigned class = code != 0 ? size_class_of_code(code) : CLASS_COUNT;
 
     return code != 0 && size_classes[class].align_mask >= alignment - 1 ? class : CLASS_COUNT;
-}
-
-/* A large block where one as long was freed a moment ago, or NULL. Its memory is as it was. */
-static void *large_reuse(struct cache *cache, size_t size)
-{
-    if (size > RUN_CACHE_UNITS * UNIT_BYTES || !cache_is_real(cache)) {
-        return NULL;
-    }
-    struct span *span = run_cache_take(&cache->runs, units_for(size));
-
-    if (span == NULL) {
-        span = run_cache_take(&cache->arena->large_runs, units_for(size));
-    }
-    if (span == NULL) {
-        return NULL;
-    }
-    span->used_units = span->units;
-    span->arena = cache->arena->index;
-    return (void *)span_address(span); /* NOLINT(performance-no-int-to-ptr) */
-}
-
-/* What the caller's own cache holds may be all that is left. */
-static void give_cache_back(struct cache *cache)
-{
-    if (cache_is_real(cache)) {
-        cache_flush_all(cache);
-    }
-}
-
-/* A run that nothing free is long enough for, or NULL. */
-static struct span *run_by_growing(struct cache *cache, struct run_request *request)
-{
-    size_t heap_bytes = growth_heap_bytes();
-
-    request->grow = true;
-    reclaim_before_growth();
-    struct span *span = page_heap_alloc(request);
-
-    if (span == NULL) {
-        give_cache_back(cache);
-        reclaim_all();
-        span = page_heap_alloc(request);
-    }
-    size_t now = growth_heap_bytes();
-
-    if (span != NULL && now > heap_bytes) {
-        reclaim_after_growth(size_min(now - heap_bytes, request->units * UNIT_BYTES));
-    }
-    return span;
-}
-
-/* A large block; NULL without memory. One that has to be zero is not yet. Inside the gate. */
-static void *large_alloc(struct cache *cache, size_t alignment, size_t size, enum purpose purpose)
-{
-    struct run_request request = {
-        .units = size_max(units_for(size), 1),
-        .align_units = size_max(alignment >> UNIT_SHIFT, 1),
-        .state = SPAN_LARGE,
-        .grow = false,
-        .zero = purpose == FOR_ZEROES,
-    };
-    struct span *span = page_heap_alloc(&request);
-
-    if (span == NULL) {
-        span = run_by_growing(cache, &request);
-    }
-    if (span == NULL) {
-        return NULL;
-    }
-    span->used_units = request.units;
-    span->arena = cache_is_real(cache) ? cache->arena->index : 0;
-    upkeep_poll_for(cache, size);
-    return (void *)span_address(span); /* NOLINT(performance-no-int-to-ptr) */
 }
 
 /* A block for a thread that has a cache: of its own stacks, or by a miss. NULL without either, or
@@ -172,7 +97,7 @@ static void *small_alloc(struct cache *cache, unsigned class, size_t alignment)
         unsigned single = size_class_single(class);
 
         if (single == CLASS_COUNT) {
-            return large_alloc(cache, alignment, size_classes[class].size, FOR_A_RUN);
+            return large_alloc(cache, alignment, size_classes[class].size, false);
         }
         class = single;
         block = take_cached(cache, class, alignment);
@@ -181,7 +106,7 @@ static void *small_alloc(struct cache *cache, unsigned class, size_t alignment)
         return block;
     }
     /* No cache; or no memory, but perhaps for a stack only. */
-    give_cache_back(cache);
+    cache_flush_all(cache);
     block = refill_one(arena, class);
     upkeep_poll(cache);
     return block != NULL ? block : refill_borrow(arena, class, alignment, SIZE_MAX);
@@ -210,7 +135,7 @@ static void *alloc_large_slow(struct cache *cache, size_t alignment, size_t size
         }
         return block;
     }
-    void *block = large_alloc(cache, alignment, size, purpose);
+    void *block = large_alloc(cache, alignment, size, purpose == FOR_ZEROES);
 
     if (purpose == FOR_MALLOC && size > SMALL_MAX_BYTES && alignment <= SLAB_PAGE_BYTES &&
         !limit_is_set()) {
@@ -484,16 +409,13 @@ static void free_local(struct cache *cache, unsigned class, void *block)
     gate_leave(&cache->gate);
 }
 
-static void free_large(struct cache *cache, struct span *span, void *block)
+static void free_run(struct cache *cache, struct span *span, void *block)
 {
     if (!gate_enter(cache_gate(cache))) {
         free_later(block);
         return;
     }
-    size_t bytes = span->units * UNIT_BYTES;
-
-    page_heap_free(span);
-    upkeep_poll_for(cache, bytes);
+    large_free(cache, span);
     gate_leave(cache_gate(cache));
 }
 
@@ -517,7 +439,7 @@ static void free_slow(void *block)
     } else if (slab != NULL) {
         free_remote(cache, block, slab_class(slab)->size);
     } else if (span != NULL && span_is_large_block(span, address)) {
-        free_large(cache, span, block);
+        free_run(cache, span, block);
     } else {
         fatal_free(address);
     }
@@ -534,24 +456,12 @@ static bool is_kept_remote(void *block)
            cache_keep_remote(cache, block, slab_class(slab)->size);
 }
 
-/* The run of a large block stays with the arena that handed it out, where whoever allocates next
- * looks; if that is the thread's own, with the thread before all. */
-static bool keep_run(struct cache *cache, struct span *span)
-{
-    bool own = span->arena == cache->arena->index && span->units <= OWN_RUN_UNITS;
-
-    return (own && run_cache_put(&cache->runs, span)) ||
-           run_cache_put(&arena_by_index(span->arena)->large_runs, span);
-}
-
-/* A run of one unit, as alignment makes them, is nothing that anybody looks for. */
 static bool is_kept_run(void *block)
 {
     struct cache *cache = cache_self;
     struct span *span = span_of((uintptr_t)block);
 
-    if (span == NULL || !span_is_large_block(span, (uintptr_t)block) || span->units == 1 ||
-        !cache_is_real(cache) || !keep_run(cache, span)) {
+    if (span == NULL || !span_is_large_block(span, (uintptr_t)block) || !large_keep(cache, span)) {
         return false;
     }
     if (purge_is_due()) {
@@ -577,7 +487,7 @@ void heap_free_moved(void *block)
     struct span *span = span_of((uintptr_t)block);
 
     if (span != NULL && span_is_large_block(span, (uintptr_t)block)) {
-        free_large(life_cache(), span, block);
+        free_run(life_cache(), span, block);
     } else {
         heap_free(block);
     }

@@ -8,7 +8,7 @@
  * Invariants   total = free + handed out units.
  * Concurrency  page_heap_lock, of rank PAGE_HEAP; growth.c takes others under it. The memory and
  *              the history bytes of a run handed out belong to its owner.
- * Called by    refill.c and arena.c for slabs, heap.c and resize.c for large blocks, run_cache.c;
+ * Called by    refill.c and arena.c for slabs, large.c and resize.c for large blocks, run_cache.c;
  *              purge.c, upkeep.c, stats.c.
  */
 #include "page_heap.h"
@@ -30,7 +30,6 @@ enum {
 };
 
 static struct page_heap_stats stats; /* but for what page_heap_stats() fills in */
-static size_t growth_seen_units; /* run_totals.total_units at the last page_heap_take_growth() */
 
 /* When the soft limit presses, beyond being passed. Guarded by page_heap_lock. */
 static struct {
@@ -341,7 +340,6 @@ void page_heap_give_up_clean(void)
     heap_lock_acquire();
     growth_notice_moves_locked();
     growth_give_up_clean_locked();
-    growth_seen_units = size_min(growth_seen_units, run_totals.total_units);
     lock_release(&page_heap_lock);
 }
 
@@ -368,7 +366,6 @@ static size_t give_address_space_back(size_t pad_bytes)
 
     growth_lower_break_locked(align_up(pad_bytes, UNIT_BYTES) / UNIT_BYTES);
     (void)growth_unmap_free_locked();
-    growth_seen_units = size_min(growth_seen_units, run_totals.total_units);
     size_t bytes = run_totals.purged_bytes - before;
 
     lock_release(&page_heap_lock);
@@ -405,13 +402,11 @@ size_t page_heap_purge(size_t pad_bytes)
 size_t page_heap_take_growth(size_t *bytes)
 {
     heap_lock_acquire();
-    size_t units =
-        run_totals.total_units > growth_seen_units ? run_totals.total_units - growth_seen_units : 0;
+    size_t grown = growth_take_locked();
 
-    growth_seen_units = run_totals.total_units;
     *bytes = run_totals.total_units * UNIT_BYTES;
     lock_release(&page_heap_lock);
-    return units * UNIT_BYTES;
+    return grown;
 }
 
 static _Atomic uint16_t *tags_create_locked(void)

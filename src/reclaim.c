@@ -7,7 +7,7 @@
  *
  * Owns         nothing.
  * Concurrency  as arena.c: one bin's lock at a time, and none where the page heap is called.
- * Called by    refill.c, heap.c and purge.c.
+ * Called by    refill.c, large.c and purge.c.
  */
 #include "reclaim.h"
 

@@ -13,7 +13,7 @@
  *              out.
  * Concurrency  lock-free. Release when a run is put, acquire when it is taken: the taker sees the
  *              span and the memory as the last owner left them.
- * Called by    arena.c and refill.c for slabs, reclaim.c as time goes by, heap.c for large blocks,
+ * Called by    arena.c and refill.c for slabs, reclaim.c as time goes by, large.c for large blocks,
  *              life.c for threads.
  */
 #include "run_cache.h"

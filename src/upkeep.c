@@ -4,7 +4,7 @@
  *
  * Owns         nothing.
  * Concurrency  any thread, no lock held; inside the gate but for upkeep_tell_of_limits().
- * Called by    heap.c and resize.c.
+ * Called by    heap.c, large.c and resize.c.
  */
 #include "upkeep.h"
 
@@ -23,9 +23,7 @@ enum {
 
 size_t upkeep_give_all_back(struct cache *cache, size_t pad_bytes)
 {
-    if (cache_is_real(cache)) {
-        cache_flush_all(cache);
-    }
+    cache_flush_all(cache);
     scavenge_ask_all();
     return purge_all(pad_bytes);
 }
