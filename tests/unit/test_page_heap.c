@@ -62,6 +62,16 @@ static void give_back(struct span *span)
     page_heap_check();
 }
 
+/* From now on, a run that is freed is the only free memory. */
+static void use_up_free_units(void)
+{
+    struct span *unit;
+
+    while ((unit = request_run(1, 1, false, false)) != NULL) {
+        assert_int_equal(unit->units, 1);
+    }
+}
+
 /* Runs of the given lengths, each between two units in use that keep it from being joined: free
  * when this returns. Their first spans go to `spans`. */
 static void make_free_runs(const size_t *lengths, size_t count, struct span **spans)
@@ -70,11 +80,7 @@ static void make_free_runs(const size_t *lengths, size_t count, struct span **sp
         spans[i] = run_of_units(lengths[i]);
         (void)run_of_units(1);
     }
-    struct span *rest;
-
-    while ((rest = request_run(1, 1, false, false)) != NULL) {
-        assert_int_equal(rest->units, 1);
-    }
+    use_up_free_units();
     for (size_t i = 0; i < count; i++) {
         give_back(spans[i]);
     }
@@ -798,8 +804,7 @@ static void memory_that_the_kernel_does_not_take_is_not_counted_as_purged(void *
     (void)run_of_units(1);
     fill(locked);
     lock_pages(memory_of(locked), UNIT_BYTES);
-    while (request_run(1, 1, false, false) != NULL) {
-    }
+    use_up_free_units();
     give_back(locked);
     assert_int_equal(page_heap_purge(0), 0);
     unlock_pages(memory_of(locked), UNIT_BYTES);
@@ -843,8 +848,7 @@ static void of_many_regions_the_next_is_as_long_as_the_heap(void **state)
 
     (void)state;
     (void)run_of_units(1);
-    while (request_run(1, 1, false, false) != NULL) {
-    }
+    use_up_free_units();
     block_break();
     large = request_run(LARGE, 1, true, false);
     assert_non_null(large);
@@ -852,8 +856,7 @@ static void of_many_regions_the_next_is_as_long_as_the_heap(void **state)
 
     assert_non_null(next);
     assert_in_range(region_units(region_by_index(next->region)), 1, LARGE - 1);
-    while (request_run(1, 1, false, false) != NULL) {
-    }
+    use_up_free_units();
     for (size_t i = 0; i < REGIONS; i++) {
         assert_non_null(region_map(1));
     }
