@@ -25,6 +25,9 @@ enum { THREADS = 10000, AT_ONCE = 4, BLOCKS = 60, STACK_BYTES = 64 * 1024 };
  * and of cached thread stacks that happen to be used for the first time: 100 bytes a thread. */
 #define RESIDENT_SLACK MIB
 
+/* Of one of many threads: a page or two of its stack, its blocks and its cache (docs/memory.md). */
+#define THREAD_BYTES_MOST (5 * (size_t)4096)
+
 static size_t size_of(size_t index)
 {
     return 8 + index * index * 13 % 20000;
@@ -153,8 +156,10 @@ static void many(void)
     while (atomic_load(&waiting) < THREADS) {
         (void)usleep(1000);
     }
-    printf("%zu resident bytes a thread, its stack included\n",
-           (fault_resident_bytes() - resident) / THREADS);
+    size_t bytes = (fault_resident_bytes() - resident) / THREADS;
+
+    printf("%zu resident bytes a thread, its stack included\n", bytes);
+    CHECK(bytes <= THREAD_BYTES_MOST);
     CHECK(pthread_mutex_unlock(&gate) == 0);
     for (size_t i = 0; i < THREADS; i++) {
         CHECK(pthread_join(ids[i], NULL) == 0);
