@@ -502,3 +502,52 @@ struct emergency_stats emergency_stats(void)
         .mapped_bytes = atomic_load_explicit(&mapped_bytes, memory_order_relaxed),
     };
 }
+
+/* What a granule says of the block that it is of, if it is of one. */
+struct granule_marks {
+    bool is_used;
+    bool is_start;
+    bool is_end;
+    bool is_dirty;
+};
+
+/* Relaxed, all: nobody is at it. */
+static struct granule_marks marks_of(struct run *run, size_t granule)
+{
+    struct granules *word = word_of(run, granule);
+    uint64_t bit = bit_of(granule);
+
+    return (struct granule_marks){
+        .is_used = (atomic_load_explicit(&word->used, memory_order_relaxed) & bit) != 0,
+        .is_start = (atomic_load_explicit(&word->starts, memory_order_relaxed) & bit) != 0,
+        .is_end = (atomic_load_explicit(&word->ends, memory_order_relaxed) & bit) != 0,
+        .is_dirty = (atomic_load_explicit(&word->dirty, memory_order_relaxed) & bit) != 0,
+    };
+}
+
+static void run_check(struct run *run)
+{
+    bool inside = false;
+    bool is_whole = true;
+
+    for (size_t granule = 0; granule < run->count; granule++) {
+        struct granule_marks marks = marks_of(run, granule);
+
+        is_whole &= !(inside && marks.is_start);
+        inside |= marks.is_start;
+        is_whole &= marks.is_used == inside;
+        is_whole &= inside ? marks.is_dirty : !marks.is_end;
+        inside &= !marks.is_end;
+    }
+    if (!is_whole || inside) {
+        fatal("emergency: the bits of a run do not add up to blocks");
+    }
+}
+
+/* Runs that a parent left may have been caught in the middle of a change. */
+void emergency_check(void)
+{
+    for (struct run *run = run_first(); run != old_runs; run = run->next) {
+        run_check(run);
+    }
+}

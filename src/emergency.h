@@ -40,4 +40,7 @@ struct emergency_stats {
 
 struct emergency_stats emergency_stats(void);
 
+/* Panics unless every granule in use is of one block, and has memory. At rest. */
+void emergency_check(void);
+
 #endif

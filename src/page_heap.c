@@ -465,6 +465,7 @@ void page_heap_check(void)
     size_t used_units = 0;
 
     heap_lock_acquire();
+    region_check();
     for (struct region *region = region_next(NULL); region; region = region_next(region)) {
         size_t rows = rows_of_locked(region);
 

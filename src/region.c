@@ -355,3 +355,46 @@ struct span *span_of_mapped(uintptr_t address)
 
     return region != NULL ? &region->spans[region_unit_of(region, address)] : NULL;
 }
+
+static void table_check(const struct table *table)
+{
+    if (table->committed_bytes < region_units(&region_primary) * table->row_bytes ||
+        table->committed_bytes > table->reserved_bytes) {
+        fatal("region: rows of the break have no memory");
+    }
+}
+
+static void mapped_check(struct region *region)
+{
+    uintptr_t last = region->base + region_units(region) * UNIT_BYTES - 1;
+
+    if (region_of(region->base) != region || region_of(last) != region ||
+        region->base - (uintptr_t)region->mapping >= UNIT_BYTES) {
+        fatal("region: a mapped one is not where its addresses are looked for");
+    }
+}
+
+void region_check(void)
+{
+    size_t count = 0;
+    size_t bytes = 0;
+    size_t noted_count;
+    size_t noted_bytes;
+
+    for (size_t i = 0; i < table_count; i++) {
+        table_check(&tables[i]);
+    }
+    for (struct region *region = region_next(&region_primary); region;
+         region = region_next(region)) {
+        if (region_units(region) != 0) {
+            mapped_check(region);
+            count++;
+            bytes += region_units(region) * UNIT_BYTES;
+        }
+    }
+    region_mapped(&noted_count, &noted_bytes);
+    if (count != noted_count || bytes != noted_bytes ||
+        region_units(&region_primary) > region_units_max(&region_primary)) {
+        fatal("region: units and regions do not add up");
+    }
+}

@@ -108,6 +108,10 @@ struct region *region_next(const struct region *region);
 /* Regions other than the break, and their bytes. */
 void region_mapped(size_t *count, size_t *bytes);
 
+/* Panics unless each region is found by its addresses and no other's, its rows have memory, and all
+ * are accounted for. The caller holds the page heap's lock, or is alone. */
+void region_check(void);
+
 static inline size_t region_units(const struct region *region)
 {
     /* Acquire: pairs with the release in region_add_break(); the rows below it are initialised. */

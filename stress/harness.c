@@ -159,6 +159,7 @@ void stress_check_modules(void)
     }
     run_cache_check_all();
     life_check();
+    emergency_check();
     break_check();
     meta_check();
     cache_check(cache_self);

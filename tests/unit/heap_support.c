@@ -23,6 +23,7 @@ void check_all(void)
     page_heap_check();
     run_cache_check_all();
     life_check();
+    emergency_check();
     break_check();
     meta_check();
 }

@@ -55,6 +55,7 @@ static void blocks_are_as_long_as_asked_and_do_not_overlap(void **state)
         emergency_free((uintptr_t)blocks[i]);
     }
     assert_int_equal(emergency_stats().allocs, ARRAY_SIZE(blocks));
+    emergency_check();
 }
 
 static void an_empty_block_is_a_block(void **state)
@@ -258,6 +259,7 @@ static void long_and_aligned_blocks_serve_again(void **state)
     emergency_free((uintptr_t)block);
     assert_ptr_equal(block_of(100 * os_page_bytes(), 4 * MIB), block);
     assert_true(is_all(neighbour, 2 * os_page_bytes(), 0xa5));
+    emergency_check();
 }
 
 static void forks_without_end_need_no_memory_without_end(void **state)
@@ -472,6 +474,7 @@ static void what_a_child_frees_of_old_runs_goes_back(void **state)
     assert_int_equal(resident_pages(before, MIB), MIB / os_page_bytes());
     emergency_free((uintptr_t)before);
     assert_int_equal(resident_pages(before, MIB), 0);
+    emergency_check();
 }
 
 /* Threads */
@@ -520,6 +523,7 @@ static void threads_never_share_a_block(void **state)
     assert_false(failed);
     assert_int_equal(emergency_stats().allocs, THREADS * ROUNDS * HELD);
     assert_int_equal(emergency_stats().lost, 0);
+    emergency_check();
 }
 
 /* Blocks that threads exchange, while one of them closes and opens the gate. */
@@ -604,6 +608,7 @@ static void blocks_that_threads_exchange_leave_no_memory_behind(void **state)
         }
     }
     assert_true(emergency_stats().mapped_bytes < 3 * THREADS * MIB);
+    emergency_check();
 }
 
 static _Atomic size_t released_by_threads;
@@ -632,6 +637,42 @@ static void threads_lose_no_deferred_block(void **state)
     emergency_release_deferred(count_release);
     assert_int_equal(released_by_threads, THREADS * ROUNDS);
     assert_int_equal(emergency_stats().lost, 0);
+    emergency_check();
+}
+
+enum { MARKS = 4 };
+
+/* The words of marks of a run's first granules, where its only block is the first of them: they lie
+ * before the memory, each with its first bit set. */
+static uint64_t *marks_before(char *first_block)
+{
+    uint64_t *marks = (uint64_t *)(void *)first_block - MARKS;
+
+    while (marks[0] != 1 || marks[1] != 1 || marks[2] != 1 || marks[3] != 1) {
+        marks--;
+    }
+    return marks;
+}
+
+static void check_without_a_mark(void *mark)
+{
+    *(uint64_t *)mark = 0;
+    emergency_check();
+}
+
+static void a_check_misses_each_mark_of_a_block(void **state)
+{
+    char *block = block_of(1, 1);
+    uint64_t *marks = marks_before(block);
+
+    (void)state;
+    for (size_t i = 0; i < MARKS; i++) {
+        emergency_check();
+        assert_dies(check_without_a_mark, &marks[i],
+                    "emergency: the bits of a run do not add up to blocks");
+    }
+    emergency_free((uintptr_t)block);
+    emergency_check();
 }
 
 int main(void)
@@ -666,6 +707,7 @@ int main(void)
         ISOLATED(threads_never_share_a_block),
         ISOLATED(blocks_that_threads_exchange_leave_no_memory_behind),
         ISOLATED(threads_lose_no_deferred_block),
+        ISOLATED(a_check_misses_each_mark_of_a_block),
     };
 
     return run_isolated(tests, ARRAY_SIZE(tests));

@@ -392,6 +392,42 @@ static void a_tag_table_of_a_program_that_is_locked_has_no_memory(void **state)
         resident_pages((void *)tags, region_units_max(&region_primary) * sizeof(*tags)), 0);
 }
 
+static void check_with_a_region_elsewhere(void *region)
+{
+    ((struct region *)region)->base += UNIT_BYTES;
+    region_check();
+}
+
+static void check_with_a_region_unaccounted_for(void *region)
+{
+    atomic_store(&((struct region *)region)->units, 0);
+    region_check();
+}
+
+static void check_with_rows_without_memory(void *unused)
+{
+    (void)unused;
+    atomic_store(&region_primary.units, UNITS + os_page_bytes());
+    region_check();
+}
+
+static void a_check_finds_what_is_wrong(void **state)
+{
+    (void)state;
+    assert_true(region_add_break(BASE, UNITS * UNIT_BYTES));
+    struct region *region = region_map(UNITS);
+
+    assert_non_null(region);
+    region_check();
+    assert_dies(check_with_a_region_elsewhere, region,
+                "region: a mapped one is not where its addresses are looked for");
+    assert_dies(check_with_a_region_unaccounted_for, region,
+                "region: units and regions do not add up");
+    assert_dies(check_with_rows_without_memory, NULL, "region: rows of the break have no memory");
+    region_unmap(region);
+    region_check();
+}
+
 int main(void)
 {
     static const struct isolated_test tests[] = {
@@ -417,6 +453,7 @@ int main(void)
         ISOLATED(a_region_beyond_all_measure_is_refused),
         ISOLATED(a_tag_table_has_a_zero_for_every_unit_there_may_be),
         ISOLATED(a_tag_table_of_a_program_that_is_locked_has_no_memory),
+        ISOLATED(a_check_finds_what_is_wrong),
     };
 
     return run_isolated(tests, ARRAY_SIZE(tests));
