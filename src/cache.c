@@ -79,9 +79,11 @@ void cache_bind(struct cache *cache, struct arena *arena)
     cache->base = region_primary.base;
     cache->units = arena->tags != NULL ? region_units_max(&region_primary) : 0;
     cache->fetched_bytes = 0;
-    /* Relaxed: as it is counted. */
-    cache->waits_seen = atomic_load_explicit(&arena->waits, memory_order_relaxed);
-    cache->waits_tick = tick_now();
+    /* Relaxed: as they are counted. */
+    cache->balance = (struct cache_balance){
+        .waits_seen = atomic_load_explicit(&arena->waits, memory_order_relaxed),
+        .tick = tick_now(),
+    };
     if (!cache->is_laid_out) {
         lay_out(cache);
         return;
@@ -175,8 +177,10 @@ static void *pop_lone(struct cache_bin *bin, struct cache_class *cold, unsigned 
     return block;
 }
 
-static void swap(struct cache_bin *bin, struct cache_class *cold, unsigned class, size_t count)
+static void swap(struct cache *cache, unsigned class, size_t count)
 {
+    struct cache_bin *bin = cache_bin_of_class(cache, class);
+    struct cache_class *cold = stacks_made_class(cache, class);
     struct magazine *filled = cold->free;
 
     verify_sampled(cold, class, filled, count);
@@ -185,6 +189,7 @@ static void swap(struct cache_bin *bin, struct cache_class *cold, unsigned class
     cold->alloc = filled;
     stacks_set_free(bin, class, cold->free, 0);
     stacks_set_alloc(bin, filled, count);
+    cache->balance.own_frees += (uint32_t)count;
 }
 
 bool cache_swap(struct cache *cache, unsigned class)
@@ -195,7 +200,7 @@ bool cache_swap(struct cache *cache, unsigned class)
     if (count == 0 || !may_serve(cache, class, stacks_made_class(cache, class), count)) {
         return false;
     }
-    swap(bin, stacks_made_class(cache, class), class, count);
+    swap(cache, class, count);
     return true;
 }
 
@@ -456,6 +461,7 @@ void cache_flush(struct cache *cache, unsigned class)
     cache->misses++;
     cache_prove(cache, class);
     full->count = (uint32_t)stacks_free_count(bin, full);
+    cache->balance.own_frees += full->count;
     if (!depot_keeps(class)) {
         verify_sampled(cold, class, full, full->count);
         stacks_set_free(bin, class, full,
@@ -475,11 +481,6 @@ void cache_flush(struct cache *cache, unsigned class)
 
 /* Blocks of other arenas */
 
-bool cache_keeps_remote(uint32_t size)
-{
-    return size <= REMOTE_BYTES_MAX;
-}
-
 bool cache_keep_remote(struct cache *cache, void *block, uint32_t size)
 {
     struct magazine *remote = cache->remote;
@@ -493,15 +494,36 @@ bool cache_keep_remote(struct cache *cache, void *block, uint32_t size)
     return true;
 }
 
+static void publish(struct cache *cache, void **blocks, size_t count, size_t bytes)
+{
+    cache->balance.remote_bytes += bytes;
+    cache->balance.remote_frees += (uint32_t)count;
+    /* Mostly they are of one. */
+    cache->balance.remote_arena = slab_at((uintptr_t)blocks[0])->arena;
+    arena_free_remote(blocks, count);
+}
+
 void cache_publish_remote(struct cache *cache)
 {
-    if (cache->remote == NULL) {
-        cache->remote = magazine_create(REMOTE_SLOTS);
-        return;
+    struct magazine *remote = cache->remote;
+
+    if (remote != NULL && remote->count > 0) {
+        publish(cache, remote->slots, remote->count, cache->remote_bytes);
+        remote->count = 0;
+        cache->remote_bytes = 0;
     }
-    arena_free_remote(cache->remote->slots, cache->remote->count);
-    cache->remote->count = 0;
-    cache->remote_bytes = 0;
+}
+
+void cache_free_remote(struct cache *cache, void *block, uint32_t size)
+{
+    cache->misses++;
+    if (size <= REMOTE_BYTES_MAX) {
+        cache_publish_remote(cache);
+        cache->remote = cache->remote != NULL ? cache->remote : magazine_create(REMOTE_SLOTS);
+    }
+    if (!cache_keep_remote(cache, block, size)) {
+        publish(cache, &block, 1, size);
+    }
 }
 
 /* The whole cache */
@@ -524,11 +546,9 @@ void cache_flush_all(struct cache *cache)
          class = stacks_next_in_use(cache, class + 1)) {
         stacks_flush_class(cache, class);
     }
-    if (cache->remote != NULL) {
-        cache_publish_remote(cache);
-        magazine_destroy(cache->remote);
-        cache->remote = NULL;
-    }
+    cache_publish_remote(cache);
+    magazine_destroy(cache->remote);
+    cache->remote = NULL;
 }
 
 void cache_count(const struct cache *cache, size_t *blocks, size_t *bytes)

@@ -116,12 +116,14 @@ bool cache_grow_free(struct cache *cache, unsigned class);
 void cache_flush(struct cache *cache, unsigned class);
 
 /* Keep a block of another arena for publishing; false if there is no room. Blocks of some sizes are
- * never kept. */
-bool cache_keeps_remote(uint32_t size);
+ * never kept. No gate needed. */
 bool cache_keep_remote(struct cache *cache, void *block, uint32_t size);
 
 /* Publish what was kept. Inside the gate. */
 void cache_publish_remote(struct cache *cache);
+
+/* Where there is no room: publish what was kept, and keep it, or publish it too. A miss. Inside the gate. */
+void cache_free_remote(struct cache *cache, void *block, uint32_t size);
 
 /* Give every block and stack back; cache_none has none. Inside the gate. */
 void cache_flush_all(struct cache *cache);

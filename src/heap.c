@@ -345,13 +345,8 @@ static void free_remote(struct cache *cache, void *block, uint32_t size)
         free_later(block);
         return;
     }
-    if (cache_keeps_remote(size)) {
-        cache_publish_remote(cache);
-    }
-    upkeep_poll(cache);
-    if (!cache_keep_remote(cache, block, size)) {
-        arena_free_remote(&block, 1);
-    }
+    cache_free_remote(cache, block, size);
+    upkeep_after_miss(cache);
     gate_leave(&cache->gate);
 }
 

@@ -36,9 +36,8 @@
 /* Size classes a doubling: there, and everywhere until a class fills some slabs (refill.c). */
 enum { TIGHTEST_STEPS = 0, TIGHT_STEPS = 1, FIRST_STEPS = 2 };
 
-/* On a processor: beyond so many threads there are more arenas, and where threads wait for each
- * other there may be so many. */
-enum { MANY_THREADS = 24, MOST_ARENAS = 4 };
+/* On a processor, where threads wait for each other. */
+enum { MOST_ARENAS = 4 };
 
 enum { ORPHAN_LOOKS = 2 /* caches, before another is made */ };
 
@@ -96,16 +95,14 @@ static uint32_t arenas_at_most(uint32_t count)
     return count < ARENAS_MAX ? count : ARENAS_MAX;
 }
 
-/* How many arenas threads are spread over. One a processor spares them most waits for each other.
- * Twice as many keep the blocks of many threads apart, which then share fewer cache lines; few
- * threads would gain nothing, and what one arena has free no other can use. */
+/* How many arenas threads are spread over. One a processor spares them most waits for each other;
+ * what one arena has free no other can use. */
 static uint32_t arenas_wanted_locked(void)
 {
     if (arenas_limit != 0) {
         return arenas_limit;
     }
-    uint32_t cpus = cpus_locked();
-    uint32_t wanted = arenas_at_most(stats.threads >= MANY_THREADS * cpus ? 2 * cpus : cpus);
+    uint32_t wanted = arenas_at_most(cpus_locked());
 
     /* What has been made is used on, or its free memory would lie idle. */
     return wanted > stats.arenas ? wanted : stats.arenas;
@@ -168,28 +165,51 @@ static struct arena *arena_choose_other_locked(const struct arena *crowded)
     return index < most ? arena_make_locked(index) : NULL;
 }
 
-bool life_change_arena(struct cache *cache)
+/* The thread counts as one of `arena` already. */
+static void rebind(struct cache *cache, struct arena *arena)
 {
-    struct arena *crowded = cache->arena;
     uint64_t fetched_bytes = cache->fetched_bytes;
+    uint8_t looks_to_stay = cache->balance.looks_to_stay;
+    uint8_t looks_next = cache->balance.looks_next;
 
-    lock_acquire(&life_lock);
-    struct arena *arena = arena_choose_other_locked(crowded);
-
-    if (arena != NULL) {
-        threads_set(crowded, threads_of(crowded) - 1);
-        threads_set(arena, threads_of(arena) + 1);
-        stats.changes++;
-    }
-    lock_release(&life_lock);
-    if (arena == NULL) {
-        return false;
-    }
     cache_flush_all(cache);
     cache_bind(cache, arena);
     /* It is not a thread that begins. */
     cache->fetched_bytes = fetched_bytes;
-    return true;
+    cache->balance.fetched_bytes_seen = fetched_bytes;
+    cache->balance.looks_to_stay = looks_to_stay;
+    cache->balance.looks_next = looks_next;
+}
+
+static void move_thread_locked(struct arena *from, struct arena *to)
+{
+    ASSERT(lock_is_held(&life_lock));
+    threads_set(from, threads_of(from) - 1);
+    threads_set(to, threads_of(to) + 1);
+    stats.changes++;
+}
+
+bool life_change_arena(struct cache *cache)
+{
+    lock_acquire(&life_lock);
+    struct arena *arena = arena_choose_other_locked(cache->arena);
+
+    if (arena != NULL) {
+        move_thread_locked(cache->arena, arena);
+    }
+    lock_release(&life_lock);
+    if (arena != NULL) {
+        rebind(cache, arena);
+    }
+    return arena != NULL;
+}
+
+void life_join_arena(struct cache *cache, struct arena *arena)
+{
+    lock_acquire(&life_lock);
+    move_thread_locked(cache->arena, arena);
+    lock_release(&life_lock);
+    rebind(cache, arena);
 }
 
 bool life_limit_arenas(uint32_t count)

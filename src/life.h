@@ -21,6 +21,9 @@ static inline struct cache *life_cache(void)
  * changed, if there is none. Inside the gate, with no lock held. */
 bool life_change_arena(struct cache *cache);
 
+/* Give it back, and bind it to that one. As above. */
+void life_join_arena(struct cache *cache, struct arena *arena);
+
 /* Has the allocator been initialised? */
 bool life_started(void);
 

@@ -40,6 +40,20 @@ struct cache_class {
 
 enum { GROUP_CLASSES = 8 };
 
+/* Whether the thread is in the right arena (balance.c): what there was at the last look, and what
+ * it has freed since. */
+struct cache_balance {
+    uint64_t fetched_bytes_seen;
+    uint64_t remote_bytes; /* of other arenas, */
+    uint32_t remote_frees; /* blocks, */
+    uint32_t own_frees;    /* and of its own, as far as stacks tell */
+    uint32_t waits_seen;   /* of the arena's */
+    uint8_t remote_arena;  /* that the last block of another was of */
+    uint8_t tick;
+    uint8_t looks_to_stay; /* before it may join another arena; */
+    uint8_t looks_next;    /* how many after the next time that it leaves one */
+};
+
 struct cache {
     uintptr_t base;               /* of the primary region, */
     size_t units;                 /* and the rows of its tag tables; 0: none to look codes up in */
@@ -62,9 +76,8 @@ struct cache {
     uint64_t fetched_bytes;  /* from the arena */
     size_t opened_bytes;     /* steps of free stacks, since the last look at what the cache holds */
     uint32_t flushes_seen;   /* of those that scavenge_ask_all() asked for */
-    uint32_t waits_seen;     /* of the arena's, at the last look whether it is crowded, */
-    uint8_t waits_tick;      /* and when that was */
-    bool is_laid_out;        /* the bins are, by an earlier thread, and empty */
+    struct cache_balance balance;
+    bool is_laid_out; /* the bins are, by an earlier thread, and empty */
     struct gate_slot gate;
     uint32_t large_hits;   /* large blocks for malloc from runs that were kept */
     struct run_cache runs; /* one run, of a large block that was freed last */

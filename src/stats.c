@@ -60,9 +60,7 @@ static bool take_snapshot(struct snapshot *snapshot)
         return false;
     }
     /* What other threads have freed is free, and what this one has of other arenas. */
-    if (cache_is_real(cache_self) && cache_self->remote != NULL) {
-        cache_publish_remote(cache_self);
-    }
+    cache_publish_remote(cache_self);
     arena_drain_all();
     snapshot->break_ = break_stats();
     snapshot->page_heap = page_heap_stats();

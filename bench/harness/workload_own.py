@@ -26,6 +26,7 @@ WORKLOADS = {
     "cachescratch": {"8": NONE},
     "cachethrash": {"8": NONE},
     "mstress": {"graph": NONE},
+    "exchange": {"small": NONE, "mid": NONE},
     "churn": {"threads": NONE},
     "large": {"touch": NONE, "fill": NONE},
     "buffers": {"fixed": NONE, "mixed": NONE},

@@ -620,7 +620,8 @@ static void the_first_remote_block_asks_for_a_buffer(void **state)
     (void)state;
     set_up(SIZE);
     assert_false(cache_keep_remote(cache, arena, SIZE));
-    cache_publish_remote(cache);
+    cache_free_remote(cache, take(), SIZE);
+    assert_int_equal(cache->remote->count, 1);
     assert_true(cache_keep_remote(cache, take(), SIZE));
 }
 
@@ -631,8 +632,8 @@ static void published_blocks_reach_their_arena(void **state)
     (void)state;
     set_up(SIZE);
     take_many(blocks, ARRAY_SIZE(blocks));
-    cache_publish_remote(cache);
-    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+    cache_free_remote(cache, blocks[0], SIZE);
+    for (size_t i = 1; i < ARRAY_SIZE(blocks); i++) {
         assert_true(cache_keep_remote(cache, blocks[i], SIZE));
         assert_false(remote_queue_has_slabs(&arena->queue));
     }
@@ -649,7 +650,8 @@ static size_t kept_until_full(uint32_t size)
 
     cache->remote = NULL;
     cache->remote_bytes = 0;
-    cache_publish_remote(cache);
+    cache_free_remote(cache, arena, 0);
+    cache->remote->count = 0;
     while (count < 100000 && cache_keep_remote(cache, arena, size)) {
         count++;
     }
@@ -673,14 +675,19 @@ static void without_memory_for_the_buffer_nothing_is_kept(void **state)
 {
     (void)state;
     set_up(SIZE);
+    void *block = take();
+
     os_fail_calls(1, UINT64_MAX);
     while (magazine_create(125) != NULL) {
     }
-    cache_publish_remote(cache);
+    assert_null(cache->remote);
+    cache_free_remote(cache, block, SIZE);
+    assert_null(cache->remote);
+    assert_int_equal(arena_drain(arena), 1);
     os_fail_calls(0, 0);
     assert_false(cache_keep_remote(cache, arena, SIZE));
-    cache_publish_remote(cache);
-    assert_true(cache_keep_remote(cache, arena, SIZE));
+    cache_free_remote(cache, arena, SIZE);
+    assert_int_equal(cache->remote->count, 1);
 }
 
 /* Giving back */
@@ -745,8 +752,8 @@ static void flushing_all_gives_every_block_and_stack_back(void **state)
     size_t used = meta_stats().used_bytes;
 
     take_many(blocks, ARRAY_SIZE(blocks));
-    cache_publish_remote(cache);
-    assert_true(cache_keep_remote(cache, blocks[0], SIZE));
+    cache_free_remote(cache, blocks[0], SIZE);
+    assert_int_equal(cache->remote->count, 1);
     give_many(&blocks[1], ARRAY_SIZE(blocks) - 1);
     cache_flush_all(cache);
     assert_int_equal(cached_blocks(), 0);
