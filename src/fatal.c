@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* fatal.c - one line on standard error, then abort.
  *
- * Owns         nothing.
+ * Owns         what to do before the abort.
  * Concurrency  any thread, any state of the allocator, any locks held: it allocates nothing and
  *              takes no lock. The line leaves in one write, so lines of threads do not mix.
  */
@@ -55,14 +55,29 @@ static void line_write(struct line *line)
     (void)syscall(SYS_write, STDERR_FILENO, line->text, line->length);
 }
 
+static void (*on_stop)(void);
+
+void fatal_on_stop(void (*act)(void))
+{
+    on_stop = act;
+}
+
+_Noreturn static void stop(struct line *line)
+{
+    line_write(line);
+    if (on_stop != NULL) {
+        on_stop();
+    }
+    abort();
+}
+
 void fatal(const char *fault)
 {
     struct line line = {.length = 0};
 
     line_append(&line, "breakwater: ");
     line_append(&line, fault);
-    line_write(&line);
-    abort();
+    stop(&line);
 }
 
 void fatal_at(const char *fault, uintptr_t address)
@@ -73,8 +88,7 @@ void fatal_at(const char *fault, uintptr_t address)
     line_append(&line, fault);
     line_append(&line, " ");
     line_append_hex(&line, address);
-    line_write(&line);
-    abort();
+    stop(&line);
 }
 
 void warn_line(const char *const parts[])

@@ -6,11 +6,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Write "breakwater: <fault>" as one line to standard error and abort. */
+/* Write "breakwater: <fault>" as one line to standard error and abort. Handlers of SIGABRT may
+ * allocate, whatever the fault was found in the middle of. */
 _Noreturn void fatal(const char *fault);
 
 /* As fatal(), with the address in hexadecimal after the fault. */
 _Noreturn void fatal_at(const char *fault, uintptr_t address);
+
+/* What lets them: called after the line. Set once, at the start. */
+void fatal_on_stop(void (*act)(void));
 
 /* Write one line, put together from a NULL-terminated list of strings, to standard error. */
 void warn_line(const char *const parts[]);

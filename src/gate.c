@@ -34,6 +34,8 @@ static _Atomic(struct gate_slot *) slots;
 static _Atomic uint32_t anonymous_inside;
 static _Atomic uint32_t closed;
 
+static _Atomic bool is_closed_for_good;
+
 /* How often the thread is, or is about to be, among those inside without a slot; and how often it
  * is known to be counted there. Volatile: a handler reads them, between any two instructions. */
 static _Thread_local volatile uint32_t own_inside __attribute__((tls_model("initial-exec")));
@@ -175,6 +177,9 @@ void gate_close(const struct gate_slot *self)
 
     has_lost_patience = false;
     atomic_fetch_add_explicit(&closed, 1, memory_order_seq_cst);
+    if (atomic_load_explicit(&is_closed_for_good, memory_order_seq_cst)) {
+        return;
+    }
     /* A slot registered later belongs to a thread that will find the gate closed. */
     struct gate_slot *slot = atomic_load_explicit(&slots, memory_order_seq_cst);
 
@@ -186,6 +191,13 @@ void gate_close(const struct gate_slot *self)
     while (atomic_load_explicit(&anonymous_inside, memory_order_seq_cst) > own_counted &&
            wait_for_others(&turn, inside)) {
     }
+}
+
+/* Sequentially consistent, as gate_close(). */
+void gate_close_for_good(void)
+{
+    atomic_store_explicit(&is_closed_for_good, true, memory_order_seq_cst);
+    atomic_fetch_add_explicit(&closed, 1, memory_order_seq_cst);
 }
 
 bool gate_is_open(void)
@@ -205,15 +217,17 @@ bool gate_open(void)
 void gate_reset_in_child(struct gate_slot *self)
 {
     bool inside = gate_has_caller(self);
+    /* Relaxed, here and below: the child has one thread. */
+    bool for_good = atomic_load_explicit(&is_closed_for_good, memory_order_relaxed);
 
-    /* Relaxed: the child has one thread. */
     atomic_store_explicit(&slots, self, memory_order_relaxed);
     if (self != NULL) {
         self->next = NULL;
     }
     atomic_store_explicit(&anonymous_inside, own_inside, memory_order_relaxed);
     child_slot = self;
-    atomic_store_explicit(&child_inside, inside && !has_lost_patience ? &own_inside : NULL,
+    atomic_store_explicit(&child_inside,
+                          inside && !has_lost_patience && !for_good ? &own_inside : NULL,
                           memory_order_relaxed);
-    atomic_store_explicit(&closed, inside, memory_order_relaxed);
+    atomic_store_explicit(&closed, inside || for_good, memory_order_relaxed);
 }

@@ -45,6 +45,10 @@ void gate_close(const struct gate_slot *self);
 /* True when the gate is open again after this: the last of those who closed it. */
 bool gate_open(void);
 
+/* The process is about to stop, perhaps with locks held: from now on nobody enters, nor is waited
+ * for, and a child's gate is closed too. */
+void gate_close_for_good(void);
+
 /* In a forked child, whose only thread is the caller: open, nobody inside, and only `self`, which
  * may be NULL, registered. If the caller is inside, the gate is closed until it has left. */
 void gate_reset_in_child(struct gate_slot *self);

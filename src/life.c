@@ -229,6 +229,15 @@ bool life_limit_arenas(uint32_t count)
 
 /* Start */
 
+/* A fault has been found, perhaps with a lock held, or on the thread's own stacks: what handlers of
+ * SIGABRT allocate comes from elsewhere. */
+static void leave_to_handlers(void)
+{
+    gate_close_for_good();
+    has_ended = true;
+    cache_self = &cache_none;
+}
+
 static void thread_ends(void *unused);
 
 static unsigned first_steps(void)
@@ -256,6 +265,7 @@ static bool start_locked(void)
         return false;
     }
     stats.arenas = 1;
+    fatal_on_stop(leave_to_handlers);
     key_created = pthread_key_create(&key, thread_ends) == 0;
     atomic_store_explicit(&started, true, memory_order_release);
     return true;

@@ -2,7 +2,8 @@
 /* forks.c - fault: forks where a program least expects to be.
  *
  *   handler   a signal handler forks, whatever of the allocator it has interrupted
- *   abort     a handler of SIGABRT forks, as those do that start a debugger, after a double free
+ *   abort     a handler of SIGABRT allocates and forks, as those do that print a backtrace or start
+ *             a debugger, after a double free
  *   crowd     the same, while other threads wait for the locks that the aborting one holds
  *   trim      a thread trims, and asks for statistics, while it holds a lock of stdio's that
  *             another thread waits for with the lock in its hands that fork() needs
@@ -40,6 +41,14 @@ static void wait_for(pid_t child)
 /* The child may not call malloc here; it returns to what was interrupted, which goes on. */
 static volatile sig_atomic_t is_child;
 
+/* Once: a signal that came again while the handler runs would leave no time for anything else. */
+static void set_alarm(void)
+{
+    const struct itimerval time = {.it_value = {0, INTERVAL_US}};
+
+    CHECK(setitimer(ITIMER_REAL, &time, NULL) == 0);
+}
+
 static void fork_in_handler(int signal)
 {
     pid_t child = fork();
@@ -50,7 +59,9 @@ static void fork_in_handler(int signal)
         return;
     }
     wait_for(child);
-    forks_done++;
+    if (++forks_done < FORKS) {
+        set_alarm();
+    }
 }
 
 static void replace_blocks(unsigned seed)
@@ -76,14 +87,11 @@ static void replace_blocks(unsigned seed)
 
 static void run_handler(void)
 {
-    const struct itimerval time = {{0, INTERVAL_US}, {0, INTERVAL_US}};
-    const struct itimerval never = {{0, 0}, {0, 0}};
     struct sigaction action = {.sa_handler = fork_in_handler};
 
     CHECK(sigaction(SIGALRM, &action, NULL) == 0);
-    CHECK(setitimer(ITIMER_REAL, &time, NULL) == 0);
+    set_alarm();
     replace_blocks(1);
-    CHECK(setitimer(ITIMER_REAL, &never, NULL) == 0);
     if (is_child) {
         /* Forks of its own work too. */
         pid_t child = fork();
@@ -99,11 +107,34 @@ static void run_handler(void)
 
 /* abort */
 
+static volatile sig_atomic_t reports;
+
+static void use_blocks(void)
+{
+    static const size_t sizes[] = {16, 100, 500, 2000, 40000, 100000, 2000000};
+
+    for (size_t i = 0; i < 2 * ARRAY_SIZE(sizes); i++) {
+        size_t size = sizes[i % ARRAY_SIZE(sizes)];
+        char *block = (char *)malloc(size);
+
+        CHECK(block != NULL);
+        memset(block, (int)i, size);
+        block = (char *)realloc(block, 2 * size);
+        CHECK(block != NULL && block[0] == (char)i && block[size - 1] == (char)i);
+        free(block);
+    }
+}
+
 static void fork_a_reporter(int signal)
 {
+    (void)signal;
+    if (++reports > 1) {
+        _exit(1);
+    }
+    use_blocks();
     pid_t child = fork();
 
-    (void)signal;
+    use_blocks();
     if (child == 0) {
         _exit(0);
     }
