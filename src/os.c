@@ -205,14 +205,20 @@ void os_advise_huge_pages(void *start, size_t bytes, bool wanted)
     (void)madvise(start, bytes, wanted ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 }
 
+/* The system call itself: getpid() may be another library's (libfaketime's is), which allocates. */
+static pid_t process_id(void)
+{
+    return (pid_t)syscall(SYS_getpid);
+}
+
 struct os_thread os_thread_self(void)
 {
-    return (struct os_thread){.process = getpid(), .thread = (int)syscall(SYS_gettid)};
+    return (struct os_thread){.process = process_id(), .thread = (int)syscall(SYS_gettid)};
 }
 
 bool os_thread_has_ended(struct os_thread thread)
 {
-    return thread.process == getpid() &&
+    return thread.process == process_id() &&
            syscall(SYS_tgkill, thread.process, thread.thread, 0) != 0 && errno == ESRCH;
 }
 
