@@ -46,7 +46,7 @@ static bool parse_bool(const char *value, bool *out)
 
 static bool parse_count(const char *value, uint32_t most, uint32_t *out)
 {
-    uint32_t number = 0;
+    uint64_t number = 0;
 
     if (*value == '\0') {
         return false;
@@ -55,12 +55,12 @@ static bool parse_count(const char *value, uint32_t most, uint32_t *out)
         if (*value < '0' || *value > '9') {
             return false;
         }
-        number = number * DECIMAL + (uint32_t)(*value - '0');
+        number = number * DECIMAL + (uint64_t)(*value - '0');
         if (number > most) {
             return false;
         }
     }
-    *out = number;
+    *out = (uint32_t)number;
     return true;
 }
 

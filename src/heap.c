@@ -404,9 +404,20 @@ static void free_local(struct cache *cache, unsigned class, void *block)
     gate_leave(&cache->gate);
 }
 
-static void free_run(struct cache *cache, struct span *span, void *block)
+/* A large block's, claimed. */
+static void free_run(struct span *span, void *block)
 {
+    struct cache *cache = cache_self;
+
+    if (large_keep(cache, span)) {
+        if (purge_is_due()) {
+            poll_clock(cache);
+        }
+        return;
+    }
+    cache = life_cache();
     if (!gate_enter(cache_gate(cache))) {
+        large_unclaim(span);
         free_later(block);
         return;
     }
@@ -433,8 +444,6 @@ static void free_slow(void *block)
         free_local(cache, slab->class, block);
     } else if (slab != NULL) {
         free_remote(cache, block, slab_class(slab)->size);
-    } else if (span != NULL && span_is_large_block(span, address)) {
-        free_run(cache, span, block);
     } else {
         fatal_free(address);
     }
@@ -451,29 +460,20 @@ static bool is_kept_remote(void *block)
            cache_keep_remote(cache, block, slab_class(slab)->size);
 }
 
-static bool is_kept_run(void *block)
-{
-    struct cache *cache = cache_self;
-    struct span *span = span_of((uintptr_t)block);
-
-    if (span == NULL || !span_is_large_block(span, (uintptr_t)block) || !large_keep(cache, span)) {
-        return false;
-    }
-    if (purge_is_due()) {
-        poll_clock(cache);
-    }
-    return true;
-}
-
 void heap_free_slow(void *block)
 {
-    /* They leave errno alone. */
-    if (block == NULL || is_kept_remote(block) || is_kept_run(block)) {
+    /* It leaves errno alone. */
+    if (block == NULL || is_kept_remote(block)) {
         return;
     }
     int saved_errno = errno;
+    struct span *run = large_claim((uintptr_t)block);
 
-    free_slow(block);
+    if (run != NULL) {
+        free_run(run, block);
+    } else {
+        free_slow(block);
+    }
     errno = saved_errno;
 }
 
@@ -481,11 +481,20 @@ void heap_free_moved(void *block)
 {
     struct span *span = span_of((uintptr_t)block);
 
-    if (span != NULL && span_is_large_block(span, (uintptr_t)block)) {
-        free_run(life_cache(), span, block);
-    } else {
+    if (span == NULL || !span_is_large_block(span, (uintptr_t)block)) {
         heap_free(block);
+        return;
     }
+    struct cache *cache = life_cache();
+
+    if (!gate_enter(cache_gate(cache))) {
+        /* Its first unit may have gone back on the way. */
+        large_unclaim(span);
+        free_later(block);
+        return;
+    }
+    large_free(cache, span);
+    gate_leave(cache_gate(cache));
 }
 
 /* Trimming */

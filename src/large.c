@@ -10,6 +10,8 @@
  */
 #include "large.h"
 
+#include <stdatomic.h>
+
 #include "growth.h"
 #include "page_heap.h"
 #include "reclaim.h"
@@ -83,6 +85,36 @@ void *large_alloc(struct cache *cache, size_t alignment, size_t size, bool zero)
 
     upkeep_poll_for(cache, size);
     return block;
+}
+
+/* The history of a run's first unit, UNIT_USED while its block is live. Of several threads that free
+ * the block at once, one makes it UNIT_FREED. */
+static _Atomic uint8_t *claim_of(const struct span *span)
+{
+    return (_Atomic uint8_t *)span_history(span);
+}
+
+struct span *large_claim(uintptr_t address)
+{
+    struct span *span = span_of(address);
+    uint8_t live = UNIT_USED;
+
+    if (span == NULL || !span_is_large_block(span, address)) {
+        return NULL;
+    }
+    /* Relaxed: whoever loses stops the process. The block may have been freed, and its unit be
+     * another's, since it was looked at. */
+    if (!atomic_compare_exchange_strong_explicit(claim_of(span), &live, UNIT_FREED,
+                                                 memory_order_relaxed, memory_order_relaxed) ||
+        !span_is_large_block(span, address)) {
+        fatal_at("double free of", address);
+    }
+    return span;
+}
+
+void large_unclaim(struct span *span)
+{
+    atomic_store_explicit(claim_of(span), UNIT_USED, memory_order_relaxed);
 }
 
 /* A run of one unit, as alignment makes them, is nothing that anybody looks for. */

@@ -13,11 +13,18 @@ void *large_reuse(struct cache *cache, size_t size);
  * gate. */
 void *large_alloc(struct cache *cache, size_t alignment, size_t size, bool zero);
 
-/* Keep the run of a block for large_reuse(). False if there is no room, or nobody looks for runs of
- * its length. No gate needed. */
+/* The run of the large block that starts at `address`, for the caller alone to free: other frees of
+ * the block stop the process from now on. NULL if no block starts there. No gate needed. */
+struct span *large_claim(uintptr_t address);
+
+/* The block is live again, and to be freed later. */
+void large_unclaim(struct span *span);
+
+/* Keep a claimed run for large_reuse(). False if there is no room, or nobody looks for runs of its
+ * length. No gate needed. */
 bool large_keep(struct cache *cache, struct span *span);
 
-/* Free a block. Inside the gate. */
+/* Give a run that is the caller's to the page heap. Inside the gate. */
 void large_free(struct cache *cache, struct span *span);
 
 #endif

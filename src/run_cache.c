@@ -137,7 +137,6 @@ bool run_cache_put(struct run_cache *cache, struct span *span)
                                                     memory_order_release, memory_order_relaxed)) {
             return true;
         }
-        mark_in_use(span);
         span->used_units = used_units;
     }
     return false;

@@ -336,6 +336,35 @@ static void freeing_on_two_other_threads_is_a_double_free(void **state)
     assert_dies_at_every_size(DOUBLE_FREE, free_on_two_other_threads);
 }
 
+static void free_here_and_elsewhere_at_once(size_t size)
+{
+    void *block = fault_at(block_of(size));
+    struct helper helper;
+
+    helper_start(&helper, block);
+    pthread_barrier_wait(&helper.told);
+    tested.free(block);
+    pthread_join(helper.thread, NULL);
+}
+
+static void freeing_on_two_threads_at_once_is_a_double_free(void **state)
+{
+    (void)state;
+    assert_dies_at_every_size(DOUBLE_FREE, free_here_and_elsewhere_at_once);
+}
+
+/* With caches too: runs of large blocks are shared. */
+static void freeing_a_large_block_on_two_threads_at_once_is_a_double_free(void **state)
+{
+    enum { ROUNDS = 20 };
+
+    (void)state;
+    for (int round = 0; round < ROUNDS; round++) {
+        assert_dies_of(DOUBLE_FREE, free_here_and_elsewhere_at_once, 140000);
+        assert_dies_of(DOUBLE_FREE, free_here_and_elsewhere_at_once, 3 * MIB);
+    }
+}
+
 /* More blocks than any cache holds: the first ones freed are back in their slabs by the end. */
 static void free_again_from_the_slab(size_t size)
 {
@@ -740,6 +769,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(freeing_a_block_twice_is_a_double_free),
         cmocka_unit_test(freeing_a_block_twice_with_another_between_is_a_double_free),
         cmocka_unit_test(freeing_on_two_other_threads_is_a_double_free),
+        cmocka_unit_test(freeing_a_large_block_on_two_threads_at_once_is_a_double_free),
         cmocka_unit_test(freeing_what_realloc_freed_is_a_double_free),
         cmocka_unit_test(freeing_a_stack_address_is_invalid),
         cmocka_unit_test(freeing_a_global_or_code_is_invalid),
@@ -760,6 +790,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(freeing_a_block_twice_with_many_between_is_a_double_free),
         cmocka_unit_test(freeing_again_on_another_thread_is_a_double_free),
         cmocka_unit_test(freeing_what_another_thread_freed_is_a_double_free),
+        cmocka_unit_test(freeing_on_two_threads_at_once_is_a_double_free),
         cmocka_unit_test(freeing_a_block_that_went_back_to_its_slab_is_a_double_free),
         cmocka_unit_test(freeing_what_was_given_back_to_the_kernel_is_found),
     };

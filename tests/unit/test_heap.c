@@ -12,6 +12,7 @@
 #include "break.h"
 #include "emergency.h"
 #include "gate.h"
+#include "large.h"
 #include "life.h"
 #include "os.h"
 #include "page_heap.h"
@@ -1006,6 +1007,21 @@ static void with_the_gate_closed_a_medium_block_comes_from_elsewhere(void **stat
     assert_nothing_is_used();
 }
 
+static void a_large_block_is_claimed_once(void **state)
+{
+    char *block = filled(LARGE);
+
+    (void)state;
+    assert_null(large_claim((uintptr_t)block + UNIT_BYTES));
+    struct span *run = large_claim((uintptr_t)block);
+
+    assert_non_null(run);
+    assert_dies_at(free_it, block, "double free of", (uintptr_t)block);
+    large_unclaim(run);
+    heap_free(block);
+    check_all();
+}
+
 int main(void)
 {
     static const struct isolated_test tests[] = {
@@ -1053,6 +1069,7 @@ int main(void)
         ISOLATED(the_next_size_that_the_thread_holds_serves_too),
         ISOLATED(after_a_vain_miss_the_next_size_serves_without_the_arena),
         ISOLATED(a_medium_block_freed_by_another_thread_comes_home),
+        ISOLATED(a_large_block_is_claimed_once),
         ISOLATED(with_the_gate_closed_a_medium_block_comes_from_elsewhere),
     };
 
