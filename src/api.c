@@ -193,7 +193,7 @@ int bw_mallopt(int parameter, int value)
     if (parameter == M_MXFAST) {
         return value >= 0 && value <= (int)MXFAST_MOST;
     }
-    if (parameter == M_ARENA_MAX && value > 0) {
+    if (parameter == M_ARENA_MAX && value >= 0) {
         return life_limit_arenas((uint32_t)value);
     }
     return 1;

@@ -46,8 +46,14 @@ static uint64_t now_ms(void)
     return (uint64_t)now.tv_sec * MS_PER_SECOND + (uint64_t)now.tv_nsec / NS_PER_MS;
 }
 
+/* With decay_ms:0 too a step looks at every bin: not more often than the clock moves. */
+static uint64_t tick_ms(void)
+{
+    return size_max(conf.decay_ms / TICKS_PER_DECAY, 1);
+}
+
 /* True if there is more to do. */
-static bool step(uint64_t now, uint64_t tick_ms)
+static bool step(uint64_t now)
 {
     bool huge_pages = conf.thp == THP_ALWAYS;
     uint8_t tick = tick_now();
@@ -68,21 +74,20 @@ static bool step(uint64_t now, uint64_t tick_ms)
     page_heap_give_up_clean();
     reclaim_aged();
     tick_advance_from(tick);
-    atomic_store_explicit(&next_step_ms, now + tick_ms, memory_order_relaxed);
+    atomic_store_explicit(&next_step_ms, now + tick_ms(), memory_order_relaxed);
     return false;
 }
 
 bool purge_poll(void)
 {
-    uint64_t tick_ms = conf.decay_ms / TICKS_PER_DECAY;
     uint64_t now = now_ms();
     uint64_t due = atomic_load_explicit(&next_step_ms, memory_order_relaxed);
 
     /* Relaxed: who wins the exchange takes the step; nothing is read on the strength of it. */
     return now >= due &&
-           atomic_compare_exchange_strong_explicit(&next_step_ms, &due, now + tick_ms,
+           atomic_compare_exchange_strong_explicit(&next_step_ms, &due, now + tick_ms(),
                                                    memory_order_relaxed, memory_order_relaxed) &&
-           step(now, tick_ms);
+           step(now);
 }
 
 bool purge_is_due(void)
@@ -92,7 +97,7 @@ bool purge_is_due(void)
 
 bool purge_go_on(void)
 {
-    return step(now_ms(), conf.decay_ms / TICKS_PER_DECAY);
+    return step(now_ms());
 }
 
 uint64_t purge_interval_ms(void)

@@ -269,22 +269,24 @@ static void print_xml(FILE *stream)
     (void)fprintf(stream, "</malloc>\n");
 }
 
-/* stdio's functions are cancellation points, ours are not. */
-static void print_uncancelled(void (*print)(FILE *stream), FILE *stream)
+/* stdio's functions are cancellation points, ours are not. Nobody else's lines come between. */
+static void print_whole(void (*print)(FILE *stream), FILE *stream)
 {
     int state;
 
     (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+    flockfile(stream);
     print(stream);
+    funlockfile(stream);
     (void)pthread_setcancelstate(state, &state);
 }
 
 void stats_print_text(FILE *stream)
 {
-    print_uncancelled(print_text, stream);
+    print_whole(print_text, stream);
 }
 
 void stats_print_xml(FILE *stream)
 {
-    print_uncancelled(print_xml, stream);
+    print_whole(print_xml, stream);
 }

@@ -118,7 +118,7 @@ BW_API void bw_on_limit(bw_limit_callback *callback, void *context);
 
 /* GNU. Returns 0 for a value that glibc refuses for the parameter, else 1. Breakwater has no use
  * for glibc's tunables: they change nothing, except M_ARENA_MAX, which limits the arenas that
- * threads started from now on are spread over; 0 then also if the process forks, and that takes
+ * threads started from now on are spread over (0: by the processors); 0 then also if the process forks, and that takes
  * over some 20 ms. */
 BW_API int bw_mallopt(int parameter, int value);
 

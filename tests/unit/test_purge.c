@@ -240,6 +240,14 @@ static void free_runs_that_are_too_short_make_up_for_growth(void **state)
     page_heap_check();
 }
 
+/* The coarse clock moves at each of the kernel's ticks. */
+static void let_clock_move(void)
+{
+    enum { PAUSE_US = 12000 };
+
+    (void)usleep(PAUSE_US);
+}
+
 /* Of 16 MiB that are due, who frees as much lets all go back. */
 static void who_frees_much_lets_much_go_back(void **state)
 {
@@ -253,6 +261,7 @@ static void who_frees_much_lets_much_go_back(void **state)
     (void)filled(SMALL_MAX_BYTES + 1);
     run = run == other ? free_run(bytes + MIB) : run;
     let_ticks_pass(TICKS);
+    let_clock_move();
     heap_free(other);
     assert_int_equal(resident_pages(run, bytes), 0);
     page_heap_check();
@@ -363,6 +372,7 @@ static void polling_purges_after_the_decay_time(void **state)
     conf.decay_ms = 0;
     run = free_run(MIB);
     for (unsigned poll = 0; poll < 2 * TICKS; poll++) {
+        let_clock_move();
         purge_poll();
     }
     assert_int_equal(resident_pages(run, MIB), 0);
@@ -371,7 +381,7 @@ static void polling_purges_after_the_decay_time(void **state)
 /* Rounds of which each ends with a swap: no miss lets time pass. */
 static void time_passes_where_every_request_is_a_hit(void **state)
 {
-    enum { AT_ONCE = 8, WARM = 2000, ROUNDS = 3000 };
+    enum { AT_ONCE = 8, WARM = 2000, ROUNDS = 3000, A_WHILE = 100 };
     char *run = NULL;
     uint64_t misses = 0;
 
@@ -383,6 +393,9 @@ static void time_passes_where_every_request_is_a_hit(void **state)
         if (round == WARM) {
             run = free_run(MIB);
             misses = cache_self->misses;
+        }
+        if (round >= WARM && round % A_WHILE == 0) {
+            let_clock_move();
         }
         for (size_t i = 0; i < AT_ONCE; i++) {
             blocks[i] = heap_alloc(SIZE);
@@ -405,6 +418,7 @@ static void time_passes_for_a_thread_without_a_cache(void **state)
     run = free_run(MIB);
     assert_false(cache_is_real(cache_self));
     for (unsigned round = 0; round < TICKS; round++) {
+        let_clock_move();
         heap_free(heap_alloc(SIZE));
     }
     assert_int_equal(resident_pages(run, MIB), 0);
