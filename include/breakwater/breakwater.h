@@ -89,7 +89,8 @@ BW_API int bw_malloc_trim(size_t pad);
 
 /* Breakwater's own: gives all free memory back to the kernel that can be, wherever in the heap it
  * is, and asks every other thread to give up what it has cached at its next slow path. Returns the
- * bytes that went back. Pages of the heap that were never used count as given back, once. */
+ * bytes that went back, in whole units of 64 KiB where all of one is free: pages of it that were
+ * never used count, once, and again those that went back while other blocks of it were in use. */
 BW_API size_t bw_purge(void);
 
 /* Breakwater's own: starts, or ends, a thread that gives free memory back also while the process
@@ -118,8 +119,8 @@ BW_API void bw_on_limit(bw_limit_callback *callback, void *context);
 
 /* GNU. Returns 0 for a value that glibc refuses for the parameter, else 1. Breakwater has no use
  * for glibc's tunables: they change nothing, except M_ARENA_MAX, which limits the arenas that
- * threads started from now on are spread over (0: by the processors); 0 then also if the process forks, and that takes
- * over some 20 ms. */
+ * threads started from now on are spread over (0: by the processors); 0 then also if the process
+ * forks, and that takes over some 20 ms. */
 BW_API int bw_mallopt(int parameter, int value);
 
 /* GNU's struct mallinfo and struct mallinfo2, whose fields are, in bytes unless said otherwise:

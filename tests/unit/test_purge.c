@@ -408,6 +408,22 @@ static void time_passes_where_every_request_is_a_hit(void **state)
     assert_int_equal(resident_pages(run, MIB), 0);
 }
 
+/* Blocks whose runs are kept: neither call asks the page heap. */
+static void time_passes_where_only_large_blocks_come_and_go(void **state)
+{
+    char *run;
+
+    (void)state;
+    conf.decay_ms = 0;
+    heap_free(heap_alloc(5 * UNIT_BYTES));
+    run = free_run(MIB);
+    for (unsigned round = 0; round < 2 * TICKS; round++) {
+        let_clock_move();
+        heap_free(heap_alloc(5 * UNIT_BYTES));
+    }
+    assert_int_equal(resident_pages(run, MIB), 0);
+}
+
 static void time_passes_for_a_thread_without_a_cache(void **state)
 {
     char *run;
@@ -601,6 +617,7 @@ int main(void)
         ISOLATED(pages_used_again_go_back_again),
         ISOLATED(polling_purges_after_the_decay_time),
         ISOLATED(time_passes_where_every_request_is_a_hit),
+        ISOLATED(time_passes_where_only_large_blocks_come_and_go),
         ISOLATED(time_passes_for_a_thread_without_a_cache),
         ISOLATED(address_space_goes_back_after_its_memory),
         ISOLATED(a_mapped_region_goes_after_its_memory),
