@@ -122,7 +122,8 @@ bool cache_keep_remote(struct cache *cache, void *block, uint32_t size);
 /* Publish what was kept. Inside the gate. */
 void cache_publish_remote(struct cache *cache);
 
-/* Where there is no room: publish what was kept, and keep it, or publish it too. A miss. Inside the gate. */
+/* Where there is no room: publish what was kept, and keep it, or publish it too. A miss. Inside the
+ * gate. */
 void cache_free_remote(struct cache *cache, void *block, uint32_t size);
 
 /* Give every block and stack back; cache_none has none. Inside the gate. */

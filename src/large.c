@@ -87,8 +87,8 @@ void *large_alloc(struct cache *cache, size_t alignment, size_t size, bool zero)
     return block;
 }
 
-/* The history of a run's first unit, UNIT_USED while its block is live. Of several threads that free
- * the block at once, one makes it UNIT_FREED. */
+/* The history of a run's first unit, UNIT_USED while its block is live. Of several threads that
+ * free the block at once, one makes it UNIT_FREED. */
 static _Atomic uint8_t *claim_of(const struct span *span)
 {
     return (_Atomic uint8_t *)span_history(span);

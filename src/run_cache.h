@@ -29,8 +29,8 @@ void run_cache_register(struct run_cache *cache);
 struct span *run_cache_take(struct run_cache *cache, size_t units);
 
 /* Keep a run: a slab's without its slab, or a large block's. False if it is too long, if there is
- * no room, or if memory is limited: it stays the caller's, for page_heap_free(), and may be marked as
- * freed. */
+ * no room, or if memory is limited: it stays the caller's, for page_heap_free(), and may be
+ * marked as freed. */
 bool run_cache_put(struct run_cache *cache, struct span *span);
 
 /* From now on, keep runs of `units` together at most, or one run. */

@@ -119,9 +119,10 @@ static void use_blocks(void)
 
         CHECK(block != NULL);
         memset(block, (int)i, size);
-        block = (char *)realloc(block, 2 * size);
-        CHECK(block != NULL && block[0] == (char)i && block[size - 1] == (char)i);
-        free(block);
+        char *longer = (char *)realloc(block, 2 * size);
+
+        CHECK(longer != NULL && longer[0] == (char)i && longer[size - 1] == (char)i);
+        free(longer);
     }
 }
 
