@@ -217,6 +217,17 @@ static void where_threads_wait_for_each_other_one_leaves(void **state)
     tidy_up();
 }
 
+static void who_is_alone_in_a_crowd_stays(void **state)
+{
+    (void)state;
+    set_up();
+    crowd();
+    look_now();
+    assert_int_equal(arena_index(), 0);
+    assert_int_equal(life_stats().changes, 0);
+    tidy_up();
+}
+
 int main(void)
 {
     static const struct isolated_test tests[] = {
@@ -226,6 +237,7 @@ int main(void)
         ISOLATED(who_has_the_lower_index_stays),
         ISOLATED(who_leaves_a_crowd_comes_back_later_each_time),
         ISOLATED(where_threads_wait_for_each_other_one_leaves),
+        ISOLATED(who_is_alone_in_a_crowd_stays),
     };
 
     return run_isolated(tests, ARRAY_SIZE(tests));
