@@ -90,7 +90,6 @@ static bool is_crowded(const struct cache *cache, const struct window *window)
     const struct arena *arena = cache->arena;
     uint32_t since_change =
         cache->balance.waits_seen - atomic_load_explicit(&arena->waits_left, memory_order_relaxed);
-
     uint32_t threads = atomic_load_explicit(&arena->threads, memory_order_relaxed);
 
     return window->is_recent &&

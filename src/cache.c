@@ -165,13 +165,17 @@ static bool may_serve(const struct cache *cache, unsigned class, struct cache_cl
 }
 
 /* The one block that was freed, from where it lies. */
-static void *pop_lone(struct cache_bin *bin, struct cache_class *cold, unsigned class)
+static void *pop_lone(struct cache *cache, unsigned class)
 {
+    struct cache_bin *bin = cache_bin_of_class(cache, class);
+    struct cache_class *cold = stacks_made_class(cache, class);
+
     bin->free_top--;
     void *block = *bin->free_top;
 
     cold->low = (uint8_t)size_min(cold->low, 1);
     cold->stacks++;
+    cache->balance.own_frees++;
     /* It cannot be there twice. */
     verify_starts(class, &block, 1);
     return block;
@@ -217,9 +221,8 @@ void *cache_pop_freed(struct cache *cache, unsigned class)
     if (stacks_free_count(bin, known->free) != 1) {
         return swap_and_pop(cache, class);
     }
-    struct cache_class *cold = stacks_made_class(cache, class);
-
-    return may_serve(cache, class, cold, 1) ? pop_lone(bin, cold, class) : NULL;
+    return may_serve(cache, class, stacks_made_class(cache, class), 1) ? pop_lone(cache, class)
+                                                                       : NULL;
 }
 
 size_t cache_unneeded(struct cache *cache, unsigned class)
@@ -325,6 +328,7 @@ bool cache_give_single(struct cache *cache, unsigned class, void *block)
         return false;
     }
     cache->misses++;
+    cache->balance.own_frees++;
     arena_free_blocks(cache->arena, class, &block, 1);
     return true;
 }

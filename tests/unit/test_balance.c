@@ -127,6 +127,32 @@ static void *free_mostly_own(void *unused)
     return unused;
 }
 
+/* Many blocks come and go alone, which takes no miss. */
+static void *free_mostly_single_blocks(void *unused)
+{
+    enum { ALONE = 20 };
+
+    for (size_t i = 0; i < COUNT; i++) {
+        for (size_t times = 0; times < ALONE; times++) {
+            bw_free(bw_malloc(2 * SIZE));
+        }
+        free_of_first(i);
+        own[i] = bw_malloc(SIZE);
+    }
+    assert_true(looks() > 1);
+    assert_int_equal(arena_index(), 1);
+    return unused;
+}
+
+static void who_frees_blocks_of_its_own_one_by_one_stays(void **state)
+{
+    (void)state;
+    set_up();
+    run_threads(1, free_mostly_single_blocks, NULL);
+    assert_int_equal(life_stats().changes, 0);
+    tidy_up();
+}
+
 static void who_frees_mostly_its_own_arenas_blocks_stays(void **state)
 {
     (void)state;
@@ -234,6 +260,7 @@ int main(void)
         ISOLATED(who_exchanges_blocks_with_another_arena_joins_it),
         ISOLATED(who_only_frees_stays),
         ISOLATED(who_frees_mostly_its_own_arenas_blocks_stays),
+        ISOLATED(who_frees_blocks_of_its_own_one_by_one_stays),
         ISOLATED(who_has_the_lower_index_stays),
         ISOLATED(who_leaves_a_crowd_comes_back_later_each_time),
         ISOLATED(where_threads_wait_for_each_other_one_leaves),
