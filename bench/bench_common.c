@@ -288,7 +288,7 @@ static void report(uint64_t peak, uint64_t end)
     double seconds = ended - began;
 
     printf("{\"workload\": \"%s\", \"variant\": \"%s\", \"threads\": %u, \"seed\": %" PRIu64
-           ", \"ops\": %" PRIu64 ", \"seconds\": %.6f, \"ops_per_second\": %.0f"
+           ", \"ops\": %" PRIu64 ", \"seconds\": %.6f, \"ops_per_second\": %.3f"
            ", \"peak_rss_bytes\": %" PRIu64 ", \"end_rss_bytes\": %" PRIu64
            ", \"minor_faults\": %ld, \"user_seconds\": %.6f, \"system_seconds\": %.6f",
            bench_workload.name, bench_options.variant->name, bench_options.threads,

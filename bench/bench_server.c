@@ -406,7 +406,7 @@ static void run_report(const struct run *run, double seconds)
         fail("%" PRIu64 " blocks allocated but %" PRIu64 " freed", allocated, freed);
     }
     printf("{\"workload\": \"server\", \"threads\": %u, \"seed\": %" PRIu64 ", \"ops\": %" PRIu64
-           ", \"remote_frees\": %" PRIu64 ", \"seconds\": %.6f, \"ops_per_second\": %.0f"
+           ", \"remote_frees\": %" PRIu64 ", \"seconds\": %.6f, \"ops_per_second\": %.3f"
            ", \"peak_rss_bytes\": %" PRIu64 "}\n",
            run->threads, run->seed, ops, handed_over, seconds, (double)ops / seconds,
            peak_rss_bytes());

@@ -189,9 +189,9 @@ void arena_check_taken(struct arena *arena, unsigned class, void *const *blocks,
     lock_acquire(&bin->lock);
     for (size_t i = 0; i < count; i++) {
         unsigned index;
-        const struct slab *slab = slab_of_own_block((uintptr_t)blocks[i], &index);
+        struct slab *slab = slab_of_own_block((uintptr_t)blocks[i], &index);
 
-        if (slab_has_free_locked(slab, index)) {
+        if (slab_has_free_locked(slab, index) || remote_is_pending(slab, index)) {
             slab_fatal_double_free(slab, index);
         }
     }

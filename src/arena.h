@@ -73,7 +73,8 @@ void *arena_take_one(struct arena *arena, unsigned class);
 /* Take blocks of the arena's slabs of `class` back into the bitmaps. */
 void arena_free_blocks(struct arena *arena, unsigned class, void **blocks, size_t count);
 
-/* Stop the process if one of the blocks is free in its slab: then it was freed before. */
+/* Stop the process if one of the blocks is free in its slab, or pending there: then it was freed
+ * before. */
 void arena_check_taken(struct arena *arena, unsigned class, void *const *blocks, size_t count);
 
 /* Publish blocks of any arena as freed; they are not touched. */

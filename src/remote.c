@@ -58,6 +58,15 @@ void remote_publish(struct slab *slab, unsigned word, uint64_t blocks)
     }
 }
 
+bool remote_is_pending(struct slab *slab, unsigned index)
+{
+    /* Relaxed: the answer is used for nothing but to tell a fault. */
+    uint64_t word =
+        atomic_load_explicit(slab_remote_word(slab, index / BITS_PER_WORD), memory_order_relaxed);
+
+    return (word >> index % BITS_PER_WORD & 1) != 0;
+}
+
 static struct slab *slab_of_node(struct cds_lfs_node *node)
 {
     return node != NULL ? caa_container_of(node, struct slab, queue_node) : NULL;

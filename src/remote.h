@@ -19,6 +19,9 @@ bool remote_queue_has_slabs(struct remote_queue *queue);
  * Afterwards the blocks belong to the slab's arena. */
 void remote_publish(struct slab *slab, unsigned word, uint64_t blocks);
 
+/* Is the slab's block published, and not taken yet? No lock: a moment ago. */
+bool remote_is_pending(struct slab *slab, unsigned index);
+
 /* Take every queued slab off the queue: the first of a list for remote_next(), or NULL. */
 struct slab *remote_take_queue(struct remote_queue *queue);
 

@@ -112,11 +112,13 @@ _Noreturn void slab_fatal_double_free(const struct slab *slab, unsigned index);
  * half or less: whole words are quick, and their blocks stay together. Under the bin's lock. */
 size_t slab_take_locked(struct slab *slab, void **out, size_t want);
 
-/* Take in the blocks of one word; slab_settle_locked() afterwards. A block that is free already
- * stops the process. */
+/* Take in the blocks of one word; slab_settle_locked() afterwards. A block that is free already, or
+ * was freed elsewhere and is pending, stops the process. */
 static inline void slab_put_word_locked(struct slab *slab, unsigned word, uint64_t blocks)
 {
-    uint64_t twice = slab->free[word] & blocks;
+    /* Relaxed: it tells a fault, and nothing else goes by it. */
+    uint64_t pending = atomic_load_explicit(slab_remote_word(slab, word), memory_order_relaxed);
+    uint64_t twice = (slab->free[word] | pending) & blocks;
 
     if (unlikely(twice != 0)) {
         slab_fatal_double_free(slab, word * BITS_PER_WORD + bit_lowest(twice));

@@ -245,6 +245,31 @@ static void a_child_starts_with_an_open_gate_and_nobody_inside(void **state)
     assert_true(gate_open());
 }
 
+/* After a fault, whatever the thread was in the middle of. */
+static void a_gate_closed_for_good_lets_nobody_in_and_waits_for_nobody(void **state)
+{
+    static struct gate_slot own;
+    static struct gate_slot of_another;
+
+    (void)state;
+    gate_register(&own);
+    gate_register(&of_another);
+    assert_true(gate_enter(&own));
+    assert_true(gate_enter(&of_another));
+    gate_close_for_good();
+    gate_leave(&own);
+    assert_false(gate_enter(&own));
+    assert_false(gate_enter(NULL));
+    assert_false(gate_is_open());
+    /* As a fork does, by a thread without a slot. */
+    gate_close(NULL);
+    assert_false(gate_open());
+    assert_false(gate_is_open());
+    gate_reset_in_child(NULL);
+    assert_false(gate_enter(NULL));
+    assert_false(gate_is_open());
+}
+
 /* Threads */
 
 struct guarded {
@@ -325,6 +350,7 @@ int main(void)
         ISOLATED(the_gate_of_a_child_forked_inside_opens_when_it_is_left),
         ISOLATED(who_is_inside_does_not_wait_for_ever_for_others),
         ISOLATED(a_child_starts_with_an_open_gate_and_nobody_inside),
+        ISOLATED(a_gate_closed_for_good_lets_nobody_in_and_waits_for_nobody),
         ISOLATED(nobody_is_inside_while_the_gate_is_closed),
     };
 

@@ -1007,6 +1007,48 @@ static void with_the_gate_closed_a_medium_block_comes_from_elsewhere(void **stat
     assert_nothing_is_used();
 }
 
+static void *free_elsewhere(void *block)
+{
+    heap_free(block);
+    return NULL;
+}
+
+/* By a thread of another arena, which has taken it in nowhere yet. */
+static char *freed_elsewhere(size_t size)
+{
+    char *block = filled(size);
+
+    assert_true(life_limit_arenas(2));
+    run_threads(1, free_elsewhere, block);
+    return block;
+}
+
+static void free_and_trim(void *block)
+{
+    heap_free(block);
+    (void)heap_trim(0);
+}
+
+static void a_block_freed_elsewhere_is_freed_again_singly(void **state)
+{
+    (void)state;
+    heap_free(heap_alloc(1));
+    char *block = freed_elsewhere(100);
+
+    assert_dies_at(free_it, block, "double free of", (uintptr_t)block);
+    check_all();
+}
+
+static void a_block_freed_elsewhere_is_freed_again_onto_a_stack(void **state)
+{
+    (void)state;
+    use_class(100);
+    char *block = freed_elsewhere(100);
+
+    assert_dies_at(free_and_trim, block, "double free of", (uintptr_t)block);
+    check_all();
+}
+
 static void a_large_block_is_claimed_once(void **state)
 {
     char *block = filled(LARGE);
@@ -1069,6 +1111,8 @@ int main(void)
         ISOLATED(the_next_size_that_the_thread_holds_serves_too),
         ISOLATED(after_a_vain_miss_the_next_size_serves_without_the_arena),
         ISOLATED(a_medium_block_freed_by_another_thread_comes_home),
+        ISOLATED(a_block_freed_elsewhere_is_freed_again_singly),
+        ISOLATED(a_block_freed_elsewhere_is_freed_again_onto_a_stack),
         ISOLATED(a_large_block_is_claimed_once),
         ISOLATED(with_the_gate_closed_a_medium_block_comes_from_elsewhere),
     };

@@ -310,6 +310,36 @@ static void count(enum bw_limit which, size_t held, void *context)
     told->held_bytes = held;
 }
 
+static void *notice_the_hard_limit(void *unused)
+{
+    limit_notice(BW_LIMIT_HARD);
+    return unused;
+}
+
+/* Meanwhile there is news, from another thread. */
+static void allocate_with_news(enum bw_limit which, size_t held_bytes, void *calls)
+{
+    (void)which;
+    (void)held_bytes;
+    ++*(unsigned *)calls;
+    run_threads(1, notice_the_hard_limit, NULL);
+    bw_free(filled(MIB));
+    assert_int_equal(*(unsigned *)calls, 1);
+}
+
+static void the_callback_is_not_called_inside_itself(void **state)
+{
+    unsigned calls = 0;
+
+    (void)state;
+    bw_free(bw_malloc(1));
+    bw_on_limit(allocate_with_news, &calls);
+    limit_notice(BW_LIMIT_SOFT);
+    bw_free(filled(MIB));
+    assert_int_equal(calls, 1);
+    bw_on_limit(NULL, NULL);
+}
+
 static void below_the_soft_limit_nothing_happens(void **state)
 {
     struct told told = {0, 0, 0};
@@ -461,6 +491,7 @@ int main(void)
         ISOLATED(over_the_soft_limit_free_memory_goes_back_at_once),
         ISOLATED(without_a_limit_free_memory_stays),
         ISOLATED(the_program_is_told_of_both_limits),
+        ISOLATED(the_callback_is_not_called_inside_itself),
         ISOLATED(below_the_soft_limit_nothing_happens),
         ISOLATED(the_program_is_told_of_growth_only),
         ISOLATED(a_limit_set_below_what_is_held_is_told_of_at_the_next_call),

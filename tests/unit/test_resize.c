@@ -145,6 +145,28 @@ static void a_huge_block_that_had_to_move_grows_into_the_room_it_was_left(void *
     page_heap_check();
 }
 
+/* The room may lie where others' blocks were. */
+static void the_room_takes_no_memory_where_it_was_in_use(void **state)
+{
+    const size_t size = 9 * MIB;
+    char *block = filled(size);
+
+    (void)state;
+    /* Right behind it, so that it cannot grow in place. */
+    while ((char *)heap_alloc(LARGE) < block + size) {
+    }
+    char *used = filled(4 * size);
+
+    (void)heap_alloc(LARGE);
+    heap_free(used);
+    char *moved = (char *)heap_resize(block, size + 1);
+
+    assert_ptr_not_equal(moved, block);
+    assert_true(moved >= used && moved < used + 4 * size);
+    assert_true(heap_usable_size(moved, "invalid") >= 2 * size);
+    assert_true(resident_pages(moved + size + MIB, size - MIB) == 0);
+}
+
 static void where_memory_is_limited_no_room_is_left(void **state)
 {
     (void)state;
@@ -227,6 +249,7 @@ int main(void)
         ISOLATED(a_block_that_cannot_move_to_shrink_stays_and_succeeds),
         ISOLATED(a_block_stays_where_another_would_be_as_large),
         ISOLATED(a_huge_block_that_had_to_move_grows_into_the_room_it_was_left),
+        ISOLATED(the_room_takes_no_memory_where_it_was_in_use),
         ISOLATED(where_memory_is_limited_no_room_is_left),
         ISOLATED(a_medium_block_stays_while_it_fits_and_grows_into_a_run),
         ISOLATED(blocks_got_with_the_gate_closed_are_resized_like_others),

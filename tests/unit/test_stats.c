@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arena.h"
 #include "break.h"
 #include "life.h"
 #include "meta.h"
@@ -61,6 +62,32 @@ static void blocks_in_the_own_cache_are_free_and_counted(void **state)
     assert_int_equal(memory.cached_bytes, memory.cached_blocks * 64);
     (void)heap_trim(0);
     assert_int_equal(balanced_memory().cached_blocks, 0);
+}
+
+enum { HANDED_ON = 20, HANDED_BYTES = 4096 };
+
+static void *free_all_of_them(void *blocks)
+{
+    for (size_t i = 0; i < HANDED_ON; i++) {
+        heap_free(((void **)blocks)[i]);
+    }
+    return NULL;
+}
+
+/* Its arena is another, and nobody has taken in what it freed. */
+static void what_another_thread_has_freed_is_free(void **state)
+{
+    void *blocks[HANDED_ON];
+
+    (void)state;
+    (void)life_cache();
+    assert_true(life_limit_arenas(2));
+    for (size_t i = 0; i < HANDED_ON; i++) {
+        blocks[i] = heap_alloc(HANDED_BYTES);
+    }
+    run_threads(1, free_all_of_them, blocks);
+    assert_true(remote_queue_has_slabs(&arena_by_index(0)->queue));
+    assert_int_equal(balanced_memory().used_bytes, 0);
 }
 
 static void mapped_regions_are_counted(void **state)
@@ -214,6 +241,7 @@ int main(void)
         ISOLATED(nothing_is_counted_before_the_first_call),
         ISOLATED(used_bytes_follow_the_blocks),
         ISOLATED(blocks_in_the_own_cache_are_free_and_counted),
+        ISOLATED(what_another_thread_has_freed_is_free),
         ISOLATED(mapped_regions_are_counted),
         ISOLATED(numbers_of_the_layers_are_passed_on),
         ISOLATED(threads_may_ask_at_once),
