@@ -550,9 +550,12 @@ void cache_flush_all(struct cache *cache)
          class = stacks_next_in_use(cache, class + 1)) {
         stacks_flush_class(cache, class);
     }
-    cache_publish_remote(cache);
-    magazine_destroy(cache->remote);
-    cache->remote = NULL;
+    /* cache_none is all threads', and never written. */
+    if (cache->remote != NULL) {
+        cache_publish_remote(cache);
+        magazine_destroy(cache->remote);
+        cache->remote = NULL;
+    }
 }
 
 void cache_count(const struct cache *cache, size_t *blocks, size_t *bytes)
