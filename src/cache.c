@@ -78,11 +78,13 @@ void cache_bind(struct cache *cache, struct arena *arena)
     cache->tags = arena->tags;
     cache->base = region_primary.base;
     cache->units = arena->tags != NULL ? region_units_max(&region_primary) : 0;
-    cache->fetched_bytes = 0;
-    /* Relaxed: as they are counted. */
     cache->balance = (struct cache_balance){
+        .fetched_bytes_seen = cache->fetched_bytes,
+        /* Relaxed: as they are counted. */
         .waits_seen = atomic_load_explicit(&arena->waits, memory_order_relaxed),
         .tick = tick_now(),
+        .looks_to_stay = cache->balance.looks_to_stay,
+        .looks_next = cache->balance.looks_next,
     };
     if (!cache->is_laid_out) {
         lay_out(cache);

@@ -25,7 +25,7 @@ static inline struct gate_slot *cache_gate(struct cache *cache)
     return cache_is_real(cache) ? &cache->gate : NULL;
 }
 
-/* Make `cache`, whose stacks are empty, one of the arena's. */
+/* Make `cache`, whose stacks are empty, one of the arena's. What is known of its thread stays. */
 void cache_bind(struct cache *cache, struct arena *arena);
 
 /* The next block of the bin's alloc stack, or NULL. */

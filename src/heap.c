@@ -404,25 +404,31 @@ static void free_local(struct cache *cache, unsigned class, void *block)
     gate_leave(&cache->gate);
 }
 
-/* A large block's, claimed. */
-static void free_run(struct span *span, void *block)
+/* A large block's, to the page heap. */
+static void give_run_back(struct span *span, void *block)
 {
-    struct cache *cache = cache_self;
+    struct cache *cache = life_cache();
 
-    if (large_keep(cache, span)) {
-        if (purge_is_due()) {
-            poll_clock(cache);
-        }
-        return;
-    }
-    cache = life_cache();
     if (!gate_enter(cache_gate(cache))) {
+        /* It may be claimed, or its first unit have gone back as realloc moved what was there. */
         large_unclaim(span);
         free_later(block);
         return;
     }
     large_free(cache, span);
     gate_leave(cache_gate(cache));
+}
+
+/* A large block's, claimed. */
+static void free_run(struct span *span, void *block)
+{
+    struct cache *cache = cache_self;
+
+    if (!large_keep(cache, span)) {
+        give_run_back(span, block);
+    } else if (purge_is_due()) {
+        poll_clock(cache);
+    }
 }
 
 static void free_slow(void *block)
@@ -481,20 +487,11 @@ void heap_free_moved(void *block)
 {
     struct span *span = span_of((uintptr_t)block);
 
-    if (span == NULL || !span_is_large_block(span, (uintptr_t)block)) {
+    if (span != NULL && span_is_large_block(span, (uintptr_t)block)) {
+        give_run_back(span, block);
+    } else {
         heap_free(block);
-        return;
     }
-    struct cache *cache = life_cache();
-
-    if (!gate_enter(cache_gate(cache))) {
-        /* Its first unit may have gone back on the way. */
-        large_unclaim(span);
-        free_later(block);
-        return;
-    }
-    large_free(cache, span);
-    gate_leave(cache_gate(cache));
 }
 
 /* Trimming */

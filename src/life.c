@@ -168,17 +168,8 @@ static struct arena *arena_choose_other_locked(const struct arena *crowded)
 /* The thread counts as one of `arena` already. */
 static void rebind(struct cache *cache, struct arena *arena)
 {
-    uint64_t fetched_bytes = cache->fetched_bytes;
-    uint8_t looks_to_stay = cache->balance.looks_to_stay;
-    uint8_t looks_next = cache->balance.looks_next;
-
     cache_flush_all(cache);
     cache_bind(cache, arena);
-    /* It is not a thread that begins. */
-    cache->fetched_bytes = fetched_bytes;
-    cache->balance.fetched_bytes_seen = fetched_bytes;
-    cache->balance.looks_to_stay = looks_to_stay;
-    cache->balance.looks_next = looks_next;
 }
 
 static void move_thread_locked(struct arena *from, struct arena *to)
@@ -348,6 +339,9 @@ static struct cache *attach_locked(void)
     threads_set(arena, threads_of(arena) + 1);
     stats.threads++;
     scavenge_share(conf.cache_limit, stats.threads);
+    /* The cache may have been another thread's. */
+    cache->fetched_bytes = 0;
+    cache->balance = (struct cache_balance){0};
     cache_bind(cache, arena);
     scavenge_bind(cache);
     cache->owner = os_thread_self();

@@ -107,12 +107,12 @@ static void run_handler(void)
 
 /* abort */
 
+static const size_t sizes[] = {16, 100, 500, 2000, 40000, 100000, 2000000};
+
 static volatile sig_atomic_t reports;
 
 static void use_blocks(void)
 {
-    static const size_t sizes[] = {16, 100, 500, 2000, 40000, 100000, 2000000};
-
     for (size_t i = 0; i < 2 * ARRAY_SIZE(sizes); i++) {
         size_t size = sizes[i % ARRAY_SIZE(sizes)];
         char *block = (char *)malloc(size);
@@ -168,8 +168,6 @@ static void free_twice(size_t count, size_t size)
 
 static void run_abort(void)
 {
-    static const size_t sizes[] = {16, 100, 500, 2000, 40000, 100000, 2000000};
-
     for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
         pid_t child = fork();
 
