@@ -18,6 +18,9 @@
 
 enum { TICKS = 5, SLAB_TICKS = 7, SIZE = 512, BLOCKS = 4000, PAGE = 4096, HUGE = 2 * MIB };
 
+/* Unless a test says otherwise the clock of decay stands still but for this. */
+enum { DECAY_MS_LONG = 1000000000 };
+
 static void let_ticks_pass(unsigned ticks)
 {
     for (; ticks > 0; ticks--) {
@@ -553,7 +556,7 @@ static void with_a_long_decay_time_polling_does_nothing(void **state)
     char *run;
 
     (void)state;
-    conf.decay_ms = 1000000000;
+    conf.decay_ms = DECAY_MS_LONG;
     run = free_run(MIB);
     for (unsigned poll = 0; poll < 100; poll++) {
         purge_poll();
@@ -628,5 +631,6 @@ int main(void)
         ISOLATED(a_purge_reaches_other_threads_at_their_next_miss),
     };
 
+    conf.decay_ms = DECAY_MS_LONG;
     return run_isolated(tests, ARRAY_SIZE(tests));
 }
