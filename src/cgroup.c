@@ -12,21 +12,32 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { DECIMAL = 10 };
+enum { DECIMAL = 10, GROUPS_BYTES = 4096 };
 
 /* The calls themselves, not the C library's functions: those are cancellation points. */
-bool cgroup_read_file(const char *path, char text[CGROUP_FILE_BYTES])
+static bool read_text(const char *path, char *text, size_t bytes)
 {
     long file = syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
 
     if (file < 0) {
         return false;
     }
-    long length = syscall(SYS_read, file, text, CGROUP_FILE_BYTES - 1);
+    long length = syscall(SYS_read, file, text, bytes - 1);
 
     (void)syscall(SYS_close, file);
     text[length > 0 ? length : 0] = '\0';
     return length > 0;
+}
+
+bool cgroup_read_file(const char *directory, const char *name, char text[CGROUP_FILE_BYTES])
+{
+    char path[2 * CGROUP_PATH_BYTES];
+
+    if (strlen(directory) + strlen(name) + sizeof("/") > sizeof(path)) {
+        return false;
+    }
+    (void)stpcpy(stpcpy(stpcpy(path, directory), "/"), name);
+    return read_text(path, text, CGROUP_FILE_BYTES);
 }
 
 const char *cgroup_parse_number(const char *text, uint64_t *number)
@@ -38,49 +49,110 @@ const char *cgroup_parse_number(const char *text, uint64_t *number)
     return text;
 }
 
-uint64_t cgroup_least_under(const char *root, char *group, const char *name,
-                            uint64_t (*parse)(const char *text))
+uint64_t cgroup_read_number(const char *directory, const char *name)
 {
-    char path[2 * CGROUP_FILE_BYTES];
     char text[CGROUP_FILE_BYTES];
+    uint64_t number;
+
+    return cgroup_read_file(directory, name, text) && cgroup_parse_number(text, &number) != text
+               ? number
+               : UINT64_MAX;
+}
+
+/* Is `name` one of the list, whose elements end with commas, and it with a colon? */
+static bool lists(const char *list, const char *name)
+{
+    size_t length = strlen(name);
+
+    while (strncmp(list, name, length) != 0 || (list[length] != ',' && list[length] != ':')) {
+        list += strcspn(list, ",:\n");
+        if (*list != ',') {
+            return false;
+        }
+        list++;
+    }
+    return true;
+}
+
+bool cgroup_path(const char *groups, const char *controller, char path[CGROUP_PATH_BYTES])
+{
+    const char *line = groups;
+
+    while (*line != '\0') {
+        const char *list = strchr(line, ':');
+        const char *group = list != NULL ? strchr(list + 1, ':') : NULL;
+        const char *end = group != NULL ? strchr(group, '\n') : NULL;
+
+        if (end == NULL) {
+            return false;
+        }
+        size_t length = (size_t)(end - (group + 1));
+
+        if (lists(list + 1, controller) && length < CGROUP_PATH_BYTES) {
+            memcpy(path, group + 1, length);
+            path[length] = '\0';
+            return true;
+        }
+        line = end + 1;
+    }
+    return false;
+}
+
+uint64_t cgroup_least_under(const char *root, const char *group,
+                            uint64_t (*limit_of)(const char *directory))
+{
+    char directory[2 * CGROUP_PATH_BYTES];
     uint64_t least = UINT64_MAX;
 
-    for (char *end = group + strlen(group); end != NULL; end = strrchr(group, '/')) {
-        *end = '\0';
-        (void)stpcpy(stpcpy(stpcpy(stpcpy(path, root), group), "/"), name);
-        uint64_t value = cgroup_read_file(path, text) ? parse(text) : UINT64_MAX;
+    if (strlen(root) + strlen(group) >= sizeof(directory)) {
+        return least;
+    }
+    char *top = stpcpy(directory, root);
 
-        least = value < least ? value : least;
+    (void)stpcpy(top, group);
+    for (char *end = top + strlen(group); end != NULL; end = strrchr(top, '/')) {
+        *end = '\0';
+        uint64_t limit = limit_of(directory);
+
+        least = limit < least ? limit : least;
     }
     return least;
 }
 
-uint64_t cgroup_least(const char *name, uint64_t (*parse)(const char *text))
+uint64_t cgroup_least(const char *controller, uint64_t (*limit_of)(const char *directory))
 {
-    char groups[CGROUP_FILE_BYTES];
+    char groups[GROUPS_BYTES];
+    char path[CGROUP_PATH_BYTES];
+    char root[CGROUP_PATH_BYTES];
+    uint64_t least = UINT64_MAX;
 
-    if (!cgroup_read_file("/proc/self/cgroup", groups) || strncmp(groups, "0::/", 4) != 0) {
-        return UINT64_MAX;
+    if (!read_text("/proc/self/cgroup", groups, sizeof(groups))) {
+        return least;
     }
-    groups[strcspn(groups, "\n")] = '\0';
-    return cgroup_least_under("/sys/fs/cgroup", groups + strlen("0::"), name, parse);
+    if (cgroup_path(groups, "", path)) {
+        uint64_t alone = cgroup_least_under("/sys/fs/cgroup", path, limit_of);
+        uint64_t beside_v1 = cgroup_least_under("/sys/fs/cgroup/unified", path, limit_of);
+
+        least = alone < beside_v1 ? alone : beside_v1;
+    }
+    if (cgroup_path(groups, controller, path)) {
+        (void)stpcpy(stpcpy(root, "/sys/fs/cgroup/"), controller);
+        uint64_t v1 = cgroup_least_under(root, path, limit_of);
+
+        least = v1 < least ? v1 : least;
+    }
+    return least;
 }
 
-/* "BYTES" or "max". */
-static uint64_t parse_memory(const char *text)
+/* A group is one of v2 or one of v1. In the file of v2 there may be "max". */
+static uint64_t memory_of_group(const char *directory)
 {
-    uint64_t bytes;
+    uint64_t v2 = cgroup_read_number(directory, "memory.max");
 
-    return cgroup_parse_number(text, &bytes) != text ? bytes : UINT64_MAX;
+    return v2 != UINT64_MAX ? v2 : cgroup_read_number(directory, "memory.limit_in_bytes");
 }
 
 uint64_t cgroup_memory_bytes(void)
 {
-    char text[CGROUP_FILE_BYTES];
-    uint64_t v2 = cgroup_least("memory.max", parse_memory);
-
-    if (v2 == UINT64_MAX && cgroup_read_file("/sys/fs/cgroup/memory/memory.limit_in_bytes", text)) {
-        return parse_memory(text);
-    }
-    return v2;
+    return cgroup_least("memory", memory_of_group);
 }

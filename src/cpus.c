@@ -26,56 +26,34 @@ static uint32_t cpus_of_affinity(void)
     return cpus > 0 ? cpus : 1;
 }
 
-static uint32_t cpus_of_quota(uint64_t quota, uint64_t period)
+static uint64_t cpus_of_quota(uint64_t quota, uint64_t period)
 {
-    if (quota == 0 || period == 0 || quota / period >= UINT32_MAX) {
-        return UINT32_MAX;
-    }
-    return (uint32_t)((quota + period - 1) / period);
+    return quota == 0 || period == 0 ? UINT64_MAX : (quota - 1) / period + 1;
 }
 
-/* "QUOTA PERIOD" or "max PERIOD". */
-static uint64_t parse_cpu_max(const char *text)
-{
-    uint64_t quota;
-    uint64_t period;
-    const char *rest = cgroup_parse_number(text, &quota);
-
-    (void)cgroup_parse_number(rest + (*rest == ' '), &period);
-    return cpus_of_quota(quota, period);
-}
-
-/* Every group from the process's own up to the root may have a quota; the least counts. */
-static uint32_t cpus_of_cgroup_v2(void)
-{
-    uint64_t least = cgroup_least("cpu.max", parse_cpu_max);
-
-    return least < UINT32_MAX ? (uint32_t)least : UINT32_MAX;
-}
-
-static uint32_t cpus_of_cgroup_v1(void)
+/* Of v2 "QUOTA PERIOD", or "max PERIOD"; of v1 in two files, without a number if there is none. */
+static uint64_t cpus_of_group(const char *directory)
 {
     char text[CGROUP_FILE_BYTES];
     uint64_t quota;
     uint64_t period;
 
-    if (!cgroup_read_file("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", text)) {
-        return UINT32_MAX;
+    if (cgroup_read_file(directory, "cpu.max", text)) {
+        const char *rest = cgroup_parse_number(text, &quota);
+
+        (void)cgroup_parse_number(rest + (*rest == ' '), &period);
+        return cpus_of_quota(quota, period);
     }
-    (void)cgroup_parse_number(text, &quota);
-    if (!cgroup_read_file("/sys/fs/cgroup/cpu/cpu.cfs_period_us", text)) {
-        return UINT32_MAX;
-    }
-    (void)cgroup_parse_number(text, &period);
-    return cpus_of_quota(quota, period);
+    quota = cgroup_read_number(directory, "cpu.cfs_quota_us");
+    return quota != UINT64_MAX
+               ? cpus_of_quota(quota, cgroup_read_number(directory, "cpu.cfs_period_us"))
+               : UINT64_MAX;
 }
 
 uint32_t cpus_usable(void)
 {
     uint32_t cpus = cpus_of_affinity();
-    uint32_t v2 = cpus_of_cgroup_v2();
-    uint32_t v1 = cpus_of_cgroup_v1();
+    uint64_t groups = cgroup_least("cpu", cpus_of_group);
 
-    cpus = v2 < cpus ? v2 : cpus;
-    return v1 < cpus ? v1 : cpus;
+    return groups < cpus ? (uint32_t)groups : cpus;
 }
