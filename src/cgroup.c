@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* cgroup.c - files of control groups, v2 and v1, read without stdio and without allocation.
+/* cgroup.c - files of control groups, v2 and v1, read without stdio, without allocation,
+ * and with little of the stack, which may be a small thread's.
  *
  * Owns         nothing.
  * Concurrency  any thread.
@@ -12,12 +13,19 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { DECIMAL = 10, GROUPS_BYTES = 4096 };
+#include "os.h"
+
+enum { DECIMAL = 10, GROUPS_BYTES = 7680, ROOT_BYTES = 64 };
 
 /* The calls themselves, not the C library's functions: those are cancellation points. */
-static bool read_text(const char *path, char *text, size_t bytes)
+static int open_at(int directory, const char *path, int flags)
 {
-    long file = syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+    return (int)syscall(SYS_openat, directory, path, flags | O_CLOEXEC);
+}
+
+static bool read_at(int directory, const char *name, char *text, size_t bytes)
+{
+    int file = open_at(directory, name, O_RDONLY);
 
     if (file < 0) {
         return false;
@@ -29,15 +37,9 @@ static bool read_text(const char *path, char *text, size_t bytes)
     return length > 0;
 }
 
-bool cgroup_read_file(const char *directory, const char *name, char text[CGROUP_FILE_BYTES])
+bool cgroup_read_file(int directory, const char *name, char text[CGROUP_FILE_BYTES])
 {
-    char path[2 * CGROUP_PATH_BYTES];
-
-    if (strlen(directory) + strlen(name) + sizeof("/") > sizeof(path)) {
-        return false;
-    }
-    (void)stpcpy(stpcpy(stpcpy(path, directory), "/"), name);
-    return read_text(path, text, CGROUP_FILE_BYTES);
+    return read_at(directory, name, text, CGROUP_FILE_BYTES);
 }
 
 const char *cgroup_parse_number(const char *text, uint64_t *number)
@@ -49,7 +51,7 @@ const char *cgroup_parse_number(const char *text, uint64_t *number)
     return text;
 }
 
-uint64_t cgroup_read_number(const char *directory, const char *name)
+uint64_t cgroup_read_number(int directory, const char *name)
 {
     char text[CGROUP_FILE_BYTES];
     uint64_t number;
@@ -98,54 +100,84 @@ bool cgroup_path(const char *groups, const char *controller, char path[CGROUP_PA
     return false;
 }
 
-uint64_t cgroup_least_under(const char *root, const char *group,
-                            uint64_t (*limit_of)(const char *directory))
+static uint64_t limit_of_directory(const char *path, uint64_t (*limit_of)(int directory))
 {
-    char directory[2 * CGROUP_PATH_BYTES];
+    int directory = open_at(AT_FDCWD, path, O_PATH | O_DIRECTORY);
+
+    if (directory < 0) {
+        return UINT64_MAX;
+    }
+    uint64_t limit = limit_of(directory);
+
+    (void)syscall(SYS_close, directory);
+    return limit;
+}
+
+uint64_t cgroup_least_under(const char *root, const char *group,
+                            uint64_t (*limit_of)(int directory))
+{
+    char path[ROOT_BYTES + CGROUP_PATH_BYTES];
     uint64_t least = UINT64_MAX;
 
-    if (strlen(root) + strlen(group) >= sizeof(directory)) {
+    if (strlen(root) >= ROOT_BYTES || strlen(group) >= CGROUP_PATH_BYTES) {
         return least;
     }
-    char *top = stpcpy(directory, root);
+    char *top = stpcpy(path, root);
 
-    (void)stpcpy(top, group);
-    for (char *end = top + strlen(group); end != NULL; end = strrchr(top, '/')) {
+    for (char *end = stpcpy(top, group); end != NULL; end = strrchr(top, '/')) {
         *end = '\0';
-        uint64_t limit = limit_of(directory);
+        uint64_t limit = limit_of_directory(path, limit_of);
 
         least = limit < least ? limit : least;
     }
     return least;
 }
 
-uint64_t cgroup_least(const char *controller, uint64_t (*limit_of)(const char *directory))
-{
-    char groups[GROUPS_BYTES];
+/* What is read of /proc/self/cgroup. */
+struct groups {
+    char text[GROUPS_BYTES];
     char path[CGROUP_PATH_BYTES];
-    char root[CGROUP_PATH_BYTES];
+};
+
+static uint64_t least_of(struct groups *groups, const char *controller,
+                         uint64_t (*limit_of)(int directory))
+{
+    char root[ROOT_BYTES];
     uint64_t least = UINT64_MAX;
 
-    if (!read_text("/proc/self/cgroup", groups, sizeof(groups))) {
+    if (!read_at(AT_FDCWD, "/proc/self/cgroup", groups->text, GROUPS_BYTES)) {
         return least;
     }
-    if (cgroup_path(groups, "", path)) {
-        uint64_t alone = cgroup_least_under("/sys/fs/cgroup", path, limit_of);
-        uint64_t beside_v1 = cgroup_least_under("/sys/fs/cgroup/unified", path, limit_of);
+    if (cgroup_path(groups->text, "", groups->path)) {
+        uint64_t alone = cgroup_least_under("/sys/fs/cgroup", groups->path, limit_of);
+        uint64_t beside_v1 = cgroup_least_under("/sys/fs/cgroup/unified", groups->path, limit_of);
 
         least = alone < beside_v1 ? alone : beside_v1;
     }
-    if (cgroup_path(groups, controller, path)) {
+    if (cgroup_path(groups->text, controller, groups->path)) {
         (void)stpcpy(stpcpy(root, "/sys/fs/cgroup/"), controller);
-        uint64_t v1 = cgroup_least_under(root, path, limit_of);
+        uint64_t v1 = cgroup_least_under(root, groups->path, limit_of);
 
         least = v1 < least ? v1 : least;
     }
     return least;
 }
 
+uint64_t cgroup_least(const char *controller, uint64_t (*limit_of)(int directory))
+{
+    struct groups *groups = (struct groups *)os_map(sizeof(*groups));
+
+    if (groups == NULL) {
+        return UINT64_MAX;
+    }
+    uint64_t least = least_of(groups, controller, limit_of);
+
+    os_unmap(groups, sizeof(*groups));
+    return least;
+}
+
 /* A group is one of v2 or one of v1. In the file of v2 there may be "max". */
-static uint64_t memory_of_group(const char *directory)
+static uint64_t memory_of_group(int directory)
 {
     uint64_t v2 = cgroup_read_number(directory, "memory.max");
 

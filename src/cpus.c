@@ -3,7 +3,7 @@
  *
  * Owns         nothing.
  * Concurrency  any thread. No stdio, no allocation.
- * Called by    life.c, when a second thread starts, or one changes its arena.
+ * Called by    life.c, when a second thread starts.
  */
 #include "cpus.h"
 
@@ -32,7 +32,7 @@ static uint64_t cpus_of_quota(uint64_t quota, uint64_t period)
 }
 
 /* Of v2 "QUOTA PERIOD", or "max PERIOD"; of v1 in two files, without a number if there is none. */
-static uint64_t cpus_of_group(const char *directory)
+static uint64_t cpus_of_group(int directory)
 {
     char text[CGROUP_FILE_BYTES];
     uint64_t quota;

@@ -75,19 +75,23 @@ static void threads_set(struct arena *arena, uint32_t count)
     atomic_store_explicit(&arena->threads, count, memory_order_relaxed);
 }
 
-/* The processors the process may use. The first thread never asks the kernel. */
-static uint32_t cpus_locked(void)
-{
-    static uint32_t cpus;
+/* The processors that the process may use; 0: nobody has asked. */
+static _Atomic uint32_t cpus;
 
-    ASSERT(lock_is_held(&life_lock));
-    if (stats.threads == 0) {
-        return 1;
+/* Reads files, and is done before the lock is taken. The first thread never asks. */
+static void find_cpus(void)
+{
+    /* Relaxed: should two threads ask at once, they get the same. */
+    if (life_started() && atomic_load_explicit(&cpus, memory_order_relaxed) == 0) {
+        atomic_store_explicit(&cpus, cpus_usable(), memory_order_relaxed);
     }
-    if (cpus == 0) {
-        cpus = cpus_usable();
-    }
-    return cpus;
+}
+
+static uint32_t cpus_known(void)
+{
+    uint32_t known = atomic_load_explicit(&cpus, memory_order_relaxed);
+
+    return known != 0 ? known : 1;
 }
 
 static uint32_t arenas_at_most(uint32_t count)
@@ -102,7 +106,7 @@ static uint32_t arenas_wanted_locked(void)
     if (arenas_limit != 0) {
         return arenas_limit;
     }
-    uint32_t wanted = arenas_at_most(cpus_locked());
+    uint32_t wanted = arenas_at_most(cpus_known());
 
     /* What has been made is used on, or its free memory would lie idle. */
     return wanted > stats.arenas ? wanted : stats.arenas;
@@ -151,7 +155,7 @@ static struct arena *arena_choose_locked(void)
 /* An arena where the thread waits less, or NULL. */
 static struct arena *arena_choose_other_locked(const struct arena *crowded)
 {
-    uint32_t most = arenas_limit != 0 ? arenas_limit : arenas_at_most(MOST_ARENAS * cpus_locked());
+    uint32_t most = arenas_limit != 0 ? arenas_limit : arenas_at_most(MOST_ARENAS * cpus_known());
     unsigned index;
 
     if (threads_of(crowded) < 2) {
@@ -356,6 +360,7 @@ struct cache *life_attach_thread(void)
     if (cache_is_real(cache_self) || has_ended || !gate_enter(NULL)) {
         return cache_self;
     }
+    find_cpus();
     lock_acquire(&life_lock);
     struct cache *cache = attach_locked();
 

@@ -4,6 +4,7 @@
  *   churn     10,000 threads come and go, some of which only free: the heap does not grow by a byte
  *             over what as many threads needed that all held their blocks at the same time
  *   many      10,000 threads at once, with small stacks, each with blocks of its own
+ *   narrow    the first call of a thread on the smallest stack there is, a third of it used
  *   late      blocks allocated and freed in all rounds of key destructors, after the cache is gone
  *   exit      threads run and free while atexit handlers and destructors do
  *   cancel    a cancellation is pending around malloc and free: it never acts inside
@@ -51,14 +52,20 @@ static void give(struct blocks *blocks)
     }
 }
 
-static void start(pthread_t *thread, void *(*body)(void *argument), void *argument)
+static void start_on(size_t stack_bytes, pthread_t *thread, void *(*body)(void *argument),
+                     void *argument)
 {
     pthread_attr_t attributes;
 
     CHECK(pthread_attr_init(&attributes) == 0);
-    CHECK(pthread_attr_setstacksize(&attributes, STACK_BYTES + (size_t)PTHREAD_STACK_MIN) == 0);
+    CHECK(pthread_attr_setstacksize(&attributes, stack_bytes) == 0);
     CHECK(pthread_create(thread, &attributes, body, argument) == 0);
     (void)pthread_attr_destroy(&attributes);
+}
+
+static void start(pthread_t *thread, void *(*body)(void *argument), void *argument)
+{
+    start_on(STACK_BYTES + (size_t)PTHREAD_STACK_MIN, thread, body, argument);
 }
 
 /* Churn */
@@ -269,6 +276,34 @@ static void exit_meanwhile(void)
     exit(EXIT_SUCCESS);
 }
 
+/* Narrow stacks */
+
+/* Under the library little more than under glibc, whose threads survive 8,000 bytes. */
+static void *allocate_deep_down(void *argument)
+{
+    volatile unsigned char used[6000];
+
+    for (size_t i = 0; i < sizeof(used); i++) {
+        used[i] = 1;
+    }
+    void *block = malloc(100);
+
+    CHECK(block != NULL && used[0] == 1);
+    free(block);
+    return argument;
+}
+
+/* Only the first of them looks for processors. */
+static void narrow(void)
+{
+    for (int i = 0; i < 3; i++) {
+        pthread_t id;
+
+        start_on((size_t)PTHREAD_STACK_MIN, &id, allocate_deep_down, NULL);
+        CHECK(pthread_join(id, NULL) == 0);
+    }
+}
+
 /* Cancellation */
 
 static atomic_bool cancelled;
@@ -326,11 +361,8 @@ int main(int count, char **arguments)
     static const struct mode {
         const char *name;
         void (*run)(void);
-    } modes[] = {{"churn", churn},
-                 {"many", many},
-                 {"late", late},
-                 {"exit", exit_meanwhile},
-                 {"cancel", cancel}};
+    } modes[] = {{"churn", churn}, {"many", many},           {"narrow", narrow},
+                 {"late", late},   {"exit", exit_meanwhile}, {"cancel", cancel}};
 
     fault_start();
     for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
