@@ -388,14 +388,15 @@ static void batch_add_locked(struct purge_batch *batch, struct slab *slab, unsig
     }
 }
 
-/* Returns the bytes that went back. */
-static size_t batch_purge_locked(struct purge_batch *batch)
+/* Returns the bytes that went back. What the kernel refused is tried again. */
+static size_t batch_purge_locked(struct bin *bin, struct purge_batch *batch)
 {
     size_t bytes = 0;
 
     os_purge_ranges(batch->ranges, batch->count);
     for (unsigned i = 0; i < batch->count; i++) {
         slab_note_purged_locked(batch->slabs[i], &batch->ranges[i]);
+        bin->may_purge |= !batch->slabs[i]->settled;
         bytes += batch->ranges[i].iov_len;
     }
     batch->count = 0;
@@ -417,9 +418,9 @@ bool bin_purge_begin_locked(struct bin *bin, unsigned ticks)
     bin->purge_next = NULL;
     bin->purge_lists_left = more ? SLAB_LIST_COUNT : 0;
     bin->purge_ticks = (uint16_t)size_min(ticks, UINT16_MAX);
-    /* A class that rests does not have its slabs looked through again and again. What comes in
-     * while the lock is given up sets it again. */
-    bin->may_purge = more && ticks > 0;
+    /* A class that rests does not have its slabs looked through again and again. What is not due
+     * yet, or comes in while the lock is given up, sets it again. */
+    bin->may_purge = false;
     return more;
 }
 
@@ -455,13 +456,14 @@ bool bin_purge_locked(struct bin *bin, size_t *bytes)
         }
         if (slab_may_purge_locked(slab, ticks)) {
             if (batch.count + SLAB_RANGES_MAX > PURGE_RANGES) {
-                *bytes += batch_purge_locked(&batch);
+                *bytes += batch_purge_locked(bin, &batch);
             }
             batch_add_locked(&batch, slab, ticks);
             units_left -= units;
         }
+        bin->may_purge |= !slab->settled;
     }
-    *bytes += batch_purge_locked(&batch);
+    *bytes += batch_purge_locked(bin, &batch);
     return slab != NULL;
 }
 

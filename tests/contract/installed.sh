@@ -48,6 +48,57 @@ for directories in "/usr lib/x86_64-linux-gnu" "/usr /opt/lib64"; do
         fail "pkg-config says $found for a library in $place"
 done
 
+# Calls malloc nowhere.
+cat >"$work/copies.c" <<'END'
+#include <string.h>
+
+int main(void)
+{
+    return strcmp(strdup("copy"), "copy");
+}
+END
+cat >"$work/plugin.c" <<'END'
+#include <breakwater/breakwater.h>
+
+void plugin_run(void);
+void plugin_run(void)
+{
+    bw_free(bw_malloc(100));
+}
+END
+# The thread ends, with what the plugin keeps for it, after the plugin was closed.
+cat >"$work/host.c" <<'END'
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+static pthread_barrier_t barrier;
+static void (*run)(void);
+
+static void *body(void *argument)
+{
+    run();
+    pthread_barrier_wait(&barrier);
+    pthread_barrier_wait(&barrier);
+    return argument;
+}
+
+int main(int count, char **arguments)
+{
+    void *plugin = count == 2 ? dlopen(arguments[1], RTLD_NOW | RTLD_LOCAL) : NULL;
+    pthread_t thread;
+
+    if (plugin == NULL || (*(void **)&run = dlsym(plugin, "plugin_run")) == NULL) {
+        return EXIT_FAILURE;
+    }
+    pthread_barrier_init(&barrier, NULL, 2);
+    pthread_create(&thread, NULL, body, NULL);
+    pthread_barrier_wait(&barrier);
+    dlclose(plugin);
+    pthread_barrier_wait(&barrier);
+    return pthread_join(thread, NULL);
+}
+END
 cat >"$work/CMakeLists.txt" <<'END'
 cmake_minimum_required(VERSION 3.25)
 project(user LANGUAGES C)
@@ -59,12 +110,24 @@ endif()
 foreach(linkage shared static)
     add_executable(by_${linkage} program.c)
     target_link_libraries(by_${linkage} PRIVATE breakwater::${linkage})
+    add_library(plugin_${linkage} MODULE plugin.c)
+    target_link_libraries(plugin_${linkage} PRIVATE breakwater::${linkage})
 endforeach()
+add_executable(copies copies.c)
+target_link_libraries(copies PRIVATE breakwater::static)
+find_package(Threads REQUIRED)
+add_executable(host host.c)
+target_link_libraries(host PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
 END
 cmake -S "$work" -B "$work/found" -DCMAKE_PREFIX_PATH="$work/usr" >/dev/null
 cmake -S "$work" -B "$work/part" -DSOURCE="$source" -DCMAKE_BUILD_TYPE=Release >/dev/null
 for kind in found part; do
-    cmake --build "$work/$kind" --parallel --target by_shared --target by_static >/dev/null
+    cmake --build "$work/$kind" --parallel >/dev/null
     "$work/$kind/by_shared" && "$work/$kind/by_static" || fail "a program of CMake's, $kind"
+    "$work/$kind/copies" || fail "a program that calls malloc nowhere, $kind"
+    nm "$work/$kind/copies" | grep ' T malloc$' >/dev/null || fail "such a program has another malloc, $kind"
+    for linkage in shared static; do
+        "$work/$kind/host" "$work/$kind/libplugin_$linkage.so" || fail "a plugin, $linkage, $kind"
+    done
 done
 [[ ! -e $work/part/breakwater/tests ]] || fail "who has the project as a part builds its tests"

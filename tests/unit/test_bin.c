@@ -524,6 +524,28 @@ static void what_a_purge_has_left_waits_for_the_next(void **state)
     assert_true(bin_purge_begin_locked(&bin, TICKS));
 }
 
+/* However many slabs it has: a tick in which nothing was freed looks at none of them. */
+static void a_class_at_rest_is_left_alone_once_its_memory_has_gone(void **state)
+{
+    enum { SLABS = 20, TICKS = 3 };
+
+    (void)state;
+    new_bin();
+    add_slabs(SLABS);
+    for (unsigned i = 1; i < TICKS; i++) {
+        tick_advance();
+        assert_true(bin_purge_begin_locked(&bin, TICKS));
+        assert_int_equal(go_on_to_the_end(), 0);
+    }
+    tick_advance();
+    assert_true(bin_purge_begin_locked(&bin, TICKS));
+    assert_int_equal(go_on_to_the_end(), SLABS * UNIT_BYTES);
+    for (unsigned i = 0; i < TICKS; i++) {
+        tick_advance();
+        assert_false(bin_purge_begin_locked(&bin, TICKS));
+    }
+}
+
 static void a_purge_counts_the_units_of_slabs(void **state)
 {
     enum { UNITS = 10, BLOCKS = 4 };
@@ -685,6 +707,7 @@ int main(void)
         ISOLATED(two_purges_at_once_leave_nothing),
         ISOLATED(a_trim_takes_over_a_decay_step),
         ISOLATED(what_a_purge_has_left_waits_for_the_next),
+        ISOLATED(a_class_at_rest_is_left_alone_once_its_memory_has_gone),
         ISOLATED(a_purge_counts_the_units_of_slabs),
         ISOLATED(a_bin_keeps_few_units_in_empty_slabs),
         ISOLATED(free_pages_of_many_slabs_go_back),

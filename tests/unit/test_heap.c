@@ -95,6 +95,29 @@ static void sizes_beyond_all_measure_are_refused(void **state)
     check_all();
 }
 
+/* Programs probe. */
+static void a_refusal_beyond_all_measure_empties_no_cache(void **state)
+{
+    void *blocks[100];
+    size_t before;
+    size_t after;
+    size_t bytes;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        blocks[i] = heap_alloc(100);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        heap_free(blocks[i]);
+    }
+    cache_count(cache_self, &before, &bytes);
+    assert_true(before > 0);
+    assert_null(heap_alloc((size_t)1 << 61));
+    assert_null(heap_alloc_aligned((size_t)1 << 61, 1));
+    cache_count(cache_self, &after, &bytes);
+    assert_int_equal(after, before);
+}
+
 static void every_alignment_is_kept(void **state)
 {
     (void)state;
@@ -1071,6 +1094,7 @@ int main(void)
         ISOLATED(live_blocks_never_overlap),
         ISOLATED(a_large_block_is_a_run_of_its_own),
         ISOLATED(sizes_beyond_all_measure_are_refused),
+        ISOLATED(a_refusal_beyond_all_measure_empties_no_cache),
         ISOLATED(every_alignment_is_kept),
         ISOLATED(zeroed_blocks_are_zero_over_used_memory),
         ISOLATED(a_fresh_large_zeroed_block_is_not_touched),
