@@ -491,6 +491,8 @@ void emergency_reset_in_child(void)
 {
     __cds_lfs_init(&deferred_blocks);
     old_runs = run_first();
+    /* The limit is for what can serve. */
+    atomic_store_explicit(&mapped_bytes, 0, memory_order_relaxed);
 }
 
 struct emergency_stats emergency_stats(void)

@@ -465,6 +465,23 @@ static void fork_parent(void)
     }
 }
 
+/* Idle caches are whole, and the child's; it knows of no others but its thread's. */
+static void keep_idle_in_child(void)
+{
+    made_caches = NULL;
+    for (struct cache *cache = idle_caches; cache != NULL; cache = cache->next_idle) {
+        cache->next_made = made_caches;
+        made_caches = cache;
+        gate_register(&cache->gate);
+    }
+    if (cache_is_real(cache_self)) {
+        cache_self->next_made = made_caches;
+        cache_self->owner = os_thread_self();
+        made_caches = cache_self;
+    }
+    next_look = NULL;
+}
+
 /* Only the forking thread lives on. The caches of the others, and the blocks in them, are lost:
  * they may have been copied in the middle of a fast path. */
 static void fork_child(void)
@@ -479,19 +496,12 @@ static void fork_child(void)
     }
     stats.threads = attached;
     scavenge_share(conf.cache_limit, stats.threads);
-    stats.caches_created = attached;
-    stats.idle_caches = 0;
+    stats.caches_created = attached + stats.idle_caches;
     stats.forks++;
-    idle_caches = NULL;
-    made_caches = attached ? cache_self : NULL;
-    next_look = NULL;
     __cds_lfs_init(&ended_caches);
-    if (attached) {
-        cache_self->next_made = NULL;
-        cache_self->owner = os_thread_self();
-    }
     emergency_reset_in_child();
     gate_reset_in_child(cache_gate(cache_self));
+    keep_idle_in_child();
 }
 
 void life_on_deferred(void (*release)(void *block))
@@ -499,8 +509,9 @@ void life_on_deferred(void (*release)(void *block))
     release_deferred = release;
 }
 
-/* As early as constructors run, so that the program's own handlers, registered later, run before
- * our prepare and after our parent and child: they may allocate. */
+/* As early as constructors run, so that handlers registered later, the program's own, run before our
+ * prepare and after our parent and child. Those of libraries whose constructors ran before ours
+ * find the gate closed: what they allocate is emergency memory, what they free is deferred. */
 __attribute__((constructor(101))) static void life_construct(void)
 {
     (void)pthread_atfork(fork_prepare, fork_parent, fork_child);

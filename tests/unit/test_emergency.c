@@ -451,6 +451,7 @@ static void a_child_forgets_what_was_deferred_and_leaves_old_runs_alone(void **s
     memset(before, 0x5a, 100);
     assert_true(emergency_defer(&state));
     emergency_reset_in_child();
+    assert_int_equal(emergency_stats().mapped_bytes, 0);
     emergency_release_deferred(release);
     assert_int_equal(released_count, 0);
     /* Old blocks are still blocks, and may be freed, but their run does not serve again. */

@@ -854,6 +854,38 @@ static void a_child_of_a_process_that_has_not_started_can_start(void **state)
     assert_false(life_started());
 }
 
+/* The threads that a child starts have them, and so have its own children. */
+static bool idle_caches_serve(void *generations)
+{
+    unsigned left = *(unsigned *)generations;
+    struct life_stats before = life_stats();
+
+    run_one_after_another(before.idle_caches, use_a_little, NULL);
+    check_all();
+    struct life_stats after = life_stats();
+
+    if (before.idle_caches != 3 || after.caches_created != before.caches_created) {
+        return false;
+    }
+    *(unsigned *)generations = left - 1;
+    if (left > 0) {
+        assert_works_in_child(idle_caches_serve, generations);
+    }
+    return true;
+}
+
+static void a_child_keeps_idle_caches(void **state)
+{
+    static struct meeting meeting;
+    unsigned generations = 2;
+
+    (void)state;
+    (void)use_a_little(NULL);
+    meet_in(&meeting, 3);
+    assert_int_equal(life_stats().idle_caches, 3);
+    assert_works_in_child(idle_caches_serve, &generations);
+}
+
 static _Atomic bool workers_stop;
 static _Atomic unsigned workers_running;
 
@@ -1008,6 +1040,7 @@ int main(void)
         ISOLATED(threads_that_only_free_leave_nothing_behind),
         ISOLATED(a_child_can_allocate_and_free),
         ISOLATED(a_child_of_a_process_that_has_not_started_can_start),
+        ISOLATED(a_child_keeps_idle_caches),
         ISOLATED(children_of_a_process_at_work_can_allocate),
         ISOLATED(a_child_forgets_what_its_parent_has_deferred),
         ISOLATED(handlers_of_the_program_may_allocate),
