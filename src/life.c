@@ -509,8 +509,8 @@ void life_on_deferred(void (*release)(void *block))
     release_deferred = release;
 }
 
-/* As early as constructors run, so that handlers registered later, the program's own, run before our
- * prepare and after our parent and child. Those of libraries whose constructors ran before ours
+/* As early as constructors run, so that handlers registered later, the program's own, run before
+ * our prepare and after our parent and child. Those of libraries whose constructors ran before ours
  * find the gate closed: what they allocate is emergency memory, what they free is deferred. */
 __attribute__((constructor(101))) static void life_construct(void)
 {
