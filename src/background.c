@@ -72,7 +72,11 @@ static void *poll_the_clock(void *unused)
     while (wait_for_step()) {
         bool more = step(purge_poll);
 
+        /* There may be gigabytes to give back, and exit() waits. */
         while (more) {
+            if (sem_trywait(&stop) == 0) {
+                return unused;
+            }
             more = step(purge_go_on);
         }
     }
