@@ -20,7 +20,6 @@
 #include "verify.h"
 
 enum {
-    SINGLE_BYTES_MAX = 16 * 1024, /* blocks pass singly, of which slabs have many */
     REMOTE_SLOTS = 253,
     REMOTE_BYTES_MAX = 32 * 1024,
     FETCH_SHARE = 8,       /* a refill fetches at most this part of all that was fetched before */
@@ -175,6 +174,9 @@ static void *pop_lone(struct cache *cache, unsigned class)
     bin->free_top--;
     void *block = *bin->free_top;
 
+    if (unlikely(!stacks_may_keep(class))) {
+        stacks_set_free(bin, class, cold->free, 0);
+    }
     cold->low = (uint8_t)size_min(cold->low, 1);
     cold->stacks++;
     cache->balance.own_frees++;
@@ -284,7 +286,7 @@ static uint32_t blocks_to_fetch(const struct cache *cache, unsigned class)
 {
     const struct size_class *described = &size_classes[class];
     uint64_t spare = cache->fetched_bytes / FETCH_SHARE / described->size + 1;
-    uint32_t batch = batch_of(cache, class);
+    uint32_t batch = stacks_may_keep(class) ? batch_of(cache, class) : 1;
 
     if (batch == described->batch_max && depot_keeps(class) &&
         builds_up(stacks_class(cache, class))) {
@@ -301,7 +303,7 @@ static bool is_single(struct cache *cache, unsigned class)
     const struct cache_class *known = stacks_class(cache, class);
 
     if (known->alloc != NULL || known->free != NULL || known->singles == SINGLES_MAX ||
-        size_classes[class].size > SINGLE_BYTES_MAX) {
+        size_classes[class].size > STACKS_BYTES_MODEST) {
         return false;
     }
     struct cache_class *cold = stacks_make_class(cache, class);
@@ -326,7 +328,11 @@ void *cache_take_single(struct cache *cache, unsigned class)
 
 bool cache_give_single(struct cache *cache, unsigned class, void *block)
 {
-    if (!is_single(cache, class)) {
+    if (!stacks_may_keep(class)) {
+        if (stacks_in_use(cache, class)) {
+            stacks_flush_class(cache, class); /* as the share was larger once */
+        }
+    } else if (!is_single(cache, class)) {
         return false;
     }
     cache->misses++;

@@ -150,7 +150,8 @@ bool scavenge_open_step(struct cache *cache, unsigned class)
 {
     size_t step = atomic_load_explicit(&stacks_step_bytes, memory_order_relaxed);
 
-    if (cache->opened_bytes >= step * STEPS_PER_LOOK || is_full(cache, class)) {
+    if (cache->opened_bytes >= step * STEPS_PER_LOOK || is_full(cache, class) ||
+        !stacks_may_keep(class)) {
         return false;
     }
     open_step(cache, class);

@@ -134,6 +134,20 @@ static inline void stacks_set_alloc(struct cache_bin *bin, struct magazine *maga
 /* The bytes of a class that may be freed before what the cache holds is looked at (scavenge.c). */
 extern _Atomic size_t stacks_step_bytes;
 
+/* Blocks up to this size have stacks whatever a cache's share is. */
+#define STACKS_BYTES_MODEST ((size_t)16 * 1024)
+
+/* May the cache keep freed blocks of the class? Not where one is more than two steps, a quarter of
+ * the share: of many threads that sleep, each would keep one of each class. */
+static inline bool stacks_may_keep(unsigned class)
+{
+    size_t size = size_classes[class].size;
+
+    /* Relaxed: a hint. */
+    return size <= STACKS_BYTES_MODEST ||
+           size / 2 <= atomic_load_explicit(&stacks_step_bytes, memory_order_relaxed);
+}
+
 /* The most blocks that the stack may hold: the smallest has room for more than some classes may. */
 static inline size_t stacks_capacity(unsigned class, const struct magazine *magazine)
 {
@@ -154,7 +168,7 @@ static inline void stacks_set_free(struct cache_bin *bin, unsigned class, struct
     size_t room = stacks_capacity(class, magazine);
 
     if (unlikely((room - count) * size > step)) {
-        room = size_min(room, count + size_max(1, step / size));
+        room = stacks_may_keep(class) ? size_min(room, count + size_max(1, step / size)) : count;
     }
 
     bin->free_top = &magazine->slots[count];

@@ -18,6 +18,7 @@
 #include "page_heap.h"
 #include "refill.h"
 #include "resize.h"
+#include "scavenge.h"
 
 enum { BLOCKS = 200 };
 
@@ -634,6 +635,46 @@ static void *do_a_little_and_count_stacks(void *stacks)
     return NULL;
 }
 
+static size_t cached(void)
+{
+    size_t count;
+    size_t bytes;
+
+    cache_count(cache_self, &count, &bytes);
+    return count;
+}
+
+/* Each of many threads that sleep would keep one at least. */
+static void where_caches_are_small_large_blocks_are_not_kept(void **state)
+{
+    static const size_t sizes[] = {20000, 40000, SMALL_MAX_BYTES, MEDIUM_MAX_BYTES};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+        for (unsigned ask = 0; sizes[i] > SMALL_MAX_BYTES && ask < 50; ask++) {
+            size_class_ask_medium(sizes[i]);
+        }
+        /* The first thread's share is large. */
+        for (unsigned round = 0; round < 3; round++) {
+            heap_free(heap_alloc(sizes[i]));
+        }
+        assert_true(cached() > 0);
+        /* So many threads have come that a step is less; what was kept goes too. */
+        scavenge_share(8 * MIB, 100);
+        for (unsigned round = 0; round < 3; round++) {
+            void *block = heap_alloc(sizes[i]);
+            void *other = heap_alloc(sizes[i]);
+
+            assert_ptr_not_equal(block, other);
+            heap_free(block);
+            heap_free(other);
+        }
+        assert_int_equal(cached(), 0);
+        scavenge_share(64 * MIB, 1);
+    }
+    check_all();
+}
+
 static void a_thread_that_does_a_little_of_everything_keeps_nothing(void **state)
 {
     size_t stacks = 0;
@@ -1119,6 +1160,7 @@ int main(void)
         ISOLATED(frees_with_the_gate_closed_are_done_when_it_opens),
         ISOLATED(faults_are_found_with_the_gate_closed),
         ISOLATED(a_growing_free_stack_leaves_other_classes_alone),
+        ISOLATED(where_caches_are_small_large_blocks_are_not_kept),
         ISOLATED(a_thread_that_does_a_little_of_everything_keeps_nothing),
         ISOLATED(a_class_that_is_used_more_gets_stacks),
         ISOLATED(whatever_went_back_singly_a_block_freed_twice_dies),

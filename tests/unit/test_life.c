@@ -266,6 +266,8 @@ static void the_options_are_read_at_the_first_call(void **state)
     assert_int_equal(life_stats().arenas, 3);
 }
 
+#define KEPT_BYTES STACKS_BYTES_MODEST
+
 /* What the thread's cache holds after a look at its share. */
 static size_t cached_after_a_look(void)
 {
@@ -279,10 +281,13 @@ static size_t cached_after_a_look(void)
     return bytes;
 }
 
-/* Let the cache hold two blocks of SMALL_MAX_BYTES, and a little more. */
+/* Let the cache hold two blocks of KEPT_BYTES, and a little more. */
 static void cache_two_blocks(void)
 {
-    void *blocks[] = {bw_malloc(SMALL_MAX_BYTES), bw_malloc(SMALL_MAX_BYTES)};
+    for (unsigned singles = 0; singles <= SINGLES_MAX; singles += 2) {
+        bw_free(bw_malloc(KEPT_BYTES));
+    }
+    void *blocks[] = {bw_malloc(KEPT_BYTES), bw_malloc(KEPT_BYTES)};
 
     bw_free(blocks[0]);
     bw_free(blocks[1]);
@@ -291,21 +296,21 @@ static void cache_two_blocks(void)
 static bool keeps_both_blocks(void *unused)
 {
     (void)unused;
-    return cached_after_a_look() >= 2 * SMALL_MAX_BYTES;
+    return cached_after_a_look() >= 2 * KEPT_BYTES;
 }
 
 static void *hold_what_a_half_allows(void *unused)
 {
     cache_two_blocks();
     assert_works_in_child(keeps_both_blocks, NULL);
-    assert_in_range(cached_after_a_look(), SMALL_MAX_BYTES, SMALL_MAX_BYTES * 3 / 2);
+    assert_in_range(cached_after_a_look(), KEPT_BYTES, KEPT_BYTES * 3 / 2);
     return unused;
 }
 
 static void each_cache_holds_no_more_than_its_share_of_the_limit(void **state)
 {
     (void)state;
-    assert_int_equal(setenv("BREAKWATER_CONF", "cache_limit:192K", 1), 0);
+    assert_int_equal(setenv("BREAKWATER_CONF", "cache_limit:48K", 1), 0);
     cache_two_blocks();
     assert_true(keeps_both_blocks(NULL));
     run_threads(1, hold_what_a_half_allows, NULL);
