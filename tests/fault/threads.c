@@ -4,6 +4,8 @@
  *   churn     10,000 threads come and go, some of which only free: the heap does not grow by a byte
  *             over what as many threads needed that all held their blocks at the same time
  *   many      10,000 threads at once, with small stacks, each with blocks of its own
+ *   pool      500 threads, two at a time, allocate and free large blocks, and sleep: they keep no
+ *             more than twice the `cache_limit`, of which the first had large shares
  *   narrow    the first call of a thread on the smallest stack there is, a third of it used
  *   late      blocks allocated and freed in all rounds of key destructors, after the cache is gone
  *   exit      threads run and free while atexit handlers and destructors do
@@ -12,6 +14,7 @@
 #include <limits.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -169,6 +172,56 @@ static void many(void)
     CHECK(bytes <= THREAD_BYTES_MOST);
     CHECK(pthread_mutex_unlock(&gate) == 0);
     for (size_t i = 0; i < THREADS; i++) {
+        CHECK(pthread_join(ids[i], NULL) == 0);
+    }
+}
+
+/* A pool */
+
+enum { POOL_THREADS = 500, POOL_AT_WORK = 2, POOL_ROUNDS = 10 };
+
+#define CACHE_LIMIT (64 * MIB) /* by default */
+
+static sem_t may_work;
+static pthread_barrier_t pool_rests;
+
+static void *work_and_rest(void *argument)
+{
+    static const size_t sizes[] = {262000, 200000, 170000, 140000, 110000, 90000};
+    void *blocks[ARRAY_SIZE(sizes)];
+
+    for (int round = 0; round < POOL_ROUNDS; round++) {
+        CHECK(sem_wait(&may_work) == 0);
+        for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+            blocks[i] = fault_block(sizes[i]);
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+            fault_free(blocks[i], sizes[i]);
+        }
+        CHECK(sem_post(&may_work) == 0);
+    }
+    (void)pthread_barrier_wait(&pool_rests);
+    (void)pthread_barrier_wait(&pool_rests);
+    return argument;
+}
+
+static void pool(void)
+{
+    static pthread_t ids[POOL_THREADS];
+    size_t resident = fault_resident_bytes();
+
+    CHECK(sem_init(&may_work, 0, POOL_AT_WORK) == 0);
+    CHECK(pthread_barrier_init(&pool_rests, NULL, POOL_THREADS + 1) == 0);
+    for (size_t i = 0; i < POOL_THREADS; i++) {
+        start(&ids[i], work_and_rest, NULL);
+    }
+    (void)pthread_barrier_wait(&pool_rests);
+    size_t bytes = fault_resident_bytes() - resident;
+
+    printf("%zu resident bytes, nothing live\n", bytes);
+    CHECK(bytes <= 2 * CACHE_LIMIT);
+    (void)pthread_barrier_wait(&pool_rests);
+    for (size_t i = 0; i < POOL_THREADS; i++) {
         CHECK(pthread_join(ids[i], NULL) == 0);
     }
 }
@@ -361,7 +414,7 @@ int main(int count, char **arguments)
     static const struct mode {
         const char *name;
         void (*run)(void);
-    } modes[] = {{"churn", churn}, {"many", many},           {"narrow", narrow},
+    } modes[] = {{"churn", churn}, {"many", many},           {"pool", pool},    {"narrow", narrow},
                  {"late", late},   {"exit", exit_meanwhile}, {"cancel", cancel}};
 
     fault_start();
