@@ -286,7 +286,7 @@ static uint32_t blocks_to_fetch(const struct cache *cache, unsigned class)
 {
     const struct size_class *described = &size_classes[class];
     uint64_t spare = cache->fetched_bytes / FETCH_SHARE / described->size + 1;
-    uint32_t batch = stacks_may_keep(class) ? batch_of(cache, class) : 1;
+    uint32_t batch = batch_of(cache, class);
 
     if (batch == described->batch_max && depot_keeps(class) &&
         builds_up(stacks_class(cache, class))) {

@@ -134,7 +134,8 @@ static inline void stacks_set_alloc(struct cache_bin *bin, struct magazine *maga
 /* The bytes of a class that may be freed before what the cache holds is looked at (scavenge.c). */
 extern _Atomic size_t stacks_step_bytes;
 
-/* Blocks up to this size have stacks whatever a cache's share is. */
+/* Blocks up to this size, of which slabs have many, pass singly first (cache.c), and have stacks
+ * whatever a cache's share is. */
 #define STACKS_BYTES_MODEST ((size_t)16 * 1024)
 
 /* May the cache keep freed blocks of the class? Not where one is more than two steps, a quarter of

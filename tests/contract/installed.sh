@@ -122,7 +122,8 @@ END
 cmake -S "$work" -B "$work/found" -DCMAKE_PREFIX_PATH="$work/usr" >/dev/null
 cmake -S "$work" -B "$work/part" -DSOURCE="$source" -DCMAKE_BUILD_TYPE=Release >/dev/null
 for kind in found part; do
-    cmake --build "$work/$kind" --parallel >/dev/null
+    cmake --build "$work/$kind" --parallel --target by_shared --target by_static --target copies \
+        --target host --target plugin_shared --target plugin_static >/dev/null
     "$work/$kind/by_shared" && "$work/$kind/by_static" || fail "a program of CMake's, $kind"
     "$work/$kind/copies" || fail "a program that calls malloc nowhere, $kind"
     nm "$work/$kind/copies" | grep ' T malloc$' >/dev/null || fail "such a program has another malloc, $kind"

@@ -96,13 +96,19 @@ static void sizes_beyond_all_measure_are_refused(void **state)
     check_all();
 }
 
+static size_t blocks_kept(void)
+{
+    size_t count;
+    size_t bytes;
+
+    cache_count(cache_self, &count, &bytes);
+    return count;
+}
+
 /* Programs probe. */
 static void a_refusal_beyond_all_measure_empties_no_cache(void **state)
 {
     void *blocks[100];
-    size_t before;
-    size_t after;
-    size_t bytes;
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
@@ -111,12 +117,12 @@ static void a_refusal_beyond_all_measure_empties_no_cache(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
         heap_free(blocks[i]);
     }
-    cache_count(cache_self, &before, &bytes);
+    size_t before = blocks_kept();
+
     assert_true(before > 0);
     assert_null(heap_alloc((size_t)1 << 61));
     assert_null(heap_alloc_aligned((size_t)1 << 61, 1));
-    cache_count(cache_self, &after, &bytes);
-    assert_int_equal(after, before);
+    assert_int_equal(blocks_kept(), before);
 }
 
 static void every_alignment_is_kept(void **state)
@@ -599,15 +605,6 @@ static void a_growing_free_stack_leaves_other_classes_alone(void **state)
     assert_non_null(idle->free);
 }
 
-static size_t blocks_kept(void)
-{
-    size_t count;
-    size_t bytes;
-
-    cache_count(cache_self, &count, &bytes);
-    return count;
-}
-
 /* Seven blocks of each size: fewer than a class has stacks for. */
 static void *do_a_little(void *unused)
 {
@@ -635,15 +632,6 @@ static void *do_a_little_and_count_stacks(void *stacks)
     return NULL;
 }
 
-static size_t cached(void)
-{
-    size_t count;
-    size_t bytes;
-
-    cache_count(cache_self, &count, &bytes);
-    return count;
-}
-
 /* Each of many threads that sleep would keep one at least. */
 static void where_caches_are_small_large_blocks_are_not_kept(void **state)
 {
@@ -658,7 +646,7 @@ static void where_caches_are_small_large_blocks_are_not_kept(void **state)
         for (unsigned round = 0; round < 3; round++) {
             heap_free(heap_alloc(sizes[i]));
         }
-        assert_true(cached() > 0);
+        assert_true(blocks_kept() > 0);
         /* So many threads have come that a step is less; what was kept goes too. */
         scavenge_share(8 * MIB, 100);
         for (unsigned round = 0; round < 3; round++) {
@@ -669,7 +657,7 @@ static void where_caches_are_small_large_blocks_are_not_kept(void **state)
             heap_free(block);
             heap_free(other);
         }
-        assert_int_equal(cached(), 0);
+        assert_int_equal(blocks_kept(), 0);
         scavenge_share(64 * MIB, 1);
     }
     check_all();
