@@ -10,18 +10,18 @@
  * Owns         cache_self; every cache, each by its own thread.
  * Invariants   those of stacks.c.
  * Concurrency  a cache is touched by its thread alone, but for its gate slot.
- * Called by    heap.c, large.c, life.c, scavenge.c and upkeep.c.
+ * Called by    scavenge.c, life.c, upkeep.c, large.c, heap.c and stats.c.
  */
 #include "cache.h"
 
 #include <string.h>
 
 #include "refill.h"
+#include "remote_buffer.h"
+#include "singles.h"
 #include "verify.h"
 
 enum {
-    REMOTE_SLOTS = 253,
-    REMOTE_BYTES_MAX = 32 * 1024,
     FETCH_SHARE = 8,       /* a refill fetches at most this part of all that was fetched before */
     SWAPS_PER_GROWTH = 16, /* swaps before a refill lengthens short stacks, */
     SWAPS_FOR_GOOD,        /* which it cannot */
@@ -132,18 +132,11 @@ static size_t swap_blocks(unsigned class)
     return size_max(1, size_min(SWAP_BLOCKS, SWAP_BYTES / size_classes[class].size));
 }
 
-/* A block that went back singly may be among those freed since: no verification of the stack alone
- * would show it. */
-static bool is_unproved(const struct cache_class *cold)
-{
-    return cold->stacks == 0 && cold->singles > 0;
-}
-
 /* may_serve(), as long as a refill might do better. */
 static __attribute__((noinline)) bool may_serve_yet(const struct cache *cache, unsigned class,
                                                     struct cache_class *cold, size_t count)
 {
-    if (is_unproved(cold)) {
+    if (singles_are_unproved(cold)) {
         return false;
     }
     if (cold->swaps < SWAPS_PER_GROWTH) {
@@ -295,63 +288,6 @@ static uint32_t blocks_to_fetch(const struct cache *cache, unsigned class)
     return spare < batch ? (uint32_t)spare : batch;
 }
 
-/* Does the next block pass without a stack? A thread that does a little of everything and then
- * sleeps keeps neither stacks nor blocks. Once blocks were fetched for it, what is freed is to
- * serve before more of them. */
-static bool is_single(struct cache *cache, unsigned class)
-{
-    const struct cache_class *known = stacks_class(cache, class);
-
-    if (known->alloc != NULL || known->free != NULL || known->singles == SINGLES_MAX ||
-        size_classes[class].size > STACKS_BYTES_MODEST) {
-        return false;
-    }
-    struct cache_class *cold = stacks_make_class(cache, class);
-
-    if (cold == NULL) {
-        return false;
-    }
-    cold->singles++;
-    return true;
-}
-
-void *cache_take_single(struct cache *cache, unsigned class)
-{
-    void *block = is_single(cache, class) ? arena_take_one(cache->arena, class) : NULL;
-
-    if (block != NULL) {
-        cache->misses++;
-        cache->fetched_bytes += size_classes[class].size;
-    }
-    return block;
-}
-
-bool cache_give_single(struct cache *cache, unsigned class, void *block)
-{
-    if (!stacks_may_keep(class)) {
-        if (stacks_in_use(cache, class)) {
-            stacks_flush_class(cache, class); /* as the share was larger once */
-        }
-    } else if (!is_single(cache, class)) {
-        return false;
-    }
-    cache->misses++;
-    cache->balance.own_frees++;
-    arena_free_blocks(cache->arena, class, &block, 1);
-    return true;
-}
-
-void cache_prove(struct cache *cache, unsigned class)
-{
-    const struct magazine *freed = stacks_class(cache, class)->free;
-
-    if (freed != NULL && is_unproved(stacks_class(cache, class))) {
-        arena_check_taken(cache->arena, class, freed->slots,
-                          stacks_free_count(cache_bin_of_class(cache, class), freed));
-        stacks_made_class(cache, class)->stacks = 1;
-    }
-}
-
 bool cache_refill(struct cache *cache, unsigned class)
 {
     struct cache_bin *bin = cache_bin_of_class(cache, class);
@@ -471,7 +407,7 @@ void cache_flush(struct cache *cache, unsigned class)
     struct magazine *full = cold->free;
 
     cache->misses++;
-    cache_prove(cache, class);
+    singles_prove(cache, class);
     full->count = (uint32_t)stacks_free_count(bin, full);
     cache->balance.own_frees += full->count;
     if (!depot_keeps(class)) {
@@ -489,53 +425,6 @@ void cache_flush(struct cache *cache, unsigned class)
     }
     cold->free = arena_flush(cache->arena, class, full, may_stay_whole);
     stacks_set_free(bin, class, cold->free, 0);
-}
-
-/* Blocks of other arenas */
-
-bool cache_keep_remote(struct cache *cache, void *block, uint32_t size)
-{
-    struct magazine *remote = cache->remote;
-
-    if (remote == NULL || remote->count == remote->capacity ||
-        cache->remote_bytes + size > REMOTE_BYTES_MAX) {
-        return false;
-    }
-    remote->slots[remote->count++] = block;
-    cache->remote_bytes += size;
-    return true;
-}
-
-static void publish(struct cache *cache, void **blocks, size_t count, size_t bytes)
-{
-    cache->balance.remote_bytes += bytes;
-    cache->balance.remote_frees += (uint32_t)count;
-    /* Mostly they are of one. */
-    cache->balance.remote_arena = slab_at((uintptr_t)blocks[0])->arena;
-    arena_free_remote(blocks, count);
-}
-
-void cache_publish_remote(struct cache *cache)
-{
-    struct magazine *remote = cache->remote;
-
-    if (remote != NULL && remote->count > 0) {
-        publish(cache, remote->slots, remote->count, cache->remote_bytes);
-        remote->count = 0;
-        cache->remote_bytes = 0;
-    }
-}
-
-void cache_free_remote(struct cache *cache, void *block, uint32_t size)
-{
-    cache->misses++;
-    if (size <= REMOTE_BYTES_MAX) {
-        cache_publish_remote(cache);
-        cache->remote = cache->remote != NULL ? cache->remote : magazine_create(REMOTE_SLOTS);
-    }
-    if (!cache_keep_remote(cache, block, size)) {
-        publish(cache, &block, 1, size);
-    }
 }
 
 /* The whole cache */
@@ -558,12 +447,7 @@ void cache_flush_all(struct cache *cache)
          class = stacks_next_in_use(cache, class + 1)) {
         stacks_flush_class(cache, class);
     }
-    /* cache_none is all threads', and never written. */
-    if (cache->remote != NULL) {
-        cache_publish_remote(cache);
-        magazine_destroy(cache->remote);
-        cache->remote = NULL;
-    }
+    remote_buffer_drop(cache);
 }
 
 void cache_count(const struct cache *cache, size_t *blocks, size_t *bytes)

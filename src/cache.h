@@ -99,32 +99,9 @@ void *cache_take_next(struct cache *cache, unsigned class, size_t alignment);
 /* One block past the stacks: see refill_near(). A miss. Inside the gate. */
 void *cache_take_near(struct cache *cache, unsigned class, size_t alignment);
 
-/* A block from the arena for a class that the thread has hardly used: it gets no stack yet. NULL if
- * the class has one, or should, or if the arena has no block at hand. A miss. Inside the gate. */
-void *cache_take_single(struct cache *cache, unsigned class);
-
-/* The same way back: false if the block belongs on a stack. Inside the gate. */
-bool cache_give_single(struct cache *cache, unsigned class, void *block);
-
-/* Before the first of a class's freed blocks are handed out again: stop the process if one of them
- * went back singly before. Until then cache_swap() and cache_pop_freed() refuse. Inside the gate.
- */
-void cache_prove(struct cache *cache, unsigned class);
-
 /* Make room on the full free stack by a longer one or, inside the gate, by a flush to the arena. */
 bool cache_grow_free(struct cache *cache, unsigned class);
 void cache_flush(struct cache *cache, unsigned class);
-
-/* Keep a block of another arena for publishing; false if there is no room. Blocks of some sizes are
- * never kept. No gate needed. */
-bool cache_keep_remote(struct cache *cache, void *block, uint32_t size);
-
-/* Publish what was kept. Inside the gate. */
-void cache_publish_remote(struct cache *cache);
-
-/* Where there is no room: publish what was kept, and keep it, or publish it too. A miss. Inside the
- * gate. */
-void cache_free_remote(struct cache *cache, void *block, uint32_t size);
 
 /* Give every block and stack back; cache_none has none. Inside the gate. */
 void cache_flush_all(struct cache *cache);

@@ -6,7 +6,8 @@
  *
  * Owns         nothing.
  * Concurrency  any thread, no lock held.
- * Called by    api.c, interpose.c and the operators, by way of heap.h's fast paths; resize.c.
+ * Called by    api.c, operators.c and operators_nothrow.c, and interpose.c by way of heap.h's fast
+ *              paths; resize.c.
  */
 #include "heap.h"
 
@@ -19,7 +20,9 @@
 #include "page_heap.h"
 #include "purge.h"
 #include "refill.h"
+#include "remote_buffer.h"
 #include "scavenge.h"
+#include "singles.h"
 #include "upkeep.h"
 
 static void *out_of_memory(void)
@@ -61,7 +64,7 @@ static void *take_cached(struct cache *cache, unsigned class, size_t alignment)
     if (!cache_is_real(cache)) {
         return NULL;
     }
-    cache_prove(cache, class);
+    singles_prove(cache, class);
     void *block = cache_pop_any(cache, class);
 
     if (block != NULL) {
@@ -70,7 +73,7 @@ static void *take_cached(struct cache *cache, unsigned class, size_t alignment)
     if (size_classes[class].units > 1) {
         block = cache_take_near(cache, class, alignment);
     } else {
-        block = cache_take_single(cache, class);
+        block = singles_take(cache, class);
         if (block == NULL) {
             (void)cache_refill(cache, class);
             block = cache_pop_any(cache, class);
@@ -338,14 +341,14 @@ _Noreturn static void fatal_free(uintptr_t address)
 
 static void free_remote(struct cache *cache, void *block, uint32_t size)
 {
-    if (cache_keep_remote(cache, block, size)) {
+    if (remote_buffer_keep(cache, block, size)) {
         return;
     }
     if (!gate_enter(&cache->gate)) {
         free_later(block);
         return;
     }
-    cache_free_remote(cache, block, size);
+    remote_buffer_free(cache, block, size);
     upkeep_after_miss(cache);
     gate_leave(&cache->gate);
 }
@@ -398,7 +401,7 @@ static void free_local(struct cache *cache, unsigned class, void *block)
         free_later(block);
         return;
     }
-    if (cache_give_single(cache, class, block) || free_with_more_room(cache, class, block)) {
+    if (singles_give(cache, class, block) || free_with_more_room(cache, class, block)) {
         upkeep_after_miss(cache);
     }
     gate_leave(&cache->gate);
@@ -463,7 +466,7 @@ static bool is_kept_remote(void *block)
     const struct slab *slab = slab_of_block((uintptr_t)block, &index);
 
     return slab != NULL && cache_is_real(cache) && slab->arena != cache->arena->index &&
-           cache_keep_remote(cache, block, slab_class(slab)->size);
+           remote_buffer_keep(cache, block, slab_class(slab)->size);
 }
 
 void heap_free_slow(void *block)

@@ -2,7 +2,7 @@
 /* magazine.c - magazines live in the descriptors' memory.
  *
  * Concurrency  none of its own; meta.c locks.
- * Called by    depot.c, bin.c, stacks.c and cache.c.
+ * Called by    depot.c, bin.c, stacks.c and remote_buffer.c.
  */
 #include "magazine.h"
 

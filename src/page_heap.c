@@ -9,7 +9,7 @@
  * Concurrency  page_heap_lock, of rank PAGE_HEAP; growth.c takes others under it. The memory and
  *              the history bytes of a run handed out belong to its owner.
  * Called by    refill.c and arena.c for slabs, large.c and resize.c for large blocks, run_cache.c;
- *              purge.c, upkeep.c, stats.c.
+ *              reclaim.c, purge.c, upkeep.c, heap.c and stats.c for what is free or goes back.
  */
 #include "page_heap.h"
 

@@ -3,7 +3,7 @@
  *
  * Owns         nothing.
  * Concurrency  any thread, no lock held; a block belongs to the thread that resizes it.
- * Called by    api.c and, by way of heap_usable_size(), interpose.c.
+ * Called by    api.c; interpose.c, by way of resize.h.
  */
 #include "resize.h"
 

@@ -8,7 +8,7 @@
  * Owns         the free runs; how many there are, in run_totals.
  * Invariants   no two free runs touch; a run lies in one region.
  * Concurrency  the caller of a function named *_locked holds page_heap_lock.
- * Called by    page_heap.c, growth.c.
+ * Called by    page_heap.c, growth.c; run_cache.c marks what is freed.
  */
 #include "runs.h"
 

@@ -16,6 +16,7 @@
 #include "life.h"
 #include "meta.h"
 #include "page_heap.h"
+#include "remote_buffer.h"
 
 /* Everything that is printed but for the bins, which are printed one by one. */
 struct snapshot {
@@ -60,7 +61,7 @@ static bool take_snapshot(struct snapshot *snapshot)
         return false;
     }
     /* What other threads have freed is free, and what this one has of other arenas. */
-    cache_publish_remote(cache_self);
+    remote_buffer_publish(cache_self);
     arena_drain_all();
     snapshot->break_ = break_stats();
     snapshot->page_heap = page_heap_stats();

@@ -22,9 +22,10 @@ good_tree() {
     cp "$root"/.clang-format "$root"/.clang-tidy .
     local spdx='/* SPDX-License-Identifier: LGPL-2.1-or-later */'
     printf '%s\nint low(int n);\n' "$spdx" >src/low.h
-    printf '%s\n#include "low.h"\n\nint low(int n)\n{\n    return n + 1;\n}\n' "$spdx" >src/low.c
+    printf '%s\n%s\n#include "low.h"\n\nint low(int n)\n{\n    return n + 1;\n}\n' "$spdx" \
+        $'/* low.c - one more.\n *\n * Called by    high.c.\n */' >src/low.c
     printf '%s\n#include <stdio.h>\n\n#include "low.h"\n\n%s\n' "$spdx" \
-        'extern int high; int high;' | sed 's/; int/;\nint/' >src/high.c
+        $'int high(void);\nint high(void)\n{\n    return low(1);\n}' >src/high.c
     printf '%s\nextern int side;\nint side;\n' "$spdx" >src/side.c
     printf '%s\nextern int side;\n' "$spdx" >src/side.h
     printf '# The layers.\nlow\nhigh side\n' >layers.txt
@@ -36,6 +37,7 @@ good_tree() {
 run_check() {
     case $1 in
     layers) python3 "$here/layers.py" src layers.txt ;;
+    callers) python3 "$here/callers.py" src ;;
     tidy) bash "$here/tidy.sh" "$PWD" "$PWD/build" ;;
     *) bash "$here/$1.sh" "$PWD" ;;
     esac
@@ -55,7 +57,7 @@ rejects() {
 }
 
 good_tree
-for check in layers format spdx scripts cppcheck tidy; do
+for check in layers callers format spdx scripts cppcheck tidy; do
     accepts "$check" "a good tree"
 done
 
@@ -78,6 +80,13 @@ echo 'low' >>layers.txt
 rejects layers "a module listed twice" 'low is listed twice'
 rm src/*
 rejects layers "a tree without source files" 'no source files'
+
+sed -i 's/low(1)/1/' src/high.c
+rejects callers "a caller that does not call" 'low.c: high.c does not call it'
+printf 'int side_plus(void)\n{\n    return low(1);\n}\n' >>src/side.c
+rejects callers "a caller that is not named" 'low.c: side.c calls it'
+sed -i 's/Called by    high.c/Called by    nobody/' src/low.c
+rejects callers "a list without names" 'low.c: high.c calls it'
 
 echo 'int  badly_spaced;' >>src/low.c
 rejects format "bad spacing" 'clang-format-violations'

@@ -7,7 +7,9 @@
 #include "page_heap.h"
 #include "reclaim.h"
 #include "refill.h"
+#include "remote_buffer.h"
 #include "scavenge.h"
+#include "singles.h"
 
 /* Caches of nobody */
 
@@ -208,11 +210,11 @@ static void without_memory_for_its_group_a_class_has_neither_stacks_nor_singles(
     }
     assert_false(cache_refill(cache, class_of_blocks));
     assert_false(cache_grow_free(cache, class_of_blocks));
-    assert_null(cache_take_single(cache, class_of_blocks));
-    assert_false(cache_give_single(cache, class_of_blocks, block));
+    assert_null(singles_take(cache, class_of_blocks));
+    assert_false(singles_give(cache, class_of_blocks, block));
     os_fail_calls(0, 0);
     assert_int_equal(stacks_count_groups(cache), 0);
-    assert_true(cache_give_single(cache, class_of_blocks, block));
+    assert_true(singles_give(cache, class_of_blocks, block));
     assert_int_equal(stacks_count_groups(cache), 1);
     /* Its neighbour needs no other group. */
     assert_true(cache_grow_free(cache, class_of_blocks / GROUP_CLASSES * GROUP_CLASSES));
@@ -619,10 +621,10 @@ static void the_first_remote_block_asks_for_a_buffer(void **state)
 {
     (void)state;
     set_up(SIZE);
-    assert_false(cache_keep_remote(cache, arena, SIZE));
-    cache_free_remote(cache, take(), SIZE);
+    assert_false(remote_buffer_keep(cache, arena, SIZE));
+    remote_buffer_free(cache, take(), SIZE);
     assert_int_equal(cache->remote->count, 1);
-    assert_true(cache_keep_remote(cache, take(), SIZE));
+    assert_true(remote_buffer_keep(cache, take(), SIZE));
 }
 
 static void published_blocks_reach_their_arena(void **state)
@@ -632,14 +634,14 @@ static void published_blocks_reach_their_arena(void **state)
     (void)state;
     set_up(SIZE);
     take_many(blocks, ARRAY_SIZE(blocks));
-    cache_free_remote(cache, blocks[0], SIZE);
+    remote_buffer_free(cache, blocks[0], SIZE);
     for (size_t i = 1; i < ARRAY_SIZE(blocks); i++) {
-        assert_true(cache_keep_remote(cache, blocks[i], SIZE));
+        assert_true(remote_buffer_keep(cache, blocks[i], SIZE));
         assert_false(remote_queue_has_slabs(&arena->queue));
     }
-    cache_publish_remote(cache);
+    remote_buffer_publish(cache);
     assert_int_equal(arena_drain(arena), ARRAY_SIZE(blocks));
-    cache_publish_remote(cache);
+    remote_buffer_publish(cache);
     assert_int_equal(arena_drain(arena), 0);
     check();
 }
@@ -650,9 +652,9 @@ static size_t kept_until_full(uint32_t size)
 
     cache->remote = NULL;
     cache->remote_bytes = 0;
-    cache_free_remote(cache, arena, 0);
+    remote_buffer_free(cache, arena, 0);
     cache->remote->count = 0;
-    while (count < 100000 && cache_keep_remote(cache, arena, size)) {
+    while (count < 100000 && remote_buffer_keep(cache, arena, size)) {
         count++;
     }
     cache->remote->count = 0;
@@ -681,12 +683,12 @@ static void without_memory_for_the_buffer_nothing_is_kept(void **state)
     while (magazine_create(125) != NULL) {
     }
     assert_null(cache->remote);
-    cache_free_remote(cache, block, SIZE);
+    remote_buffer_free(cache, block, SIZE);
     assert_null(cache->remote);
     assert_int_equal(arena_drain(arena), 1);
     os_fail_calls(0, 0);
-    assert_false(cache_keep_remote(cache, arena, SIZE));
-    cache_free_remote(cache, arena, SIZE);
+    assert_false(remote_buffer_keep(cache, arena, SIZE));
+    remote_buffer_free(cache, arena, SIZE);
     assert_int_equal(cache->remote->count, 1);
 }
 
@@ -752,7 +754,7 @@ static void flushing_all_gives_every_block_and_stack_back(void **state)
     size_t used = meta_stats().used_bytes;
 
     take_many(blocks, ARRAY_SIZE(blocks));
-    cache_free_remote(cache, blocks[0], SIZE);
+    remote_buffer_free(cache, blocks[0], SIZE);
     assert_int_equal(cache->remote->count, 1);
     give_many(&blocks[1], ARRAY_SIZE(blocks) - 1);
     cache_flush_all(cache);

@@ -7,6 +7,7 @@
 #include "page_heap.h"
 #include "refill.h"
 #include "scavenge.h"
+#include "singles.h"
 
 enum { MISSES = 16 /* between two looks at the share */ };
 
@@ -26,7 +27,7 @@ static void classes_not_used_between_two_looks_are_given_back(void **state)
     assert_null(cache_pop(cache_bin_of_class(cache, idle)));
     assert_null(stacks_class(cache, idle)->alloc);
     /* Should the class come back it has stacks at once. */
-    assert_null(cache_take_single(cache, idle));
+    assert_null(singles_take(cache, idle));
     assert_true(cached_blocks() > 0);
     cache->misses = 1;
     scavenge_cache(cache);

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* remote_buffer.c - a thread's frees of blocks of other arenas, on their way.
+ *
+ * To publish a block takes an atomic operation or two; of blocks that lie next to each other, one
+ * for all of them. So a thread collects some.
+ *
+ * Invariants   a block in a buffer is neither with the program nor in its slab's bitmaps, and none
+ *              is there twice; there are no more than BYTES_MAX bytes of them.
+ * Concurrency  none: a cache's own thread.
+ * Called by    cache.c, heap.c and stats.c.
+ */
+#include "remote_buffer.h"
+
+enum { SLOTS = 253, BYTES_MAX = 32 * 1024 };
+
+bool remote_buffer_keep(struct cache *cache, void *block, uint32_t size)
+{
+    struct magazine *remote = cache->remote;
+
+    if (remote == NULL || remote->count == remote->capacity ||
+        cache->remote_bytes + size > BYTES_MAX) {
+        return false;
+    }
+    remote->slots[remote->count++] = block;
+    cache->remote_bytes += size;
+    return true;
+}
+
+static void publish(struct cache *cache, void **blocks, size_t count, size_t bytes)
+{
+    cache->balance.remote_bytes += bytes;
+    cache->balance.remote_frees += (uint32_t)count;
+    /* Mostly they are of one. */
+    cache->balance.remote_arena = slab_at((uintptr_t)blocks[0])->arena;
+    arena_free_remote(blocks, count);
+}
+
+void remote_buffer_publish(struct cache *cache)
+{
+    struct magazine *remote = cache->remote;
+
+    if (remote != NULL && remote->count > 0) {
+        publish(cache, remote->slots, remote->count, cache->remote_bytes);
+        remote->count = 0;
+        cache->remote_bytes = 0;
+    }
+}
+
+void remote_buffer_free(struct cache *cache, void *block, uint32_t size)
+{
+    cache->misses++;
+    if (size <= BYTES_MAX) {
+        remote_buffer_publish(cache);
+        cache->remote = cache->remote != NULL ? cache->remote : magazine_create(SLOTS);
+    }
+    if (!remote_buffer_keep(cache, block, size)) {
+        publish(cache, &block, 1, size);
+    }
+}
+
+void remote_buffer_drop(struct cache *cache)
+{
+    /* cache_none is all threads', and never written. */
+    if (cache->remote == NULL) {
+        return;
+    }
+    remote_buffer_publish(cache);
+    magazine_destroy(cache->remote);
+    cache->remote = NULL;
+}

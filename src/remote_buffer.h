@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* remote_buffer.h - a thread's frees of blocks of other arenas, on their way. */
+#ifndef BREAKWATER_REMOTE_BUFFER_H
+#define BREAKWATER_REMOTE_BUFFER_H
+
+#include "stacks.h"
+
+/* Keep a block of another arena for publishing; false if there is no room. Blocks of some sizes are
+ * never kept. No gate needed. */
+bool remote_buffer_keep(struct cache *cache, void *block, uint32_t size);
+
+/* Publish what was kept. Inside the gate. */
+void remote_buffer_publish(struct cache *cache);
+
+/* Where there is no room: publish what was kept, and keep it, or publish it too. A miss. Inside the
+ * gate. */
+void remote_buffer_free(struct cache *cache, void *block, uint32_t size);
+
+/* Publish what was kept, and give the buffer's memory back. Inside the gate. */
+void remote_buffer_drop(struct cache *cache);
+
+#endif
