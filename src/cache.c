@@ -485,4 +485,5 @@ void cache_check(struct cache *cache)
             verify_not_among(cold->free->slots, i, cold->free->slots[i]);
         }
     }
+    remote_buffer_check(cache);
 }

@@ -112,8 +112,8 @@ void cache_verify(const struct cache *cache);
 /* Blocks and bytes in the cache. By its own thread only. */
 void cache_count(const struct cache *cache, size_t *blocks, size_t *bytes);
 
-/* Panics on a block that is twice on the cache's stacks or is not one of its class's. By the
- * cache's own thread only. */
+/* Panics on a block that is twice on the cache's stacks or is not one of its class's, and
+ * as remote_buffer_check() does. By the cache's own thread only. */
 void cache_check(struct cache *cache);
 
 #endif

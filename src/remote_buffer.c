@@ -11,6 +11,8 @@
  */
 #include "remote_buffer.h"
 
+#include "verify.h"
+
 enum { SLOTS = 253, BYTES_MAX = 32 * 1024 };
 
 bool remote_buffer_keep(struct cache *cache, void *block, uint32_t size)
@@ -67,4 +69,19 @@ void remote_buffer_drop(struct cache *cache)
     remote_buffer_publish(cache);
     magazine_destroy(cache->remote);
     cache->remote = NULL;
+}
+
+void remote_buffer_check(const struct cache *cache)
+{
+    const struct magazine *remote = cache->remote;
+    size_t bytes = 0;
+    unsigned index;
+
+    for (size_t i = 0; remote != NULL && i < remote->count; i++) {
+        bytes += slab_class(slab_of_own_block((uintptr_t)remote->slots[i], &index))->size;
+        verify_not_among(remote->slots, i, remote->slots[i]);
+    }
+    if (bytes != cache->remote_bytes) {
+        fatal("a buffer of remote frees does not know its bytes");
+    }
 }

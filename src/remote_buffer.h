@@ -19,4 +19,8 @@ void remote_buffer_free(struct cache *cache, void *block, uint32_t size);
 /* Publish what was kept, and give the buffer's memory back. Inside the gate. */
 void remote_buffer_drop(struct cache *cache);
 
+/* Panics on a block that is there twice or is none of a slab, or if the bytes do not add up. By the
+ * cache's own thread. */
+void remote_buffer_check(const struct cache *cache);
+
 #endif

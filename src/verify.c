@@ -4,7 +4,7 @@
  * Invariants   a stack that passes holds no address twice, and none where no block of its class may
  *              start; the memory of the blocks is not touched.
  * Concurrency  none: a stack is its caller's.
- * Called by    cache.c and scavenge.c.
+ * Called by    cache.c, remote_buffer.c and scavenge.c.
  */
 #include "verify.h"
 

@@ -615,83 +615,6 @@ static void many_different_blocks_are_no_doubles(void **state)
     }
 }
 
-/* Blocks of other arenas */
-
-static void the_first_remote_block_asks_for_a_buffer(void **state)
-{
-    (void)state;
-    set_up(SIZE);
-    assert_false(remote_buffer_keep(cache, arena, SIZE));
-    remote_buffer_free(cache, take(), SIZE);
-    assert_int_equal(cache->remote->count, 1);
-    assert_true(remote_buffer_keep(cache, take(), SIZE));
-}
-
-static void published_blocks_reach_their_arena(void **state)
-{
-    void *blocks[40];
-
-    (void)state;
-    set_up(SIZE);
-    take_many(blocks, ARRAY_SIZE(blocks));
-    remote_buffer_free(cache, blocks[0], SIZE);
-    for (size_t i = 1; i < ARRAY_SIZE(blocks); i++) {
-        assert_true(remote_buffer_keep(cache, blocks[i], SIZE));
-        assert_false(remote_queue_has_slabs(&arena->queue));
-    }
-    remote_buffer_publish(cache);
-    assert_int_equal(arena_drain(arena), ARRAY_SIZE(blocks));
-    remote_buffer_publish(cache);
-    assert_int_equal(arena_drain(arena), 0);
-    check();
-}
-
-static size_t kept_until_full(uint32_t size)
-{
-    size_t count = 0;
-
-    cache->remote = NULL;
-    cache->remote_bytes = 0;
-    remote_buffer_free(cache, arena, 0);
-    cache->remote->count = 0;
-    while (count < 100000 && remote_buffer_keep(cache, arena, size)) {
-        count++;
-    }
-    cache->remote->count = 0;
-    return count;
-}
-
-static void the_buffer_is_bounded_in_count_and_bytes(void **state)
-{
-    (void)state;
-    set_up(SIZE);
-    size_t smallest = kept_until_full(16);
-
-    assert_in_range(smallest, 32, 1000);
-    assert_int_equal(kept_until_full(32), smallest);
-    assert_in_range(kept_until_full(4096) * 4096, 4096, 64 * KIB);
-    assert_int_equal(kept_until_full(UNIT_BYTES), 0);
-}
-
-static void without_memory_for_the_buffer_nothing_is_kept(void **state)
-{
-    (void)state;
-    set_up(SIZE);
-    void *block = take();
-
-    os_fail_calls(1, UINT64_MAX);
-    while (magazine_create(125) != NULL) {
-    }
-    assert_null(cache->remote);
-    remote_buffer_free(cache, block, SIZE);
-    assert_null(cache->remote);
-    assert_int_equal(arena_drain(arena), 1);
-    os_fail_calls(0, 0);
-    assert_false(remote_buffer_keep(cache, arena, SIZE));
-    remote_buffer_free(cache, arena, SIZE);
-    assert_int_equal(cache->remote->count, 1);
-}
-
 /* Giving back */
 
 enum { SMALLEST_STACK_BYTES = 64 };
@@ -889,10 +812,6 @@ int main(void)
         ISOLATED(the_check_sees_a_block_on_both_stacks),
         ISOLATED(the_check_sees_a_block_of_another_class),
         ISOLATED(many_different_blocks_are_no_doubles),
-        ISOLATED(the_first_remote_block_asks_for_a_buffer),
-        ISOLATED(published_blocks_reach_their_arena),
-        ISOLATED(the_buffer_is_bounded_in_count_and_bytes),
-        ISOLATED(without_memory_for_the_buffer_nothing_is_kept),
         ISOLATED(a_full_stack_of_big_blocks_is_flushed_by_half),
         ISOLATED(a_few_of_the_smallest_stacks_are_kept_for_the_next_use),
         ISOLATED(flushing_all_gives_every_block_and_stack_back),

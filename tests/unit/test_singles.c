@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* test_singles.c - a class's first blocks in a thread come and go without a stack. */
+#include "cache_support.h"
+
+#include "refill.h"
+#include "singles.h"
+
+static bool has_a_stack(void)
+{
+    const struct cache_class *known = stacks_class(cache, class_of_blocks);
+
+    return known->alloc != NULL || known->free != NULL;
+}
+
+static size_t free_in_slabs(void)
+{
+    return arena_bin(arena, class_of_blocks)->free_blocks;
+}
+
+/* A single needs an arena that has blocks: it asks for no slab. */
+static void set_up_with_a_slab(size_t size)
+{
+    set_up(size);
+    void *block = refill_one(arena, class_of_blocks);
+
+    assert_non_null(block);
+    arena_free_blocks(arena, class_of_blocks, &block, 1);
+}
+
+static void the_first_blocks_come_and_go_without_a_stack(void **state)
+{
+    (void)state;
+    set_up_with_a_slab(SIZE);
+    size_t before = free_in_slabs();
+
+    for (unsigned round = 0; round < SINGLES_MAX / 2; round++) {
+        void *block = singles_take(cache, class_of_blocks);
+
+        assert_non_null(block);
+        assert_int_equal(free_in_slabs(), before - 1);
+        assert_true(singles_give(cache, class_of_blocks, block));
+        assert_int_equal(free_in_slabs(), before);
+    }
+    assert_false(has_a_stack());
+    assert_int_equal(cached_blocks(), 0);
+    assert_int_equal(cache->misses, SINGLES_MAX / 2 * 2);
+    check();
+}
+
+static void after_so_many_there_are_stacks(void **state)
+{
+    void *blocks[SINGLES_MAX];
+
+    (void)state;
+    set_up_with_a_slab(SIZE);
+    for (size_t i = 0; i < SINGLES_MAX; i++) {
+        blocks[i] = singles_take(cache, class_of_blocks);
+        assert_non_null(blocks[i]);
+    }
+    assert_null(singles_take(cache, class_of_blocks));
+    assert_false(singles_give(cache, class_of_blocks, blocks[0]));
+    give_many(blocks, SINGLES_MAX);
+    assert_true(has_a_stack());
+    check();
+}
+
+static void a_class_that_has_a_stack_has_no_singles(void **state)
+{
+    (void)state;
+    set_up_with_a_slab(SIZE);
+    void *block = take();
+
+    assert_true(has_a_stack());
+    assert_null(singles_take(cache, class_of_blocks));
+    assert_false(singles_give(cache, class_of_blocks, block));
+}
+
+static void large_blocks_do_not_pass_singly(void **state)
+{
+    (void)state;
+    set_up_with_a_slab(STACKS_BYTES_MODEST + 1);
+    void *block = refill_one(arena, class_of_blocks);
+
+    assert_null(singles_take(cache, class_of_blocks));
+    assert_false(singles_give(cache, class_of_blocks, block));
+}
+
+static void an_arena_without_blocks_gives_none(void **state)
+{
+    (void)state;
+    set_up(SIZE);
+    assert_null(singles_take(cache, class_of_blocks));
+    assert_int_equal(cache->misses, 0);
+}
+
+static void prove(void *unused)
+{
+    (void)unused;
+    singles_prove(cache, class_of_blocks);
+}
+
+static void a_block_that_went_back_singly_is_found_on_the_first_stack(void **state)
+{
+    (void)state;
+    set_up_with_a_slab(SIZE);
+    void *block = singles_take(cache, class_of_blocks);
+    void *other = singles_take(cache, class_of_blocks);
+
+    assert_true(singles_give(cache, class_of_blocks, block));
+    give(other);
+    give(block);
+    assert_true(singles_are_unproved(stacks_class(cache, class_of_blocks)));
+    assert_null(cache_pop_freed(cache, class_of_blocks));
+    assert_dies_at(prove, NULL, "double free of", (uintptr_t)block);
+}
+
+static void what_is_proved_may_serve(void **state)
+{
+    (void)state;
+    set_up_with_a_slab(SIZE);
+    void *block = singles_take(cache, class_of_blocks);
+
+    give(block);
+    assert_null(cache_pop_freed(cache, class_of_blocks));
+    singles_prove(cache, class_of_blocks);
+    assert_false(singles_are_unproved(stacks_class(cache, class_of_blocks)));
+    assert_ptr_equal(cache_pop_freed(cache, class_of_blocks), block);
+}
+
+int main(void)
+{
+    static const struct isolated_test tests[] = {
+        ISOLATED(the_first_blocks_come_and_go_without_a_stack),
+        ISOLATED(after_so_many_there_are_stacks),
+        ISOLATED(a_class_that_has_a_stack_has_no_singles),
+        ISOLATED(large_blocks_do_not_pass_singly),
+        ISOLATED(an_arena_without_blocks_gives_none),
+        ISOLATED(a_block_that_went_back_singly_is_found_on_the_first_stack),
+        ISOLATED(what_is_proved_may_serve),
+    };
+
+    return run_isolated(tests, ARRAY_SIZE(tests));
+}
