@@ -11,7 +11,8 @@
  * while the gate is closed and the memory likely to serve again, when it opens. It is claimed for
  * that like a block.
  *
- * Owns         the list of runs; the stack of deferred frees.
+ * Owns         the list of runs; the stacks of deferred frees: one that all threads share, and one
+ *              of each thread that forks.
  * Invariants   a granule belongs to whoever set its bit in `used`, and nobody else touches it, or
  *              its bits, until that one clears it. A bit of `starts` is set exactly while a live
  *              block starts there; the next bit of `ends` is then its last granule. Granules that
@@ -70,6 +71,12 @@ static _Atomic(struct run *) runs;
  * thread of a child. */
 static struct run *old_runs;
 static struct __cds_lfs_stack deferred_blocks;
+/* A thread that forks defers apart: what others defer, a child cannot rely on. A stack like the
+ * other, since a signal handler may defer in the middle. */
+static _Thread_local struct {
+    unsigned forks; /* that the thread is in */
+    struct __cds_lfs_stack blocks;
+} own __attribute__((tls_model("initial-exec")));
 
 /* Counters: relaxed, they order nothing. */
 static _Atomic uint64_t alloc_count;
@@ -467,8 +474,25 @@ bool emergency_defer(void *block)
     }
     deferred->block = block;
     atomic_fetch_add_explicit(&deferred_count, 1, memory_order_relaxed);
-    (void)cds_lfs_push(&deferred_blocks, &deferred->node);
+    (void)cds_lfs_push(own.forks > 0 ? &own.blocks : &deferred_blocks, &deferred->node);
     return true;
+}
+
+void emergency_fork_begins(void)
+{
+    own.forks++;
+}
+
+void emergency_fork_ends(void)
+{
+    own.forks--;
+    struct cds_lfs_head *head = own.forks == 0 ? __cds_lfs_pop_all(&own.blocks) : NULL;
+
+    for (struct cds_lfs_node *node = head != NULL ? &head->node : NULL, *next; node != NULL;
+         node = next) {
+        next = node->next;
+        (void)cds_lfs_push(&deferred_blocks, node);
+    }
 }
 
 void emergency_release_deferred(void (*release)(void *block))

@@ -23,6 +23,11 @@ void emergency_free(uintptr_t address);
  * memory for it. Lock-free. */
 bool emergency_defer(void *block);
 
+/* Around a fork, in the thread that forks: what it defers in between, its child has too. At the end
+ * it is put with what others deferred; in the child after emergency_reset_in_child(). Lock-free. */
+void emergency_fork_begins(void);
+void emergency_fork_ends(void);
+
 /* The gate is open again: free what was deferred through `release`, a block at a time, and let go
  * of the memory that became free meanwhile. Outside the gate. */
 void emergency_release_deferred(void (*release)(void *block));

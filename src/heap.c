@@ -315,12 +315,14 @@ void *heap_alloc_zeroed(size_t size)
 
 /* Freeing */
 
+static void free_deferred(void *block);
+
 /* Leave a block for whoever opens the gate. The fork may have ended between our look at the gate
  * and the push, and its thread have looked for deferred blocks in vain: then we are the one. */
 static void free_later(void *block)
 {
     if (emergency_defer(block) && gate_is_open()) {
-        emergency_release_deferred(heap_free);
+        emergency_release_deferred(free_deferred);
     }
 }
 
@@ -353,7 +355,7 @@ static void free_remote(struct cache *cache, void *block, uint32_t size)
     gate_leave(&cache->gate);
 }
 
-/* A block freed by a thread that has no cache: straight into its slab. */
+/* Straight into its slab. */
 static void free_uncached(const struct slab *slab, void *block)
 {
     if (!gate_enter(NULL)) {
@@ -361,7 +363,7 @@ static void free_uncached(const struct slab *slab, void *block)
         return;
     }
     arena_free_blocks(arena_by_index(slab->arena), slab->class, &block, 1);
-    upkeep_poll(cache_self);
+    upkeep_poll(&cache_none);
     gate_leave(NULL);
 }
 
@@ -408,10 +410,8 @@ static void free_local(struct cache *cache, unsigned class, void *block)
 }
 
 /* A large block's, to the page heap. */
-static void give_run_back(struct span *span, void *block)
+static void give_run_back(struct cache *cache, struct span *span, void *block)
 {
-    struct cache *cache = life_cache();
-
     if (!gate_enter(cache_gate(cache))) {
         /* It may be claimed, or its first unit have gone back as realloc moved what was there. */
         large_unclaim(span);
@@ -428,7 +428,7 @@ static void free_run(struct span *span, void *block)
     struct cache *cache = cache_self;
 
     if (!large_keep(cache, span)) {
-        give_run_back(span, block);
+        give_run_back(life_cache(), span, block);
     } else if (purge_is_due()) {
         poll_clock(cache);
     }
@@ -491,9 +491,26 @@ void heap_free_moved(void *block)
     struct span *span = span_of((uintptr_t)block);
 
     if (span != NULL && span_is_large_block(span, (uintptr_t)block)) {
-        give_run_back(span, block);
+        give_run_back(life_cache(), span, block);
     } else {
         heap_free(block);
+    }
+}
+
+/* Past the thread's cache, which fork's handlers may find in any state: the fork may be a signal
+ * handler's, that has interrupted a fast path. */
+static void free_deferred(void *block)
+{
+    unsigned index;
+    const struct slab *slab = slab_of_block((uintptr_t)block, &index);
+    struct span *run = slab == NULL ? large_claim((uintptr_t)block) : NULL;
+
+    if (slab != NULL) {
+        free_uncached(slab, block);
+    } else if (run != NULL) {
+        give_run_back(&cache_none, run, block);
+    } else {
+        fatal_free((uintptr_t)block);
     }
 }
 
@@ -514,7 +531,7 @@ size_t heap_trim(size_t pad_bytes)
 
 __attribute__((constructor(101))) static void heap_construct(void)
 {
-    life_on_deferred(heap_free);
+    life_on_deferred(free_deferred);
 }
 
 /* The last chance to tell of a block freed twice that was never handed out again. */

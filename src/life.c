@@ -449,20 +449,27 @@ static void thread_ends(void *unused)
 
 static void fork_prepare(void)
 {
+    emergency_fork_begins();
     gate_close(cache_gate(cache_self));
+}
+
+static void free_deferred(void)
+{
+    if (release_deferred != NULL) {
+        emergency_release_deferred(release_deferred);
+    }
 }
 
 static void fork_parent(void)
 {
+    emergency_fork_ends();
     /* In a handler of a signal that interrupted the thread inside, what was put off is left to the
      * end of the next fork. */
     if (!gate_open() || gate_has_caller(cache_gate(cache_self))) {
         return;
     }
     take_back_ended();
-    if (release_deferred != NULL) {
-        emergency_release_deferred(release_deferred);
-    }
+    free_deferred();
 }
 
 /* Idle caches are whole, and the child's; it knows of no others but its thread's. */
@@ -500,8 +507,12 @@ static void fork_child(void)
     stats.forks++;
     __cds_lfs_init(&ended_caches);
     emergency_reset_in_child();
+    emergency_fork_ends();
     gate_reset_in_child(cache_gate(cache_self));
     keep_idle_in_child();
+    if (gate_is_open()) {
+        free_deferred();
+    }
 }
 
 void life_on_deferred(void (*release)(void *block))

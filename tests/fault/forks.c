@@ -8,6 +8,7 @@
  *   trim      a thread trims, and asks for statistics, while it holds a lock of stdio's that
  *             another thread waits for with the lock in its hands that fork() needs
  *   prepare   a handler that runs before fork() waits for a thread to end
+ *   release   a handler that runs before fork() frees memory: the child has it free too
  */
 #include "fault.h"
 
@@ -308,16 +309,49 @@ static void run_prepare(void)
     }
 }
 
+/* release */
+
+enum { RELEASED = 2000, RELEASED_BYTES = 3000 };
+
+static char *held[RELEASED];
+
+static void release_all(void)
+{
+    for (size_t i = 0; i < RELEASED; i++) {
+        fault_free(held[i], RELEASED_BYTES);
+    }
+}
+
+static bool is_released(size_t bytes_before)
+{
+    return mallinfo2().uordblks + (size_t)RELEASED * RELEASED_BYTES <= bytes_before + BLOCK_MOST;
+}
+
+static void run_release(void)
+{
+    for (size_t i = 0; i < RELEASED; i++) {
+        held[i] = (char *)fault_block(RELEASED_BYTES);
+    }
+    size_t before = mallinfo2().uordblks;
+
+    CHECK(before >= (size_t)RELEASED * RELEASED_BYTES);
+    early_set_prepare(release_all);
+    pid_t child = fork();
+
+    CHECK(is_released(before));
+    if (child == 0) {
+        _exit(0);
+    }
+    wait_for(child);
+}
+
 int main(int count, char **arguments)
 {
     static const struct {
         const char *name;
         void (*run)(void);
-    } modes[] = {{"handler", run_handler},
-                 {"abort", run_abort},
-                 {"crowd", run_crowd},
-                 {"trim", run_trim},
-                 {"prepare", run_prepare}};
+    } modes[] = {{"handler", run_handler}, {"abort", run_abort},     {"crowd", run_crowd},
+                 {"trim", run_trim},       {"prepare", run_prepare}, {"release", run_release}};
 
     fault_start();
     for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
@@ -326,6 +360,6 @@ int main(int count, char **arguments)
             return 0;
         }
     }
-    (void)fprintf(stderr, "usage: forks handler|abort|crowd|trim|prepare\n");
+    (void)fprintf(stderr, "usage: forks handler|abort|crowd|trim|prepare|release\n");
     return 2;
 }

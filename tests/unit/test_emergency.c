@@ -465,6 +465,41 @@ static void a_child_forgets_what_was_deferred_and_leaves_old_runs_alone(void **s
     assert_dies_at(free_address, before, "double free of", (uintptr_t)before);
 }
 
+static void what_the_forking_thread_deferred_is_released_in_the_child(void **state)
+{
+    int others;
+    int own[2];
+
+    (void)state;
+    assert_true(emergency_defer(&others));
+    emergency_fork_begins();
+    assert_true(emergency_defer(&own[0]));
+    /* A handler may fork as well. */
+    emergency_fork_begins();
+    assert_true(emergency_defer(&own[1]));
+    emergency_fork_ends();
+    emergency_reset_in_child();
+    emergency_fork_ends();
+    emergency_release_deferred(release);
+    assert_int_equal(released_count, 2);
+    assert_ptr_equal(released[0], &own[0]);
+    assert_ptr_equal(released[1], &own[1]);
+}
+
+static void in_the_parent_all_is_released(void **state)
+{
+    int others;
+    int own;
+
+    (void)state;
+    assert_true(emergency_defer(&others));
+    emergency_fork_begins();
+    assert_true(emergency_defer(&own));
+    emergency_fork_ends();
+    emergency_release_deferred(release);
+    assert_int_equal(released_count, 2);
+}
+
 static void what_a_child_frees_of_old_runs_goes_back(void **state)
 {
     char *before = block_of(MIB, 16);
@@ -704,6 +739,8 @@ int main(void)
         ISOLATED(each_deferred_block_is_released_once),
         ISOLATED(what_remembers_deferred_blocks_is_given_back),
         ISOLATED(a_child_forgets_what_was_deferred_and_leaves_old_runs_alone),
+        ISOLATED(what_the_forking_thread_deferred_is_released_in_the_child),
+        ISOLATED(in_the_parent_all_is_released),
         ISOLATED(what_a_child_frees_of_old_runs_goes_back),
         ISOLATED(threads_never_share_a_block),
         ISOLATED(blocks_that_threads_exchange_leave_no_memory_behind),

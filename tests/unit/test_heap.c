@@ -566,6 +566,34 @@ static void frees_with_the_gate_closed_are_done_when_it_opens(void **state)
     assert_nothing_is_used();
 }
 
+/* Fork's handlers may run in a signal handler that interrupted the thread on a fast path. */
+static void what_was_deferred_goes_back_past_the_cache(void **state)
+{
+    enum { SIZE = 1000, MANY = 40 };
+    char *blocks[MANY];
+    size_t cached[2];
+    size_t bytes;
+
+    (void)state;
+    for (size_t i = 0; i < MANY; i++) {
+        blocks[i] = filled(SIZE);
+    }
+    const struct cache_class *known = stacks_class(cache_self, size_class_of(SIZE));
+
+    assert_null(known->free);
+    cache_count(cache_self, &cached[0], &bytes);
+    gate_close(cache_gate(cache_self));
+    for (size_t i = 0; i < MANY; i++) {
+        heap_free(blocks[i]);
+    }
+    assert_int_equal(emergency_stats().deferred, MANY);
+    open_gate();
+    cache_count(cache_self, &cached[1], &bytes);
+    assert_int_equal(cached[1], cached[0]);
+    assert_null(known->free);
+    assert_nothing_is_used();
+}
+
 static void faults_are_found_with_the_gate_closed(void **state)
 {
     char *block;
@@ -1146,6 +1174,7 @@ int main(void)
         ISOLATED(with_the_gate_closed_blocks_come_from_elsewhere),
         ISOLATED(a_thread_may_call_first_with_the_gate_closed),
         ISOLATED(frees_with_the_gate_closed_are_done_when_it_opens),
+        ISOLATED(what_was_deferred_goes_back_past_the_cache),
         ISOLATED(faults_are_found_with_the_gate_closed),
         ISOLATED(a_growing_free_stack_leaves_other_classes_alone),
         ISOLATED(where_caches_are_small_large_blocks_are_not_kept),
