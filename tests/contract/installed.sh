@@ -19,6 +19,7 @@ fail()
 cmake --install "$build" --prefix "$work/usr" >/dev/null
 cat >"$work/program.c" <<'END'
 #include <breakwater/breakwater.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 /* Linked, and so malloc's too. */
@@ -26,6 +27,7 @@ int main(void)
 {
     void *block = malloc(100);
 
+    printf("%d.%d.%d\n", BW_VERSION_MAJOR, BW_VERSION_MINOR, BW_VERSION_PATCH);
     return block == NULL || bw_malloc_usable_size(block) < 100;
 }
 END
@@ -34,7 +36,8 @@ END
 export PKG_CONFIG_PATH=$libdir/pkgconfig
 read -ra flags <<<"$(pkg-config --cflags --libs breakwater)"
 cc "$work/program.c" "${flags[@]}" -o "$work/by_pkg_config"
-"$work/by_pkg_config" || fail "a program linked by pkg-config"
+version=$("$work/by_pkg_config") || fail "a program linked by pkg-config"
+[[ $version == "$(pkg-config --modversion breakwater)" ]] || fail "the header's version is $version"
 for directories in "/usr lib/x86_64-linux-gnu" "/usr /opt/lib64"; do
     read -r prefix libdir <<<"$directories"
     cmake -S "$source" -B "$work/configured" -DBUILD_TESTING=OFF -DCMAKE_BUILD_TYPE=Release \
