@@ -15,6 +15,7 @@
  */
 #include "arena.h"
 
+#include "growth.h"
 #include "meta.h"
 #include "page_heap.h"
 
@@ -330,8 +331,37 @@ struct arena_totals arena_totals(void)
     return totals;
 }
 
+/* What the tag of a unit should be. */
+static uint16_t tag_of(const struct arena *arena, size_t unit)
+{
+    const struct span *span = &region_primary.spans[unit];
+
+    if (span->state != SPAN_SLAB || span->slab == NULL || span->slab->arena != arena->index) {
+        return 0;
+    }
+    const struct size_class *class = slab_class(span->slab);
+    size_t offset = region_primary.base + unit * UNIT_BYTES - span->slab->start;
+    size_t first = (offset + class->size - 1) / class->size * class->size;
+
+    return first < size_min(offset + UNIT_BYTES, class->bytes) ? SIZE_CLASS_CODE(span->slab->class)
+                                                               : 0;
+}
+
+static void check_tags(const struct arena *arena)
+{
+    size_t units = size_min(region_units(&region_primary), growth_top_unit());
+
+    for (size_t unit = 0; arena->tags != NULL && unit < units; unit++) {
+        /* Relaxed: nobody is at it. */
+        if (atomic_load_explicit(&arena->tags[unit], memory_order_relaxed) != tag_of(arena, unit)) {
+            fatal("arena: the tag of a unit is not its slab's");
+        }
+    }
+}
+
 void arena_check(struct arena *arena)
 {
+    check_tags(arena);
     for (unsigned class = 0; class < CLASS_COUNT; class ++) {
         struct bin *bin = arena_bin(arena, class);
 

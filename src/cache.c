@@ -473,6 +473,11 @@ void cache_check(struct cache *cache)
         size_t allocs = stacks_alloc_count(bin, cold->alloc);
         size_t frees = stacks_free_count(bin, cold->free);
 
+        if ((allocs > 0 && allocs > cold->alloc->capacity) ||
+            (frees > 0 && frees > stacks_capacity(class, cold->free)) ||
+            (allocs + frees > 0 && !stacks_in_use(cache, class))) {
+            fatal("cache: a stack is longer than it may be, or not known to be in use");
+        }
         for (size_t i = 0; i < allocs; i++) {
             verify_block(class, (uintptr_t)cold->alloc->slots[i]);
             verify_not_among(cold->alloc->slots, i, cold->alloc->slots[i]);

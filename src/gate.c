@@ -231,3 +231,19 @@ void gate_reset_in_child(struct gate_slot *self)
                           memory_order_relaxed);
     atomic_store_explicit(&closed, inside || for_good, memory_order_relaxed);
 }
+
+void gate_check(void)
+{
+    /* Relaxed, all: nobody is at it. */
+    bool is_at_rest = atomic_load_explicit(&closed, memory_order_relaxed) == 0 &&
+                      atomic_load_explicit(&anonymous_inside, memory_order_relaxed) == 0 &&
+                      own_inside == 0 && own_counted == 0;
+
+    for (const struct gate_slot *slot = atomic_load_explicit(&slots, memory_order_relaxed);
+         slot != NULL; slot = slot->next) {
+        is_at_rest &= atomic_load_explicit(&slot->inside, memory_order_relaxed) == 0;
+    }
+    if (!is_at_rest) {
+        fatal("gate: closed, or somebody inside, where all should be at rest");
+    }
+}

@@ -49,6 +49,9 @@ bool gate_open(void);
  * for, and a child's gate is closed too. */
 void gate_close_for_good(void);
 
+/* Panics unless the gate is open and nobody inside. At rest. */
+void gate_check(void);
+
 /* In a forked child, whose only thread is the caller: open, nobody inside, and only `self`, which
  * may be NULL, registered. If the caller is inside, the gate is closed until it has left. */
 void gate_reset_in_child(struct gate_slot *self);

@@ -7,7 +7,7 @@
  *
  * Owns         run_totals.total_units.
  * Concurrency  the caller holds page_heap_lock; the break's and meta's locks are taken under it.
- * Called by    page_heap.c; reclaim.c, scavenge.c and large.c ask how large the heap is.
+ * Called by    page_heap.c; arena.c, reclaim.c, scavenge.c and large.c ask how large the heap is.
  */
 #include "growth.h"
 
@@ -347,4 +347,13 @@ bool growth_get_locked(size_t units)
     }
     return grow_at_break_locked(units) || (region_give_up_rows() && grow_at_break_locked(units)) ||
            grow_region_locked(units);
+}
+
+void growth_check_locked(void)
+{
+    ASSERT(lock_is_held(&page_heap_lock));
+    if (growth_heap_bytes() != run_totals.total_units * UNIT_BYTES ||
+        seen_units > run_totals.total_units) {
+        fatal("growth: the size of the heap is not what its runs come to");
+    }
 }

@@ -42,4 +42,7 @@ size_t growth_heap_bytes(void);
 /* What they have grown by since the last call. */
 size_t growth_take_locked(void);
 
+/* Panics unless its counts agree with run_totals. */
+void growth_check_locked(void);
+
 #endif

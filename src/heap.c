@@ -13,10 +13,12 @@
 
 #include <string.h>
 
+#include "break.h"
 #include "emergency.h"
 #include "large.h"
 #include "life.h"
 #include "limit.h"
+#include "meta.h"
 #include "page_heap.h"
 #include "purge.h"
 #include "refill.h"
@@ -527,6 +529,22 @@ size_t heap_trim(size_t pad_bytes)
 
     gate_leave(cache_gate(cache));
     return bytes;
+}
+
+void heap_check(void)
+{
+    gate_check();
+    size_class_check();
+    cache_check(cache_self);
+    for (unsigned index = 0; arena_by_index(index) != NULL; index++) {
+        arena_check(arena_by_index(index));
+    }
+    page_heap_check();
+    run_cache_check_all();
+    life_check();
+    emergency_check();
+    break_check();
+    meta_check();
 }
 
 __attribute__((constructor(101))) static void heap_construct(void)

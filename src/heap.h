@@ -59,4 +59,7 @@ static inline void heap_free(void *block)
     heap_free_slow(block);
 }
 
+/* Every _check() of the allocator. Nobody may be in it, nor in the middle of a fork. */
+void heap_check(void);
+
 #endif

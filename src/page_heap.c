@@ -466,6 +466,7 @@ void page_heap_check(void)
 
     heap_lock_acquire();
     region_check();
+    growth_check_locked();
     for (struct region *region = region_next(NULL); region; region = region_next(region)) {
         size_t rows = rows_of_locked(region);
 

@@ -255,3 +255,22 @@ unsigned size_class_of_aligned(size_t size, size_t alignment)
     }
     return class;
 }
+
+void size_class_check(void)
+{
+    if (size_classes[0].size == 0) {
+        return; /* before size_class_init() */
+    }
+    for (size_t size = BLOCK_ALIGN; size <= MEDIUM_MAX_BYTES; size += BLOCK_ALIGN) {
+        uint16_t code = size_class_code_of_any(size);
+
+        if (code == 0 && size > SMALL_MAX_BYTES) {
+            continue;
+        }
+        unsigned class = size_class_of_code(code);
+
+        if (code % CODE_STEP != 0 || class >= CLASS_COUNT || size_classes[class].size < size) {
+            fatal("size class: a size is served by a class that does not hold it");
+        }
+    }
+}

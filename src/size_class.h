@@ -160,4 +160,7 @@ static inline unsigned size_class_index(const struct size_class *class, size_t o
                : class->blocks;
 }
 
+/* Panics unless each size has a class that holds it; above SMALL_MAX_BYTES it may have none. */
+void size_class_check(void);
+
 #endif

@@ -279,6 +279,23 @@ _Noreturn void slab_fatal_double_free(const struct slab *slab, unsigned index)
     fatal_at("double free of", slab->start + (size_t)index * slab_class(slab)->size);
 }
 
+/* What is known of a page holds as long as the page is free. */
+static void check_idle(const struct slab *slab)
+{
+    uint16_t known = slab->purged;
+
+    if (slab_class(slab)->units > 1) {
+        known |= slab->stayed;
+    } else if (slab->stayed != 0) {
+        fatal("slab: of one unit only pages are known");
+    }
+    for (size_t page = 0; page < SLAB_PAGES; page++) {
+        if ((known >> page & 1) != 0 && !page_is_free_locked(slab, page)) {
+            fatal("slab: a page that is in use counts as idle");
+        }
+    }
+}
+
 void slab_check(struct slab *slab)
 {
     uint32_t count = 0;
@@ -298,4 +315,5 @@ void slab_check(struct slab *slab)
     if (count != slab->free_count) {
         fatal("slab: free_count is wrong");
     }
+    check_idle(slab);
 }

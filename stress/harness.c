@@ -149,22 +149,6 @@ static void print_options(void)
     (void)fflush(stdout);
 }
 
-/* The checks at rest */
-
-void stress_check_modules(void)
-{
-    page_heap_check();
-    for (unsigned index = 0; arena_by_index(index) != NULL; index++) {
-        arena_check(arena_by_index(index));
-    }
-    run_cache_check_all();
-    life_check();
-    emergency_check();
-    break_check();
-    meta_check();
-    cache_check(cache_self);
-}
-
 /* What meta.c counts for an object of `bytes`. */
 static size_t meta_footprint(size_t bytes)
 {
@@ -206,7 +190,7 @@ static size_t metadata_expected(void)
 void stress_check_empty(void)
 {
     (void)bw_malloc_trim(0);
-    stress_check_modules();
+    heap_check();
     struct stats_memory memory = stats_memory();
     struct page_heap_stats page_heap = page_heap_stats();
     size_t metadata = metadata_expected();
@@ -481,7 +465,7 @@ static void oversee_phase(void)
     if (program->settle != NULL) {
         program->settle();
     }
-    stress_check_modules();
+    heap_check();
     stress_check_conservation();
     atomic_store_explicit(&phase_over, false, memory_order_relaxed);
     barrier_wait();

@@ -111,9 +111,6 @@ void stress_hold(struct stress_thread *self, unsigned places, void *block);
 /* Free all blocks the thread holds or was given. */
 void stress_drop_all(struct stress_thread *self);
 
-/* Every _check() of the allocator. Nobody may be in it. */
-void stress_check_modules(void);
-
 /* All blocks freed, all threads gone: a trim must leave nothing in use. */
 void stress_check_empty(void);
 

@@ -10,6 +10,7 @@
 
 #include <pthread.h>
 
+#include "heap.h"
 #include "life.h"
 
 enum mode { MIXED, FREE_ONLY, LATE };
@@ -87,7 +88,7 @@ static void *live_shortly(void *argument)
 
 static void check_at_rest(void)
 {
-    stress_check_modules();
+    heap_check();
     stress_check_conservation();
     if (life_stats().caches_created > stress_options.threads + 1) {
         stress_fail("%u caches for %u threads at a time", life_stats().caches_created,

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "emergency.h"
+#include "heap.h"
 
 enum {
     LARGEST_BYTES = 100 * 1024,
@@ -30,7 +31,7 @@ enum {
 _Noreturn static void live_as_child(struct stress_thread *self)
 {
     (void)alarm(CHILD_SECONDS);
-    stress_check_modules();
+    heap_check();
     for (int i = 0; i < CHILD_BLOCKS; i++) {
         void *block =
             block_alloc_any(&self->accounts, block_random_size(&self->accounts, LARGEST_BYTES));
@@ -40,7 +41,7 @@ _Noreturn static void live_as_child(struct stress_thread *self)
     }
     stress_drop_all(self);
     (void)bw_malloc_trim(0);
-    stress_check_modules();
+    heap_check();
     _exit(EXIT_SUCCESS);
 }
 

@@ -10,6 +10,7 @@
 
 #include <semaphore.h>
 
+#include "heap.h"
 #include "page_heap.h"
 
 enum {
@@ -127,7 +128,7 @@ static void run_round(void)
     }
     spawn_every_other(ids, 1, help);
     join_every_other(ids, 1);
-    stress_check_modules();
+    heap_check();
     stress_check_conservation();
     check_heap_did_not_double(pairs);
     for (unsigned pair = 0; pair < pairs; pair++) {

@@ -16,16 +16,7 @@
 
 void check_all(void)
 {
-    cache_check(cache_self);
-    for (unsigned index = 0; arena_by_index(index) != NULL; index++) {
-        arena_check(arena_by_index(index));
-    }
-    page_heap_check();
-    run_cache_check_all();
-    life_check();
-    emergency_check();
-    break_check();
-    meta_check();
+    heap_check();
 }
 
 char *filled(size_t size)

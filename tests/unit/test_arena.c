@@ -460,6 +460,26 @@ static void the_check_sees_blocks_that_got_lost(void **state)
     assert_dies(check, arena, "bin: a slab is on the wrong list");
 }
 
+static void the_check_sees_the_tag_of_another_class(void **state)
+{
+    struct arena *arena = first_arena();
+    void *block = refill_one(arena, class_of_blocks);
+    size_t unit = region_unit_of(&region_primary, (uintptr_t)block);
+    static const char fault[] = "arena: the tag of a unit is not its slab's";
+
+    (void)state;
+    atomic_fetch_add(&arena->tags[unit], CODE_STEP);
+    assert_dies(check, arena, fault);
+    atomic_store(&arena->tags[unit], 0);
+    assert_dies(check, arena, fault);
+    /* And of another arena, which has no slab there. */
+    struct arena *other = arena_create(1);
+
+    arena_check(other);
+    atomic_store(&other->tags[unit], SIZE_CLASS_CODE(class_of_blocks));
+    assert_dies(check, other, fault);
+}
+
 /* Threads */
 
 enum { RACERS = 2 };
@@ -622,6 +642,7 @@ int main(void)
         ISOLATED(a_slab_with_a_pending_block_is_not_released),
         ISOLATED(totals_count_what_is_free_and_what_slabs_cannot_use),
         ISOLATED(the_check_sees_blocks_that_got_lost),
+        ISOLATED(the_check_sees_the_tag_of_another_class),
         ISOLATED(an_arena_counts_what_its_threads_wait_for_small_blocks),
         ISOLATED(threads_lose_nothing),
         ISOLATED(threads_that_need_a_class_at_once_make_one_bin),

@@ -601,6 +601,24 @@ static void the_check_sees_a_block_of_another_class(void **state)
     assert_dies_at(check_cache, NULL, "invalid free of", (uintptr_t)other);
 }
 
+static void the_check_sees_a_stack_that_is_not_marked_or_too_long(void **state)
+{
+    static const char fault[] =
+        "cache: a stack is longer than it may be, or not known to be in use";
+
+    (void)state;
+    set_up(SIZE);
+    give(take());
+    struct cache_class *cold = stacks_made_class(cache, class_of_blocks);
+
+    check();
+    cold->free->capacity = 0;
+    assert_dies(check_cache, NULL, fault);
+    cold->free->capacity = MAGAZINE_SMALLEST;
+    cache->in_use[class_of_blocks / BITS_PER_WORD] = 0;
+    assert_dies(check_cache, NULL, fault);
+}
+
 static void many_different_blocks_are_no_doubles(void **state)
 {
     static void *blocks[BLOCKS_MAX];
@@ -811,6 +829,7 @@ int main(void)
         ISOLATED(nor_is_one_in_a_slab_of_several_units),
         ISOLATED(the_check_sees_a_block_on_both_stacks),
         ISOLATED(the_check_sees_a_block_of_another_class),
+        ISOLATED(the_check_sees_a_stack_that_is_not_marked_or_too_long),
         ISOLATED(many_different_blocks_are_no_doubles),
         ISOLATED(a_full_stack_of_big_blocks_is_flushed_by_half),
         ISOLATED(a_few_of_the_smallest_stacks_are_kept_for_the_next_use),

@@ -336,6 +336,32 @@ static void nobody_is_inside_while_the_gate_is_closed(void **state)
     assert_int_equal(guarded.value, CLOSINGS);
 }
 
+static void check(void *unused)
+{
+    (void)unused;
+    gate_check();
+}
+
+static void the_check_sees_who_is_inside_and_a_closed_gate(void **state)
+{
+    static const char fault[] = "gate: closed, or somebody inside, where all should be at rest";
+    static struct gate_slot slot;
+
+    (void)state;
+    gate_register(&slot);
+    gate_check();
+    assert_true(gate_enter(&slot));
+    assert_dies(check, NULL, fault);
+    gate_leave(&slot);
+    assert_true(gate_enter(NULL));
+    assert_dies(check, NULL, fault);
+    gate_leave(NULL);
+    gate_close(NULL);
+    assert_dies(check, NULL, fault);
+    assert_true(gate_open());
+    gate_check();
+}
+
 int main(void)
 {
     static const struct isolated_test tests[] = {
@@ -352,6 +378,7 @@ int main(void)
         ISOLATED(a_child_starts_with_an_open_gate_and_nobody_inside),
         ISOLATED(a_gate_closed_for_good_lets_nobody_in_and_waits_for_nobody),
         ISOLATED(nobody_is_inside_while_the_gate_is_closed),
+        ISOLATED(the_check_sees_who_is_inside_and_a_closed_gate),
     };
 
     return run_isolated(tests, ARRAY_SIZE(tests));

@@ -12,6 +12,7 @@
 #include "limit.h"
 #include "os.h"
 #include "page_heap.h"
+#include "runs.h"
 
 enum { PATTERN = 0x5a };
 
@@ -1165,6 +1166,14 @@ static void the_check_sees_units_that_got_lost(void **state)
     assert_dies(check, NULL, "page heap: total, free and handed out units do not add up");
 }
 
+static void the_check_sees_a_heap_of_another_size(void **state)
+{
+    (void)state;
+    (void)run_of_units(2);
+    run_totals.total_units++;
+    assert_dies(check, NULL, "growth: the size of the heap is not what its runs come to");
+}
+
 static void the_check_sees_memory_that_was_given_back_and_is_still_counted(void **state)
 {
     struct span *span = run_of_units(2);
@@ -1234,6 +1243,7 @@ int main(void)
         ISOLATED(lowering_the_break_below_the_base_of_blocks_in_use_dies),
         ISOLATED(the_check_sees_a_run_of_a_wrong_length),
         ISOLATED(the_check_sees_units_that_got_lost),
+        ISOLATED(the_check_sees_a_heap_of_another_size),
         ISOLATED(the_check_sees_memory_that_was_given_back_and_is_still_counted),
         ISOLATED(a_run_resized_to_its_own_length_stays),
         ISOLATED(memory_that_the_kernel_does_not_take_is_not_counted_as_purged),

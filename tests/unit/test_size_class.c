@@ -371,6 +371,35 @@ static void every_medium_size_can_have_the_smallest_class_that_holds_it(void **s
     assert_int_equal(class_of_any(MEDIUM_MAX_BYTES + 1), CLASS_COUNT);
 }
 
+static void check(void *unused)
+{
+    (void)unused;
+    size_class_check();
+}
+
+static void the_check_sees_a_size_in_a_class_that_does_not_hold_it(void **state)
+{
+    static const char fault[] = "size class: a size is served by a class that does not hold it";
+    enum { SLOT = 100 };
+
+    (void)state;
+    size_class_check();
+    size_class_init();
+    size_class_check();
+    uint16_t right = atomic_load(&size_class_codes[SLOT]);
+
+    /* Too small, of a class that does not exist, of none, and no code. */
+    const uint16_t wrong[] = {(uint16_t)(right - CODE_STEP), SIZE_CLASS_CODE(CLASS_COUNT), 0,
+                              (uint16_t)(right + 1)};
+
+    for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+        atomic_store(&size_class_codes[SLOT], wrong[i]);
+        assert_dies(check, NULL, fault);
+    }
+    atomic_store(&size_class_codes[SLOT], right);
+    size_class_check();
+}
+
 int main(void)
 {
     static const struct isolated_test tests[] = {
@@ -395,6 +424,7 @@ int main(void)
         ISOLATED(each_class_of_several_units_up_to_64_KiB_has_a_single_one),
         ISOLATED(above_a_size_has_a_class_once_it_was_asked_for_often),
         ISOLATED(every_medium_size_can_have_the_smallest_class_that_holds_it),
+        ISOLATED(the_check_sees_a_size_in_a_class_that_does_not_hold_it),
     };
 
     return run_isolated(tests, ARRAY_SIZE(tests));

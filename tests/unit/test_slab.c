@@ -425,6 +425,31 @@ static void the_check_sees_what_does_not_agree(void **state)
     assert_dies(check, slab, disagree);
 }
 
+static void the_check_sees_a_page_that_is_in_use_and_counts_as_idle(void **state)
+{
+    static const char fault[] = "slab: a page that is in use counts as idle";
+    struct slab *slab = slab_of_size(48);
+    struct slab *several = slab_of_size(24 * KIB);
+    void *block;
+
+    (void)state;
+    slab->purged = 2;
+    slab_check(slab);
+    /* The first block, on the first page. */
+    assert_int_equal(slab_take_locked(slab, &block, 1), 1);
+    slab_check(slab);
+    slab->purged = 1;
+    assert_dies(check, slab, fault);
+    assert_int_equal(slab_take_locked(several, &block, 1), 1);
+    several->stayed = 2;
+    slab_check(several);
+    several->stayed = 1;
+    assert_dies(check, several, fault);
+    slab->purged = 0;
+    slab->stayed = 2;
+    assert_dies(check, slab, "slab: of one unit only pages are known");
+}
+
 int main(void)
 {
     static const struct isolated_test tests[] = {
@@ -446,6 +471,7 @@ int main(void)
         ISOLATED(a_destroyed_slab_leaves_no_descriptor),
         ISOLATED(without_memory_for_the_descriptor_there_is_no_slab),
         ISOLATED(the_check_sees_what_does_not_agree),
+        ISOLATED(the_check_sees_a_page_that_is_in_use_and_counts_as_idle),
     };
 
     return run_isolated(tests, ARRAY_SIZE(tests));
