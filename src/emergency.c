@@ -449,7 +449,9 @@ void emergency_free(uintptr_t address)
                                                 memory_order_relaxed);
 
     if (!(starts & bit_of(first))) {
-        fatal_at("double free of", address);
+        uint64_t used = atomic_load_explicit(&word_of(run, first)->used, memory_order_relaxed);
+
+        fatal_at(used & bit_of(first) ? "invalid free of" : "double free of", address);
     }
     size_t end = block_end(run, first);
 

@@ -106,14 +106,21 @@ static void mark_gap_locked(size_t first, size_t end)
     }
 }
 
+static void forget_cut_off_locked(uintptr_t intact_end, size_t end);
+
 /* Memory from the break that there are rows for; 0 bytes: none. */
 static struct break_extent raise_locked(size_t units, size_t wish)
 {
     size_t top = growth_top_unit();
+    uintptr_t ours = cut_off_end != 0 ? cut_off_end : break_top();
     struct break_extent extent = break_grow(units * UNIT_BYTES, wish * UNIT_BYTES);
 
     if (extent.bytes == 0) {
         return extent;
+    }
+    if (extent.start < ours) {
+        /* Others lowered the break since growth_notice_moves_locked(). */
+        forget_cut_off_locked(extent.start, size_min(top, region_units(&region_primary)));
     }
     cut_off_end = 0;
     if (!region_add_break(extent.start, extent.bytes)) {

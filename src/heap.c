@@ -114,7 +114,7 @@ static void *small_alloc(struct cache *cache, unsigned class, size_t alignment)
     cache_flush_all(cache);
     block = refill_one(arena, class);
     upkeep_poll(cache);
-    return block != NULL ? block : refill_borrow(arena, class, alignment, SIZE_MAX);
+    return block != NULL ? block : refill_from_any(class, alignment);
 }
 
 /* errno is saved by the callers of the three functions below. */

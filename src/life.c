@@ -100,7 +100,7 @@ static uint32_t arenas_at_most(uint32_t count)
 }
 
 /* How many arenas threads are spread over. One a processor spares them most waits for each other;
- * what one arena has free no other can use. */
+ * what one arena has free in slabs no other uses as long as there is memory. */
 static uint32_t arenas_wanted_locked(void)
 {
     if (arenas_limit != 0) {

@@ -18,7 +18,7 @@ struct limit {
     _Atomic size_t hard;       /* bytes; 0: none */
     _Atomic bool presses;      /* the soft limit has been passed, and nobody has acted yet */
     _Atomic unsigned notices;  /* a bit for each enum bw_limit that the program is to be told of */
-    _Atomic size_t used_bytes; /* handed out by the heap, noted while there is a hard limit */
+    _Atomic size_t used_bytes; /* handed out by the heap */
 };
 
 extern struct limit limit;

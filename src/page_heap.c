@@ -80,9 +80,7 @@ static void note_pressure_locked(void)
     size_t soft = limit_soft() / UNIT_BYTES;
     size_t held = units_held_locked();
 
-    if (limit_hard() != 0) {
-        limit_note_used(units_in_use_locked() * UNIT_BYTES);
-    }
+    limit_note_used(units_in_use_locked() * UNIT_BYTES);
     if (limit_soft() == 0) {
         return;
     }

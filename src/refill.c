@@ -202,6 +202,20 @@ void *refill_borrow(struct arena *arena, unsigned class, size_t alignment, size_
     return block;
 }
 
+void *refill_from_any(unsigned class, size_t alignment)
+{
+    void *block = NULL;
+    struct arena *arena;
+
+    for (unsigned index = 0; block == NULL && (arena = arena_by_index(index)) != NULL; index++) {
+        block = arena_take_one(arena, class);
+    }
+    for (unsigned index = 0; block == NULL && (arena = arena_by_index(index)) != NULL; index++) {
+        block = refill_borrow(arena, class, alignment, SIZE_MAX);
+    }
+    return block;
+}
+
 static void *take_near_from_stock(struct arena *arena, unsigned class, size_t alignment)
 {
     void *block = arena_take_one(arena, class);

@@ -18,6 +18,10 @@ void *refill_one(struct arena *arena, unsigned class);
  * `alignment`; or NULL. */
 void *refill_borrow(struct arena *arena, unsigned class, size_t alignment, size_t most_bytes);
 
+/* What any arena has: a free block of the class, or of the nearest larger one; or NULL. When there is
+ * no memory for another slab. */
+void *refill_from_any(unsigned class, size_t alignment);
+
 /* One block of a class whose slabs are several units, or of one little larger
  * (size_class_near_bytes()); NULL without memory for another slab: there may still be some for a
  * smaller one. */

@@ -30,10 +30,12 @@ bool remote_buffer_keep(struct cache *cache, void *block, uint32_t size)
 
 static void publish(struct cache *cache, void **blocks, size_t count, size_t bytes)
 {
+    unsigned index;
+
     cache->balance.remote_bytes += bytes;
     cache->balance.remote_frees += (uint32_t)count;
     /* Mostly they are of one. */
-    cache->balance.remote_arena = slab_at((uintptr_t)blocks[0])->arena;
+    cache->balance.remote_arena = slab_of_own_block((uintptr_t)blocks[0], &index)->arena;
     arena_free_remote(blocks, count);
 }
 
@@ -82,6 +84,6 @@ void remote_buffer_check(const struct cache *cache)
         verify_not_among(remote->slots, i, remote->slots[i]);
     }
     if (bytes != cache->remote_bytes) {
-        fatal("a buffer of remote frees does not know its bytes");
+        fatal("remote buffer: bytes do not add up");
     }
 }

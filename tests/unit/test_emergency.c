@@ -390,7 +390,7 @@ static void bad_frees_die(void **state)
 
     (void)state;
     assert_dies_at(free_address, block + 8, "invalid free of", (uintptr_t)block + 8);
-    assert_dies_at(free_address, block + granule_bytes(), "double free of",
+    assert_dies_at(free_address, block + granule_bytes(), "invalid free of",
                    (uintptr_t)block + granule_bytes());
     emergency_free((uintptr_t)block);
     assert_dies_at(free_address, block, "double free of", (uintptr_t)block);

@@ -10,6 +10,7 @@
 #include "conf.h"
 #include "emergency.h"
 #include "gate.h"
+#include "life.h"
 #include "limit.h"
 #include "page_heap.h"
 
@@ -141,6 +142,58 @@ static void while_somebody_forks_the_hard_limit_holds_too(void **state)
     assert_true(gate_open());
     assert_true(emergency_stats().mapped_bytes + held <= HARD_BYTES);
     bw_free(block);
+}
+
+static void a_limit_set_later_counts_what_is_held_in_a_fork_too(void **state)
+{
+    size_t bytes = 0;
+
+    (void)state;
+    void *block = filled(HARD_BYTES - 2 * MIB);
+
+    assert_non_null(block);
+    assert_true(bw_set_limits(0, HARD_BYTES));
+    gate_close(NULL);
+    while (bw_malloc(MIB / 4) != NULL) {
+        bytes += MIB / 4;
+        assert_true(bytes <= 2 * MIB);
+    }
+    assert_true(gate_open());
+    bw_free(block);
+}
+
+/* Counts the blocks that there are for a thread of another arena. */
+static void *take_all_in_another_arena(void *count)
+{
+    enum { BYTES = 64 };
+
+    while (bw_malloc(BYTES) != NULL) {
+        ++*(size_t *)count;
+    }
+    assert_int_equal(life_stats().arenas, 2);
+    return NULL;
+}
+
+static void at_the_hard_limit_threads_share_what_any_arena_has_free(void **state)
+{
+    enum { BYTES = 64, MOST = HARD_BYTES / BYTES, KEPT = 512 };
+    static void *blocks[MOST];
+    size_t others = 0;
+
+    (void)state;
+    assert_true(life_limit_arenas(2));
+    assert_true(bw_set_limits(0, HARD_BYTES));
+    size_t count = take_all(blocks, MOST, BYTES);
+
+    /* So that no slab is empty. */
+    for (size_t i = 0; i < count; i++) {
+        if (i % KEPT != 0) {
+            bw_free(blocks[i]);
+        }
+    }
+    run_threads(1, take_all_in_another_arena, &others);
+    assert_in_range(others, count / 4 * 3, count);
+    page_heap_check();
 }
 
 static void at_the_hard_limit_no_free_is_lost_in_a_fork(void **state)
@@ -483,6 +536,8 @@ int main(void)
         ISOLATED(small_blocks_are_limited_too),
         ISOLATED(free_memory_makes_way_before_the_hard_limit_refuses),
         ISOLATED(while_somebody_forks_the_hard_limit_holds_too),
+        ISOLATED(a_limit_set_later_counts_what_is_held_in_a_fork_too),
+        ISOLATED(at_the_hard_limit_threads_share_what_any_arena_has_free),
         ISOLATED(at_the_hard_limit_no_free_is_lost_in_a_fork),
         ISOLATED(what_is_free_leaves_room_in_a_fork),
         ISOLATED(free_memory_that_cannot_go_back_counts_too),

@@ -318,6 +318,29 @@ static void without_room_for_its_slab_nothing_is_near(void **state)
     page_heap_check();
 }
 
+static void what_other_arenas_have_serves_in_the_end(void **state)
+{
+    struct arena *other;
+    unsigned larger = class_of_blocks + 3;
+    unsigned index;
+
+    (void)state;
+    (void)first_arena();
+    other = arena_create(1);
+    assert_null(refill_from_any(class_of_blocks, BLOCK_ALIGN));
+    assert_non_null(refill_one(other, larger));
+    void *borrowed = refill_from_any(class_of_blocks, BLOCK_ALIGN);
+    const struct slab *slab = slab_of_own_block((uintptr_t)borrowed, &index);
+
+    assert_int_equal(slab->class, larger);
+    assert_int_equal(slab->arena, 1);
+    assert_non_null(refill_one(other, class_of_blocks));
+    void *block = refill_from_any(class_of_blocks, BLOCK_ALIGN);
+
+    assert_int_equal(slab_of_own_block((uintptr_t)block, &index)->class, class_of_blocks);
+    arena_check(other);
+}
+
 static void the_smallest_blocks_are_never_borrowed_for_larger_ones(void **state)
 {
     struct arena *arena = first_arena();
@@ -346,6 +369,7 @@ int main(void)
         ISOLATED(borrowing_gives_the_nearest_larger_block_there_is),
         ISOLATED(what_is_near_is_taken_before_there_is_another_slab),
         ISOLATED(without_room_for_its_slab_nothing_is_near),
+        ISOLATED(what_other_arenas_have_serves_in_the_end),
         ISOLATED(the_smallest_blocks_are_never_borrowed_for_larger_ones),
     };
 

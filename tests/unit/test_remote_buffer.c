@@ -5,6 +5,8 @@
 #include "magazine.h"
 #include "meta.h"
 #include "os.h"
+#include "reclaim.h"
+#include "refill.h"
 #include "remote_buffer.h"
 
 static void the_first_block_asks_for_a_buffer(void **state)
@@ -82,6 +84,26 @@ static void without_memory_for_the_buffer_nothing_is_kept(void **state)
     assert_int_equal(cache->remote->count, 1);
 }
 
+static void publish(void *unused)
+{
+    (void)unused;
+    remote_buffer_publish(cache);
+}
+
+static void a_block_whose_slab_is_gone_when_it_is_published_dies(void **state)
+{
+    (void)state;
+    set_up(SIZE);
+    void *block = refill_one(arena, class_of_blocks);
+
+    remote_buffer_free(cache, block, SIZE);
+    /* Its other free, which makes the slab's last block free. */
+    arena_free_blocks(arena, class_of_blocks, &block, 1);
+    reclaim_all();
+    assert_int_equal(bin_slabs(bin_of(arena)), 0);
+    assert_dies_at(publish, NULL, "invalid free of", (uintptr_t)block);
+}
+
 static void check_buffer(void *unused)
 {
     (void)unused;
@@ -106,7 +128,7 @@ static void the_check_sees_bytes_that_do_not_add_up(void **state)
     set_up(SIZE);
     remote_buffer_free(cache, take(), SIZE);
     cache->remote_bytes++;
-    assert_dies(check_buffer, NULL, "a buffer of remote frees does not know its bytes");
+    assert_dies(check_buffer, NULL, "remote buffer: bytes do not add up");
 }
 
 static void dropping_the_buffer_publishes_what_is_in_it(void **state)
@@ -133,6 +155,7 @@ int main(void)
         ISOLATED(the_buffer_is_bounded_in_count_and_bytes),
         ISOLATED(without_memory_for_the_buffer_nothing_is_kept),
         ISOLATED(dropping_the_buffer_publishes_what_is_in_it),
+        ISOLATED(a_block_whose_slab_is_gone_when_it_is_published_dies),
         ISOLATED(the_check_sees_a_block_twice),
         ISOLATED(the_check_sees_bytes_that_do_not_add_up),
     };

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* test_growth.c - the break moves between two calls of ours, as another thread of the program might
+ * move it: linked with --wrap=sbrk.
+ */
+#include "support.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "break.h"
+#include "page_heap.h"
+#include "slab.h"
+
+enum { PATTERN = 0x5a, FOREIGN_BYTES = 5000 };
+
+/* What the other thread does: before so many looks at the break, or before it is raised next, it
+ * moves it by so much. */
+static struct {
+    int looks;
+    bool at_raise;
+    intptr_t by;
+    char *foreign;
+} other;
+
+/* --wrap gives them these names. NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c) */
+void *__real_sbrk(intptr_t increment);
+void *__wrap_sbrk(intptr_t increment);
+
+void *__wrap_sbrk(intptr_t increment)
+{
+    bool is_now =
+        increment == 0 ? other.looks > 0 && --other.looks == 0 : other.at_raise && increment > 0;
+
+    if (is_now) {
+        other.at_raise = false;
+        other.foreign = (char *)__real_sbrk(other.by);
+    }
+    return __real_sbrk(increment);
+}
+/* NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c) */
+
+static struct span *run_of_units(size_t units)
+{
+    struct run_request request = {
+        .units = units, .align_units = 1, .state = SPAN_LARGE, .grow = true};
+    struct span *span = page_heap_alloc(&request);
+
+    assert_non_null(span);
+    return span;
+}
+
+static char *filled(struct span *span)
+{
+    char *memory = (char *)span_address(span);
+
+    memset(memory, PATTERN, span->units * UNIT_BYTES);
+    return memory;
+}
+
+/* The looks at the break of the next request that has to raise it. */
+static int looks_of_a_request(void)
+{
+    enum { MANY = 1000 };
+
+    other.looks = MANY;
+    (void)run_of_units(page_heap_stats().total_units + 1);
+    int looks = MANY - other.looks;
+
+    other.looks = 0;
+    return looks;
+}
+
+static void use_up_the_top(void)
+{
+    while (page_heap_alloc(&(struct run_request){
+               .units = 1, .align_units = 1, .state = SPAN_LARGE, .grow = false}) != NULL) {
+    }
+}
+
+static void free_memory_cut_off_before_the_break_is_raised_is_forgotten(void **state)
+{
+    (void)state;
+    int looks = looks_of_a_request();
+
+    assert_in_range(looks, 2, 10);
+    for (int look = 1; look <= looks; look++) {
+        char *kept = filled(run_of_units(20));
+
+        use_up_the_top();
+        page_heap_free(run_of_units(40));
+        other.by = -20 * (intptr_t)UNIT_BYTES - 100;
+        other.looks = look;
+        struct span *fresh = run_of_units(2 * page_heap_stats().total_units);
+
+        assert_int_equal(other.looks, 0);
+        (void)filled(fresh);
+        assert_true(is_all(kept, 20 * UNIT_BYTES, PATTERN));
+        page_heap_check();
+        break_check();
+    }
+}
+
+static void grow_while_the_break_is_lowered(void *look)
+{
+    other.by = -2 * (intptr_t)UNIT_BYTES;
+    other.looks = *(const int *)look;
+    (void)run_of_units(2 * page_heap_stats().total_units);
+}
+
+static void live_memory_cut_off_before_the_break_is_raised_is_noticed(void **state)
+{
+    (void)state;
+    int looks = looks_of_a_request();
+
+    use_up_the_top();
+    for (int look = 1; look <= looks; look++) {
+        assert_dies_at(grow_while_the_break_is_lowered, &look,
+                       "the program lowered the break below blocks in use, to",
+                       break_top() - 2 * UNIT_BYTES);
+    }
+}
+
+/* Foreign memory that comes between the look at the break and the call that raises it. */
+static void check_foreign_memory(intptr_t bytes)
+{
+    char *kept = filled(run_of_units(20));
+
+    use_up_the_top();
+    other.by = bytes;
+    other.at_raise = true;
+    struct span *fresh = run_of_units(2 * page_heap_stats().total_units);
+
+    assert_false(other.at_raise);
+    memset(other.foreign, 1, (size_t)bytes);
+    (void)filled(fresh);
+    assert_true(is_all(other.foreign, (size_t)bytes, 1));
+    assert_true(is_all(kept, 20 * UNIT_BYTES, PATTERN));
+    page_heap_check();
+    break_check();
+}
+
+static void foreign_memory_that_comes_between_is_left_alone(void **state)
+{
+    (void)state;
+    check_foreign_memory(FOREIGN_BYTES);
+    check_foreign_memory(2 * (intptr_t)UNIT_BYTES);
+    check_foreign_memory(FOREIGN_BYTES);
+}
+
+int main(void)
+{
+    static const struct isolated_test tests[] = {
+        ISOLATED(free_memory_cut_off_before_the_break_is_raised_is_forgotten),
+        ISOLATED(live_memory_cut_off_before_the_break_is_raised_is_noticed),
+        ISOLATED(foreign_memory_that_comes_between_is_left_alone),
+    };
+
+    return run_isolated(tests, ARRAY_SIZE(tests));
+}
