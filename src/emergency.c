@@ -18,7 +18,7 @@
  *              block starts there; the next bit of `ends` is then its last granule. Granules that
  *              are not `dirty` have no memory behind them.
  * Concurrency  lock-free throughout. Runs are only ever added to the list.
- * Called by    heap.c and resize.c; life.c around fork(); stats.c.
+ * Called by    heap.c and resize.c; fork.c; stats.c.
  */
 #include "emergency.h"
 

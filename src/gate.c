@@ -214,16 +214,21 @@ bool gate_open(void)
     return atomic_fetch_sub_explicit(&closed, 1, memory_order_seq_cst) == 1;
 }
 
-void gate_reset_in_child(struct gate_slot *self)
+void gate_keep_only(struct gate_slot *self)
 {
-    bool inside = gate_has_caller(self);
-    /* Relaxed, here and below: the child has one thread. */
-    bool for_good = atomic_load_explicit(&is_closed_for_good, memory_order_relaxed);
-
-    atomic_store_explicit(&slots, self, memory_order_relaxed);
     if (self != NULL) {
         self->next = NULL;
     }
+    /* Relaxed, here and below: the child has one thread. */
+    atomic_store_explicit(&slots, self, memory_order_relaxed);
+}
+
+void gate_reset_in_child(struct gate_slot *self)
+{
+    bool inside = gate_has_caller(self);
+    bool for_good = atomic_load_explicit(&is_closed_for_good, memory_order_relaxed);
+
+    gate_keep_only(self);
     atomic_store_explicit(&anonymous_inside, own_inside, memory_order_relaxed);
     child_slot = self;
     atomic_store_explicit(&child_inside,

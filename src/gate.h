@@ -52,6 +52,9 @@ void gate_close_for_good(void);
 /* Panics unless the gate is open and nobody inside. At rest. */
 void gate_check(void);
 
+/* In a forked child: forget all slots but `self`, which may be NULL. */
+void gate_keep_only(struct gate_slot *self);
+
 /* In a forked child, whose only thread is the caller: open, nobody inside, and only `self`, which
  * may be NULL, registered. If the caller is inside, the gate is closed until it has left. */
 void gate_reset_in_child(struct gate_slot *self);

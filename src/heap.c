@@ -15,6 +15,7 @@
 
 #include "break.h"
 #include "emergency.h"
+#include "fork.h"
 #include "large.h"
 #include "life.h"
 #include "limit.h"
@@ -549,7 +550,7 @@ void heap_check(void)
 
 __attribute__((constructor(101))) static void heap_construct(void)
 {
-    life_on_deferred(free_deferred);
+    fork_on_deferred(free_deferred);
 }
 
 /* The last chance to tell of a block freed twice that was never handed out again. */

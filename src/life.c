@@ -1,17 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* life.c - initialisation, thread start and end, fork.
+/* life.c - initialisation, thread start and end.
  *
  * The first allocation of the process may come from ld.so, before any constructor: everything that
- * allocation needs is set up on the first slow path, in start_locked(). What may itself allocate
- * (pthread_atfork takes a lock of its own, and allocates beyond 48 handlers) waits for the
- * library's constructor.
+ * allocation needs is set up on the first slow path, in start_locked().
  *
  * A thread's cache is taken back by a key destructor. Whatever the thread frees or allocates later,
  * in other destructors, goes past the cache (has_ended): slower, and nothing is left behind.
- *
- * fork(): prepare closes the gate (gate.h), parent and child open it. No lock is held across, so
- * the stdio locks that fork() takes after our handler cannot be waited for by somebody who waits
- * for us.
  *
  * Owns         the lists of idle and of ended caches, the spread of threads over arenas, the key.
  * Concurrency  life_lock, of rank LIFE, the first: taken inside the gate, with no other lock held.
@@ -51,10 +45,35 @@ static struct cache *next_look; /* for caches whose thread is gone; NULL: at the
 static struct __cds_lfs_stack ended_caches; /* of threads that ended while the gate was closed */
 static struct life_stats stats;
 static uint32_t arenas_limit;
-static void (*release_deferred)(void *block);
+
+/* Of which this process is a child. */
+static _Atomic uint64_t forks;
 
 /* The thread's cache has been taken back, and it gets no other. */
 static _Thread_local bool has_ended __attribute__((tls_model("initial-exec")));
+
+/* Relaxed, both: only a child's only thread counts. */
+static uint64_t forks_now(void)
+{
+    return atomic_load_explicit(&forks, memory_order_relaxed);
+}
+
+static void count_fork(void)
+{
+    atomic_store_explicit(&forks, forks_now() + 1, memory_order_relaxed);
+}
+
+static void recount_in_child(void);
+
+/* The end of what changes the counts and lists. If a handler of a signal that interrupted it has
+ * forked since `before`, and this is the child, they were reset in the middle. Inside the gate. */
+static void settle(uint64_t before)
+{
+    while (unlikely(forks_now() != before)) {
+        before = forks_now();
+        recount_in_child();
+    }
+}
 
 bool life_started(void)
 {
@@ -186,6 +205,8 @@ static void move_thread_locked(struct arena *from, struct arena *to)
 
 bool life_change_arena(struct cache *cache)
 {
+    uint64_t forks_before = forks_now();
+
     lock_acquire(&life_lock);
     struct arena *arena = arena_choose_other_locked(cache->arena);
 
@@ -196,15 +217,19 @@ bool life_change_arena(struct cache *cache)
     if (arena != NULL) {
         rebind(cache, arena);
     }
+    settle(forks_before);
     return arena != NULL;
 }
 
 void life_join_arena(struct cache *cache, struct arena *arena)
 {
+    uint64_t forks_before = forks_now();
+
     lock_acquire(&life_lock);
     move_thread_locked(cache->arena, arena);
     lock_release(&life_lock);
     rebind(cache, arena);
+    settle(forks_before);
 }
 
 bool life_limit_arenas(uint32_t count)
@@ -360,6 +385,8 @@ struct cache *life_attach_thread(void)
     if (cache_is_real(cache_self) || has_ended || !gate_enter(NULL)) {
         return cache_self;
     }
+    uint64_t forks_before = forks_now();
+
     find_cpus();
     lock_acquire(&life_lock);
     struct cache *cache = attach_locked();
@@ -367,6 +394,7 @@ struct cache *life_attach_thread(void)
     lock_release(&life_lock);
     /* Inside the gate, as all that makes it. */
     cache_self = cache != NULL ? cache : cache_self;
+    settle(forks_before);
     gate_leave(NULL);
     if (cache != NULL) {
         /* May allocate, which works from here on. Where it fails, the cache is taken back only when
@@ -382,12 +410,13 @@ struct cache *life_attach_thread(void)
 /* End */
 
 /* A cache whose thread has ended: for the next one. Inside the gate. */
-static void take_back(struct cache *cache)
+static void take_back(struct cache *cache, uint64_t forks_before)
 {
     cache_flush_all(cache);
     lock_acquire(&life_lock);
     make_idle_locked(cache);
     lock_release(&life_lock);
+    settle(forks_before);
 }
 
 /* A thread does not wait for the gate to end: who forks may wait for the thread. The push is
@@ -398,28 +427,30 @@ static void leave_to_opener(struct cache *cache)
 }
 
 /* Whether it was taken back. */
-static bool take_back_or_leave(struct cache *cache)
+static bool take_back_or_leave(struct cache *cache, uint64_t forks_before)
 {
     /* Not by the cache's slot: it is the next thread's as soon as the cache is. */
     if (!gate_enter(NULL)) {
         leave_to_opener(cache);
         return false;
     }
-    take_back(cache);
+    take_back(cache, forks_before);
     gate_leave(NULL);
     return true;
 }
 
 /* The fork may have ended between our look at the gate and the push: whoever finds the gate open
  * takes all of them. */
-static void take_back_ended(void)
+void life_take_back_ended(void)
 {
+    uint64_t forks_before = forks_now();
     struct cds_lfs_head *head;
 
     while (gate_is_open() && (head = __cds_lfs_pop_all(&ended_caches)) != NULL) {
         for (struct cds_lfs_node *node = &head->node, *next; node != NULL; node = next) {
             next = node->next;
-            (void)take_back_or_leave(caa_container_of(node, struct cache, ended_node));
+            (void)take_back_or_leave(caa_container_of(node, struct cache, ended_node),
+                                     forks_before);
         }
     }
 }
@@ -428,6 +459,7 @@ static void take_back_ended(void)
  * counts its keys from the start too, and keeps their values in the same places. */
 static void thread_ends(void *unused)
 {
+    uint64_t forks_before = forks_now();
     struct cache *cache = cache_self;
     int saved_errno = errno;
 
@@ -439,93 +471,50 @@ static void thread_ends(void *unused)
     cache_self = &cache_none;
     /* Release: pairs with the acquire in find_orphans_locked(). */
     atomic_store_explicit(&cache->has_owner, false, memory_order_release);
-    if (!take_back_or_leave(cache)) {
-        take_back_ended();
+    if (!take_back_or_leave(cache, forks_before)) {
+        life_take_back_ended();
     }
     errno = saved_errno;
 }
 
 /* Fork */
 
-static void fork_prepare(void)
-{
-    emergency_fork_begins();
-    gate_close(cache_gate(cache_self));
-}
-
-static void free_deferred(void)
-{
-    if (release_deferred != NULL) {
-        emergency_release_deferred(release_deferred);
-    }
-}
-
-static void fork_parent(void)
-{
-    emergency_fork_ends();
-    /* In a handler of a signal that interrupted the thread inside, what was put off is left to the
-     * end of the next fork. */
-    if (!gate_open() || gate_has_caller(cache_gate(cache_self))) {
-        return;
-    }
-    take_back_ended();
-    free_deferred();
-}
-
-/* Idle caches are whole, and the child's; it knows of no others but its thread's. */
-static void keep_idle_in_child(void)
-{
-    made_caches = NULL;
-    for (struct cache *cache = idle_caches; cache != NULL; cache = cache->next_idle) {
-        cache->next_made = made_caches;
-        made_caches = cache;
-        gate_register(&cache->gate);
-    }
-    if (cache_is_real(cache_self)) {
-        cache_self->next_made = made_caches;
-        cache_self->owner = os_thread_self();
-        made_caches = cache_self;
-    }
-    next_look = NULL;
-}
-
-/* Only the forking thread lives on. The caches of the others, and the blocks in them, are lost:
- * they may have been copied in the middle of a fast path. */
-static void fork_child(void)
+/* A child's only thread knows of its own cache, if it has one, and of idle ones. Those of other
+ * threads, and the blocks in them, are lost: they may have been copied in the middle of a fast
+ * path. */
+static void recount_in_child(void)
 {
     bool attached = cache_is_real(cache_self);
 
     for (unsigned index = 0; arena_by_index(index) != NULL; index++) {
         threads_set(arena_by_index(index), 0);
     }
+    gate_keep_only(cache_gate(cache_self));
+    made_caches = NULL;
+    next_look = NULL;
+    stats.idle_caches = 0;
+    for (struct cache *cache = idle_caches; cache != NULL; cache = cache->next_idle) {
+        cache->next_made = made_caches;
+        made_caches = cache;
+        gate_register(&cache->gate);
+        stats.idle_caches++;
+    }
     if (attached) {
         threads_set(cache_self->arena, 1);
+        cache_self->next_made = made_caches;
+        cache_self->owner = os_thread_self();
+        made_caches = cache_self;
     }
     stats.threads = attached;
-    scavenge_share(conf.cache_limit, stats.threads);
     stats.caches_created = attached + stats.idle_caches;
-    stats.forks++;
+    scavenge_share(conf.cache_limit, stats.threads);
+}
+
+void life_reset_in_child(void)
+{
+    count_fork();
     __cds_lfs_init(&ended_caches);
-    emergency_reset_in_child();
-    emergency_fork_ends();
-    gate_reset_in_child(cache_gate(cache_self));
-    keep_idle_in_child();
-    if (gate_is_open()) {
-        free_deferred();
-    }
-}
-
-void life_on_deferred(void (*release)(void *block))
-{
-    release_deferred = release;
-}
-
-/* As early as constructors run, so that handlers registered later, the program's own, run before
- * our prepare and after our parent and child. Those of libraries whose constructors ran before ours
- * find the gate closed: what they allocate is emergency memory, what they free is deferred. */
-__attribute__((constructor(101))) static void life_construct(void)
-{
-    (void)pthread_atfork(fork_prepare, fork_parent, fork_child);
+    recount_in_child();
 }
 
 struct life_stats life_stats(void)
@@ -533,6 +522,7 @@ struct life_stats life_stats(void)
     lock_acquire(&life_lock);
     struct life_stats result = stats;
 
+    result.forks = forks_now();
     for (const struct cache *cache = idle_caches; cache != NULL; cache = cache->next_idle) {
         result.idle_stacks += cache->spare_count;
         result.idle_groups += stacks_count_groups(cache);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* life.h - the first call, threads that come and go, fork. */
+/* life.h - the first call, threads that come and go. */
 #ifndef BREAKWATER_LIFE_H
 #define BREAKWATER_LIFE_H
 
@@ -27,9 +27,12 @@ void life_join_arena(struct cache *cache, struct arena *arena);
 /* Has the allocator been initialised? */
 bool life_started(void);
 
-/* What to do with each deferred block when a fork is over (emergency.h); set once by heap.c's
- * constructor. */
-void life_on_deferred(void (*release)(void *block));
+/* After a fork, in the parent: take back the caches of threads that ended meanwhile. Outside the
+ * gate. */
+void life_take_back_ended(void);
+
+/* In the child: its thread's cache and the idle ones are all that there are. */
+void life_reset_in_child(void);
 
 struct life_stats {
     uint32_t threads;     /* with a cache */

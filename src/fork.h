@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* fork.h - a fork leaves the parent as it was, and the child a heap that is whole. */
+#ifndef BREAKWATER_FORK_H
+#define BREAKWATER_FORK_H
+
+/* What to do with each deferred block when a fork is over (emergency.h); set once by heap.c's
+ * constructor. */
+void fork_on_deferred(void (*release)(void *block));
+
+#endif

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* test_fork.c - a handler of a signal forks in the middle of what changes the counts and lists of
+ * threads: linked with --wrap=syscall and --wrap=mmap, which such a handler may interrupt.
+ */
+#include "heap_support.h"
+
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "breakwater/breakwater.h"
+#include "gate.h"
+#include "life.h"
+
+static struct {
+    bool at_gettid;
+    bool at_mmap;
+    bool is_child;
+    int status; /* of the child, in the parent */
+} handler;
+
+static void fork_in_handler(bool *at)
+{
+    *at = false;
+    pid_t child = fork();
+
+    handler.is_child = child == 0;
+    if (child > 0) {
+        (void)waitpid(child, &handler.status, 0);
+    }
+}
+
+/* --wrap gives them these names. NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c) */
+long __wrap_syscall(long number, ...);
+long __real_syscall(long number, ...);
+void *__wrap_mmap(void *start, size_t bytes, int protection, int flags, int file, off_t offset);
+void *__real_mmap(void *start, size_t bytes, int protection, int flags, int file, off_t offset);
+
+long __wrap_syscall(long number, ...)
+{
+    long arguments[6];
+    va_list list;
+
+    va_start(list, number);
+    for (size_t i = 0; i < ARRAY_SIZE(arguments); i++) {
+        arguments[i] = va_arg(list, long);
+    }
+    va_end(list);
+    if (number == SYS_gettid && handler.at_gettid) {
+        fork_in_handler(&handler.at_gettid);
+    }
+    return __real_syscall(number, arguments[0], arguments[1], arguments[2], arguments[3],
+                          arguments[4], arguments[5]);
+}
+
+void *__wrap_mmap(void *start, size_t bytes, int protection, int flags, int file, off_t offset)
+{
+    if (handler.at_mmap) {
+        fork_in_handler(&handler.at_mmap);
+    }
+    return __real_mmap(start, bytes, protection, flags, file, offset);
+}
+/* NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c) */
+
+static void check_gate(void *unused)
+{
+    (void)unused;
+    gate_check();
+}
+
+/* Whatever the fork came in the middle of is done. */
+static void assert_child_is_whole(void)
+{
+    if (!handler.is_child) {
+        assert_int_equal(handler.status, 0);
+        heap_check();
+        return;
+    }
+    assert_int_equal(life_stats().threads, 1);
+    /* The gate is open again for who enters next, and the thread's slot is one of those that a fork
+     * waits for. */
+    assert_true(gate_enter(cache_gate(cache_self)));
+    assert_dies(check_gate, NULL, "gate: closed, or somebody inside, where all should be at rest");
+    gate_leave(cache_gate(cache_self));
+    bw_free(filled(100));
+    heap_check();
+    _exit(EXIT_SUCCESS);
+}
+
+static void *call_first(void *unused)
+{
+    handler.at_gettid = true;
+    bw_free(bw_malloc(100));
+    assert_false(handler.at_gettid);
+    assert_child_is_whole();
+    return unused;
+}
+
+static void in_the_first_call_of_a_thread(void **state)
+{
+    (void)state;
+    bw_free(bw_malloc(100));
+    run_threads(1, call_first, NULL);
+}
+
+/* The cache has been another thread's. */
+static void *call(void *unused)
+{
+    bw_free(bw_malloc(100));
+    return unused;
+}
+
+static void in_the_first_call_of_a_thread_that_gets_an_idle_cache(void **state)
+{
+    (void)state;
+    bw_free(bw_malloc(100));
+    run_threads(3, call, NULL);
+    run_threads(1, call_first, NULL);
+}
+
+static void in_the_very_first_call(void **state)
+{
+    (void)state;
+    (void)call_first(NULL);
+}
+
+static void *change_arena(void *unused)
+{
+    bw_free(bw_malloc(100));
+    assert_true(life_limit_arenas(2));
+    assert_true(gate_enter(cache_gate(cache_self)));
+    handler.at_mmap = true;
+    assert_true(life_change_arena(cache_self));
+    assert_false(handler.at_mmap);
+    gate_leave(cache_gate(cache_self));
+    assert_child_is_whole();
+    return unused;
+}
+
+static void while_a_thread_changes_its_arena(void **state)
+{
+    (void)state;
+    /* Two threads in the first arena. */
+    assert_true(life_limit_arenas(1));
+    run_threads(1, change_arena, NULL);
+}
+
+int main(void)
+{
+    static const struct isolated_test tests[] = {
+        ISOLATED(in_the_first_call_of_a_thread),
+        ISOLATED(in_the_first_call_of_a_thread_that_gets_an_idle_cache),
+        ISOLATED(in_the_very_first_call),
+        ISOLATED(while_a_thread_changes_its_arena),
+    };
+
+    return run_isolated(tests, ARRAY_SIZE(tests));
+}
