@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* api.c - the family under the prefix bw_: arguments checked as CONTRACT says, then heap.c and
+/* api.c - the family under the prefix bw_: arguments checked as breakwater.h says, then heap.c and
  * resize.c.
  *
  * Owns         nothing.
@@ -261,6 +261,7 @@ void bw_cfree(void *block)
 
 static struct {
     int descriptor; /* a copy of it; below 0: none */
+    bool is_known;
     struct stat file;
 } exit_stream = {.descriptor = -1};
 
@@ -268,33 +269,34 @@ static struct {
 __attribute__((constructor(103))) static void api_construct(void)
 {
     if (conf.stats_print) {
+        exit_stream.is_known = fstat(STDERR_FILENO, &exit_stream.file) == 0;
         exit_stream.descriptor = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, EXIT_DESCRIPTOR_LEAST);
-        if (fstat(exit_stream.descriptor, &exit_stream.file) != 0) {
-            exit_stream.descriptor = -1;
-        }
     }
 }
 
-/* The program may have closed the copy, and have another file there. */
-static FILE *open_exit_stream(void)
+/* The program may have closed the copy, and standard error too, and have other files there. */
+static bool is_exit_stream(int descriptor)
 {
     struct stat now;
 
-    if (exit_stream.descriptor < 0 || fstat(exit_stream.descriptor, &now) != 0 ||
-        now.st_dev != exit_stream.file.st_dev || now.st_ino != exit_stream.file.st_ino) {
-        return NULL;
-    }
-    return fdopen(exit_stream.descriptor, "w");
+    return exit_stream.is_known && descriptor >= 0 && fstat(descriptor, &now) == 0 &&
+           now.st_dev == exit_stream.file.st_dev && now.st_ino == exit_stream.file.st_ino;
 }
 
 __attribute__((destructor(101))) static void api_destruct(void)
 {
-    if (conf.stats_print) {
-        FILE *stream = open_exit_stream();
+    FILE *stream = NULL;
 
-        stats_print_text(stream != NULL ? stream : stderr);
-        if (stream != NULL) {
-            (void)fclose(stream);
-        }
+    if (!conf.stats_print) {
+        return;
+    }
+    if (is_exit_stream(exit_stream.descriptor)) {
+        stream = fdopen(exit_stream.descriptor, "w");
+    }
+    if (stream != NULL) {
+        stats_print_text(stream);
+        (void)fclose(stream);
+    } else if (is_exit_stream(STDERR_FILENO)) {
+        stats_print_text(stderr);
     }
 }

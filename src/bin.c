@@ -113,7 +113,7 @@ static void slab_release_locked(struct bin *bin, struct slab *slab, struct slab 
 }
 
 /* Put a slab whose free_count has changed where it belongs. Of empty ones too many go to
- * `released`, for slabs_release() when the lock is no longer held. */
+ * `released`, for arena_release_slabs() when the lock is no longer held. */
 static void slab_relist_locked(struct bin *bin, struct slab *slab, struct slab **released)
 {
     unsigned list = list_of(slab);
@@ -411,8 +411,8 @@ bool bin_purge_begin_locked(struct bin *bin, unsigned ticks)
     if (ticks > 0 && (under_way || bin->purge_tick == tick_now())) {
         return under_way;
     }
-    /* One that is under way is looking for less, or has passed slabs that were not due: it goes
-     * back to the start with us. */
+    /* One that is under way may look for less, or have passed slabs that were not yet due: it
+     * starts anew, with our age. */
     bool more = bin->may_purge || under_way;
 
     bin->purge_next = NULL;

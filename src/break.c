@@ -134,7 +134,8 @@ uintptr_t break_intact_end(void)
     uintptr_t top = break_top();
     uintptr_t current = os_break();
 
-    return current < top ? size_max(align_down(current, UNIT_BYTES), base) : top;
+    /* 0: the kernel does not say. */
+    return current != 0 && current < top ? size_max(align_down(current, UNIT_BYTES), base) : top;
 }
 
 struct break_stats break_stats(void)

@@ -38,7 +38,7 @@ struct break_stats {
 
 struct break_stats break_stats(void);
 
-/* Panics unless the module's accounts add up. At rest only. */
+/* Panics unless base and top are whole units, in order. At rest only. */
 void break_check(void);
 
 #endif

@@ -2,7 +2,7 @@
 /* conf.c - reading BREAKWATER_CONF.
  *
  * Owns         conf.
- * Concurrency  written under the life lock or by the library's constructor, before threads look.
+ * Concurrency  written under the life lock as the allocator starts, before threads look.
  */
 #include "conf.h"
 

@@ -28,7 +28,7 @@ extern struct conf conf;
 /* Read `text` into `conf`. A fault gives one warning line that names it; the rest is still read. */
 void conf_parse(const char *text);
 
-/* conf_parse() of the environment variable, once it can be read. Ignored in setuid programs. */
+/* conf_parse() of the environment variable. Ignored in setuid programs. */
 void conf_load(void);
 
 #endif

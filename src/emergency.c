@@ -76,7 +76,7 @@ static struct __cds_lfs_stack deferred_blocks;
 static _Thread_local struct {
     unsigned forks; /* that the thread is in */
     struct __cds_lfs_stack blocks;
-} own __attribute__((tls_model("initial-exec")));
+} forking __attribute__((tls_model("initial-exec")));
 
 /* Counters: relaxed, they order nothing. */
 static _Atomic uint64_t alloc_count;
@@ -476,19 +476,19 @@ bool emergency_defer(void *block)
     }
     deferred->block = block;
     atomic_fetch_add_explicit(&deferred_count, 1, memory_order_relaxed);
-    (void)cds_lfs_push(own.forks > 0 ? &own.blocks : &deferred_blocks, &deferred->node);
+    (void)cds_lfs_push(forking.forks > 0 ? &forking.blocks : &deferred_blocks, &deferred->node);
     return true;
 }
 
 void emergency_fork_begins(void)
 {
-    own.forks++;
+    forking.forks++;
 }
 
 void emergency_fork_ends(void)
 {
-    own.forks--;
-    struct cds_lfs_head *head = own.forks == 0 ? __cds_lfs_pop_all(&own.blocks) : NULL;
+    forking.forks--;
+    struct cds_lfs_head *head = forking.forks == 0 ? __cds_lfs_pop_all(&forking.blocks) : NULL;
 
     for (struct cds_lfs_node *node = head != NULL ? &head->node : NULL, *next; node != NULL;
          node = next) {

@@ -166,8 +166,9 @@ static void *alloc_slow(size_t alignment, size_t size, enum purpose purpose)
 
         return first != NULL && purpose == FOR_ZEROES ? memset(first, 0, size) : first;
     }
-    unsigned class = purpose == FOR_MALLOC ? class_of_any(alignment, size)
-                                           : size_class_of_aligned(size, alignment);
+    /* Runs are asked for beyond the sizes of slabs only, zeroed blocks as well. */
+    ASSERT(purpose == FOR_MALLOC || size > SMALL_MAX_BYTES);
+    unsigned class = purpose == FOR_MALLOC ? class_of_any(alignment, size) : CLASS_COUNT;
 
     /* Where memory is limited, it is not for slabs that may stay half empty. */
     if (class != CLASS_COUNT && size_classes[class].units > 1 &&
@@ -186,9 +187,6 @@ static void *alloc_slow(size_t alignment, size_t size, enum purpose purpose)
     /* Relaxed: a hint. */
     if (unlikely(atomic_load_explicit(&size_class_is_worn[class], memory_order_relaxed))) {
         size_class_refine(class, size);
-    }
-    if (block != NULL && purpose == FOR_ZEROES) {
-        memset(block, 0, size);
     }
     return block;
 }

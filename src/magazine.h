@@ -22,7 +22,7 @@ struct magazine {
 #define MAGAZINE_SMALLEST     5
 
 _Static_assert(sizeof(struct magazine) == MAGAZINE_HEADER_SLOTS * sizeof(void *),
-               "size_class.c computes capacities from the header's size");
+               "capacities count the header in slots");
 
 static inline uint32_t magazine_next_capacity(uint32_t capacity)
 {

@@ -70,10 +70,17 @@ void *operators_new(size_t size)
 
 void *operators_new_aligned(size_t size, size_t alignment)
 {
+    const void *caller = __builtin_return_address(0);
+
+    /* No handler can help. */
+    if (unlikely(!is_power_of_two(alignment))) {
+        struct cxx_library library = cxx_library_of(caller);
+
+        throw_bad_alloc(&library);
+    }
     void *block = heap_alloc_aligned(alignment, size);
 
-    return likely(block != NULL) ? block
-                                 : new_after_failure(alignment, size, __builtin_return_address(0));
+    return likely(block != NULL) ? block : new_after_failure(alignment, size, caller);
 }
 
 void *operators_new_array(size_t size)

@@ -107,8 +107,14 @@ static inline void *new_plain(struct form *form, plain_new *replaced, size_t siz
 static inline void *new_aligned(struct form *form, aligned_new *replaced, size_t size,
                                 size_t alignment, const void *nothrow, const void *caller)
 {
-    void *block = likely(replaced == NULL) ? heap_alloc_aligned(alignment, size) : NULL;
+    void *block = NULL;
 
+    if (likely(replaced == NULL)) {
+        if (unlikely(!is_power_of_two(alignment))) {
+            return NULL;
+        }
+        block = heap_alloc_aligned(alignment, size);
+    }
     return likely(block != NULL)
                ? block
                : new_aligned_by_library(form, replaced, size, alignment, nothrow, caller);

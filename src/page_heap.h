@@ -73,7 +73,7 @@ struct page_heap_stats {
 
 struct page_heap_stats page_heap_stats(void);
 
-/* Panics unless every run is in its bin, joined with its neighbours and accounted for. At rest. */
+/* Panics unless every free run is whole, joined with its neighbours and accounted for. At rest. */
 void page_heap_check(void);
 
 #endif

@@ -2,8 +2,8 @@
 /* region.h - which memory is the heap's, and the tables that describe it, a row a unit.
  *
  * The primary region is the break: one range from its base up, with tables reserved for all it may
- * ever grow to. When the break cannot grow, mapped regions of a fixed size join it, with tables of
- * their own; only the primary region is known to the fast path.
+ * ever grow to. When the break cannot grow, mapped regions join it, which never grow, with
+ * tables of their own; only the primary region is known to the fast path.
  */
 #ifndef BREAKWATER_REGION_H
 #define BREAKWATER_REGION_H

@@ -4,8 +4,9 @@
  * They come from the arena and go back there one by one, until SINGLES_MAX have: a thread that does
  * a little of everything and then sleeps keeps neither stacks nor blocks.
  *
- * Invariants   a class has singles to come only while it has no stack; what they were is not known
- *              to its first stack of freed blocks, which is proved by the slabs' bitmaps.
+ * Invariants   `singles` rises only while the class has no stack. The first stack of freed blocks
+ *              may hold one that went back singly before: singles_prove() looks each up in the
+ *              slabs' bitmaps before any is handed out.
  * Concurrency  none: a cache's own thread.
  * Called by    cache.c and heap.c.
  */

@@ -134,7 +134,7 @@ static inline void stacks_set_alloc(struct cache_bin *bin, struct magazine *maga
 /* The bytes of a class that may be freed before what the cache holds is looked at (scavenge.c). */
 extern _Atomic size_t stacks_step_bytes;
 
-/* Blocks up to this size, of which slabs have many, pass singly first (cache.c), and have stacks
+/* Blocks up to this size, of which slabs have many, pass singly first (singles.c), and have stacks
  * whatever a cache's share is. */
 #define STACKS_BYTES_MODEST ((size_t)16 * 1024)
 

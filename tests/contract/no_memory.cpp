@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <initializer_list>
 #include <new>
 
 namespace
@@ -64,6 +65,25 @@ bool throws(form allocate, std::size_t size)
     return false;
 }
 
+/* As libstdc++ refuses it: no handler can help. */
+bool refuses_odd_alignments()
+{
+    for (std::size_t odd : {std::size_t{0}, std::size_t{3}, std::size_t{24}, std::size_t{5000}}) {
+        const volatile std::size_t value = odd;
+        const auto wrong = static_cast<std::align_val_t>(value);
+
+        if (::operator new(100, wrong, std::nothrow) != nullptr) {
+            return false;
+        }
+        try {
+            ::operator delete(::operator new(100, wrong), wrong);
+            return false;
+        } catch (const std::bad_alloc &) {
+        }
+    }
+    return true;
+}
+
 bool fails_with_handler(bool nothrow, form allocate, std::new_handler handler)
 {
     handler_calls = 0;
@@ -100,7 +120,7 @@ const char *fault()
             return "a nothrow form does not heed the new-handler";
         }
     }
-    return nullptr;
+    return refuses_odd_alignments() ? nullptr : "an alignment that is no power of two is accepted";
 }
 
 } // namespace

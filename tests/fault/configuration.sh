@@ -68,6 +68,16 @@ LD_PRELOAD=$BREAKWATER_LIBRARY BREAKWATER_CONF=stats_print:true sort /dev/null 2
     fail "sort failed"
 grep -q statistics "$work/errors" || fail "no statistics of a program that closes standard error"
 
+# A daemon closes every descriptor, and may have a file of its own where standard error was.
+# shellcheck disable=SC2016 # The shell that is tested expands it.
+LD_PRELOAD=$BREAKWATER_LIBRARY BREAKWATER_CONF=stats_print:true bash -c '
+    for descriptor in /proc/self/fd/*; do
+        ((${descriptor##*/} <= 2)) || eval "exec ${descriptor##*/}>&-"
+    done
+    exec 2>"$0"
+    printf data >&2' "$work/data" || fail "the daemon failed"
+[[ $(<"$work/data") == data ]] || fail "statistics in a file of the program"
+
 # What prints in a program that users may run as somebody else must not be theirs to choose.
 trusted=$work/trusted
 cp "$2" "$trusted"

@@ -22,6 +22,9 @@ static struct {
     char *foreign;
 } other;
 
+/* The kernel does not say where the break is. */
+static bool is_silent;
+
 /* --wrap gives them these names. NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c) */
 void *__real_sbrk(intptr_t increment);
 void *__wrap_sbrk(intptr_t increment);
@@ -35,7 +38,7 @@ void *__wrap_sbrk(intptr_t increment)
         other.at_raise = false;
         other.foreign = (char *)__real_sbrk(other.by);
     }
-    return __real_sbrk(increment);
+    return is_silent && increment == 0 ? (void *)-1 : __real_sbrk(increment);
 }
 /* NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c) */
 
@@ -147,12 +150,43 @@ static void foreign_memory_that_comes_between_is_left_alone(void **state)
     check_foreign_memory(FOREIGN_BYTES);
 }
 
+static void where_the_kernel_does_not_say_the_break_is_not_taken_for_lowered(void **state)
+{
+    (void)state;
+    char *kept = filled(run_of_units(20));
+
+    use_up_the_top();
+    is_silent = true;
+    char *mapped = filled(run_of_units(20));
+
+    assert_true(is_all(kept, 20 * UNIT_BYTES, PATTERN));
+    assert_true(is_all(mapped, 20 * UNIT_BYTES, PATTERN));
+    is_silent = false;
+    page_heap_check();
+}
+
+static void a_pad_without_end_keeps_all(void **state)
+{
+    (void)state;
+    page_heap_free(run_of_units(40));
+    uintptr_t top = break_top();
+
+    (void)page_heap_purge(SIZE_MAX);
+    assert_int_equal(break_top(), top);
+    (void)page_heap_purge(SIZE_MAX - UNIT_BYTES);
+    assert_int_equal(break_top(), top);
+    (void)page_heap_purge(0);
+    assert_true(break_top() < top);
+}
+
 int main(void)
 {
     static const struct isolated_test tests[] = {
         ISOLATED(free_memory_cut_off_before_the_break_is_raised_is_forgotten),
         ISOLATED(live_memory_cut_off_before_the_break_is_raised_is_noticed),
         ISOLATED(foreign_memory_that_comes_between_is_left_alone),
+        ISOLATED(where_the_kernel_does_not_say_the_break_is_not_taken_for_lowered),
+        ISOLATED(a_pad_without_end_keeps_all),
     };
 
     return run_isolated(tests, ARRAY_SIZE(tests));
