@@ -468,6 +468,42 @@ static void address_space_goes_back_after_its_memory(void **state)
     page_heap_check();
 }
 
+static void as_time_goes_by_the_break_is_lowered(void **state)
+{
+    enum { STEPS_MOST = 200 };
+
+    (void)state;
+    (void)filled(8 * MIB);
+    heap_free(filled(24 * MIB));
+    run_cache_empty_all();
+    size_t units = page_heap_stats().total_units;
+    unsigned steps = 0;
+
+    while (page_heap_stats().total_units == units && steps < STEPS_MOST) {
+        (void)purge_go_on();
+        steps++;
+    }
+    assert_in_range(page_heap_stats().total_units, 8 * MIB / UNIT_BYTES + 1,
+                    units - 16 * MIB / UNIT_BYTES);
+    assert_true(steps > 1);
+    page_heap_check();
+}
+
+/* What grew and went is not counted twice. */
+static void growth_is_counted_from_where_the_heap_was_lowered_to(void **state)
+{
+    size_t heap_bytes;
+
+    (void)state;
+    (void)filled(MIB);
+    heap_free(filled(24 * MIB));
+    (void)page_heap_take_growth(&heap_bytes);
+    (void)heap_trim(0);
+    assert_int_equal(page_heap_take_growth(&heap_bytes), 0);
+    (void)filled(8 * MIB);
+    assert_in_range(page_heap_take_growth(&heap_bytes), 8 * MIB, 10 * MIB);
+}
+
 static void a_mapped_region_goes_after_its_memory(void **state)
 {
     (void)state;
@@ -623,6 +659,8 @@ int main(void)
         ISOLATED(time_passes_where_only_large_blocks_come_and_go),
         ISOLATED(time_passes_for_a_thread_without_a_cache),
         ISOLATED(address_space_goes_back_after_its_memory),
+        ISOLATED(as_time_goes_by_the_break_is_lowered),
+        ISOLATED(growth_is_counted_from_where_the_heap_was_lowered_to),
         ISOLATED(a_mapped_region_goes_after_its_memory),
         ISOLATED(huge_pages_go_back_whole_and_their_parts_later),
         ISOLATED(no_more_huge_pages_go_back_at_once_than_were_asked_for),
