@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* background.c - a thread that polls the clock of decay (purge.h).
  *
- * Only with background_thread:true or bw_background_thread(). It is started by a constructor, never from inside malloc: a
- * program may call malloc while it holds locks that pthread_create() takes. It allocates nothing,
- * has every signal blocked, and ends before the process's destructors are through.
+ * Only with background_thread:true or bw_background_thread(). It is started by a constructor or by
+ * that call, never from inside malloc: a program may call malloc while it holds locks that
+ * pthread_create() takes. It allocates nothing, has every signal blocked, and ends before the
+ * process's destructors are through.
  *
  * fork(): only the forking thread lives on, so the child starts a thread of its own.
  *

@@ -12,8 +12,8 @@
  * what it has until malloc_trim(), unless it has a thread for it (background.c).
  *
  * Owns         the tick, the time of the next step.
- * Concurrency  any thread may take a step; an exchange decides who takes the one that is due. Two at once,
- *              as purge_go_on() may make them, do no harm.
+ * Concurrency  any thread may take a step; an exchange decides who takes the one that is due.
+ *              Two at once, as purge_go_on() may make them, do no harm.
  */
 #include "purge.h"
 

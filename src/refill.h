@@ -18,8 +18,8 @@ void *refill_one(struct arena *arena, unsigned class);
  * `alignment`; or NULL. */
 void *refill_borrow(struct arena *arena, unsigned class, size_t alignment, size_t most_bytes);
 
-/* What any arena has: a free block of the class, or of the nearest larger one; or NULL. When there is
- * no memory for another slab. */
+/* What any arena has: a free block of the class, or of the nearest larger one; or NULL. For when
+ * there is no memory for another slab. */
 void *refill_from_any(unsigned class, size_t alignment);
 
 /* One block of a class whose slabs are several units, or of one little larger

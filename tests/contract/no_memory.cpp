@@ -72,11 +72,13 @@ bool refuses_odd_alignments()
         const volatile std::size_t value = odd;
         const auto wrong = static_cast<std::align_val_t>(value);
 
-        if (::operator new(100, wrong, std::nothrow) != nullptr) {
-            return false;
-        }
+        void *block = ::operator new(100, wrong, std::nothrow);
+
         try {
-            ::operator delete(::operator new(100, wrong), wrong);
+            if (block == nullptr) {
+                block = ::operator new(100, wrong);
+            }
+            ::operator delete(block, wrong);
             return false;
         } catch (const std::bad_alloc &) {
         }
