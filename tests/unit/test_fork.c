@@ -1,23 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* test_fork.c - a handler of a signal forks in the middle of what changes the counts and lists of
- * threads: linked with --wrap=syscall and --wrap=mmap, which such a handler may interrupt.
+ * threads: linked with --wrap=os_thread_self and --wrap=mmap, where such a handler may come.
  */
 #include "heap_support.h"
 
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "breakwater/breakwater.h"
 #include "gate.h"
 #include "life.h"
+#include "os.h"
 
 static struct {
-    bool at_gettid;
+    bool at_identity;
     bool at_mmap;
     bool is_child;
     int status; /* of the child, in the parent */
@@ -35,26 +34,17 @@ static void fork_in_handler(bool *at)
 }
 
 /* --wrap gives them these names. NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c) */
-long __wrap_syscall(long number, ...);
-long __real_syscall(long number, ...);
+struct os_thread __wrap_os_thread_self(void);
+struct os_thread __real_os_thread_self(void);
 void *__wrap_mmap(void *start, size_t bytes, int protection, int flags, int file, off_t offset);
 void *__real_mmap(void *start, size_t bytes, int protection, int flags, int file, off_t offset);
 
-long __wrap_syscall(long number, ...)
+struct os_thread __wrap_os_thread_self(void)
 {
-    long arguments[6];
-    va_list list;
-
-    va_start(list, number);
-    for (size_t i = 0; i < ARRAY_SIZE(arguments); i++) {
-        arguments[i] = va_arg(list, long);
+    if (handler.at_identity) {
+        fork_in_handler(&handler.at_identity);
     }
-    va_end(list);
-    if (number == SYS_gettid && handler.at_gettid) {
-        fork_in_handler(&handler.at_gettid);
-    }
-    return __real_syscall(number, arguments[0], arguments[1], arguments[2], arguments[3],
-                          arguments[4], arguments[5]);
+    return __real_os_thread_self();
 }
 
 void *__wrap_mmap(void *start, size_t bytes, int protection, int flags, int file, off_t offset)
@@ -93,9 +83,9 @@ static void assert_child_is_whole(void)
 
 static void *call_first(void *unused)
 {
-    handler.at_gettid = true;
+    handler.at_identity = true;
     bw_free(bw_malloc(100));
-    assert_false(handler.at_gettid);
+    assert_false(handler.at_identity);
     assert_child_is_whole();
     return unused;
 }
