@@ -52,15 +52,10 @@ static _Atomic uint64_t forks;
 /* The thread's cache has been taken back, and it gets no other. */
 static _Thread_local bool has_ended __attribute__((tls_model("initial-exec")));
 
-/* Relaxed, both: only a child's only thread counts. */
+/* Relaxed: only a child's only thread counts. */
 static uint64_t forks_now(void)
 {
     return atomic_load_explicit(&forks, memory_order_relaxed);
-}
-
-static void count_fork(void)
-{
-    atomic_store_explicit(&forks, forks_now() + 1, memory_order_relaxed);
 }
 
 static void recount_in_child(void);
@@ -512,7 +507,7 @@ static void recount_in_child(void)
 
 void life_reset_in_child(void)
 {
-    count_fork();
+    atomic_store_explicit(&forks, forks_now() + 1, memory_order_relaxed);
     __cds_lfs_init(&ended_caches);
     recount_in_child();
 }

@@ -362,7 +362,7 @@ static size_t give_address_space_back(size_t pad_bytes)
     growth_notice_moves_locked();
     uint64_t before = run_totals.purged_bytes;
 
-    growth_lower_break_locked(pad_bytes / UNIT_BYTES + (pad_bytes % UNIT_BYTES != 0));
+    growth_lower_break_locked(units_for(pad_bytes));
     (void)growth_unmap_free_locked();
     size_t bytes = run_totals.purged_bytes - before;
 

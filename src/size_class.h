@@ -23,7 +23,7 @@
 /* The units that hold `size` bytes. */
 static inline size_t units_for(size_t size)
 {
-    return (size + UNIT_BYTES - 1) >> UNIT_SHIFT;
+    return (size >> UNIT_SHIFT) + (size % UNIT_BYTES != 0);
 }
 
 #define BLOCK_ALIGN     ((size_t)16)

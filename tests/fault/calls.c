@@ -14,12 +14,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "arena.h"
-#include "break.h"
 #include "breakwater/breakwater.h"
 #include "fault.h"
+#include "heap.h"
 #include "os.h"
-#include "page_heap.h"
 
 enum { BLOCKS = 160, ALL_CALLS = 1 << 30, STEP_DEFAULT = 1, MARKS = 16 };
 
@@ -194,11 +192,7 @@ static void everything_works_again(void)
     CHECK(failures == before);
     free_some(0, 1);
     (void)bw_malloc_trim(0);
-    for (unsigned index = 0; arena_by_index(index) != NULL; index++) {
-        arena_check(arena_by_index(index));
-    }
-    page_heap_check();
-    break_check();
+    heap_check();
     CHECK(bw_mallinfo2().uordblks == 0);
 }
 

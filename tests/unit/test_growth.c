@@ -2,14 +2,13 @@
 /* test_growth.c - the break moves between two calls of ours, as another thread of the program might
  * move it: linked with --wrap=sbrk.
  */
-#include "support.h"
+#include "arena_support.h"
 
 #include <string.h>
 #include <unistd.h>
 
 #include "break.h"
 #include "page_heap.h"
-#include "slab.h"
 
 enum { PATTERN = 0x5a, FOREIGN_BYTES = 5000 };
 
@@ -73,13 +72,6 @@ static int looks_of_a_request(void)
     return looks;
 }
 
-static void use_up_the_top(void)
-{
-    while (page_heap_alloc(&(struct run_request){
-               .units = 1, .align_units = 1, .state = SPAN_LARGE, .grow = false}) != NULL) {
-    }
-}
-
 static void free_memory_cut_off_before_the_break_is_raised_is_forgotten(void **state)
 {
     (void)state;
@@ -89,7 +81,7 @@ static void free_memory_cut_off_before_the_break_is_raised_is_forgotten(void **s
     for (int look = 1; look <= looks; look++) {
         char *kept = filled(run_of_units(20));
 
-        use_up_the_top();
+        use_up_free_runs();
         page_heap_free(run_of_units(40));
         other.by = -20 * (intptr_t)UNIT_BYTES - 100;
         other.looks = look;
@@ -115,7 +107,7 @@ static void live_memory_cut_off_before_the_break_is_raised_is_noticed(void **sta
     (void)state;
     int looks = looks_of_a_request();
 
-    use_up_the_top();
+    use_up_free_runs();
     for (int look = 1; look <= looks; look++) {
         assert_dies_at(grow_while_the_break_is_lowered, &look,
                        "the program lowered the break below blocks in use, to",
@@ -128,7 +120,7 @@ static void check_foreign_memory(intptr_t bytes)
 {
     char *kept = filled(run_of_units(20));
 
-    use_up_the_top();
+    use_up_free_runs();
     other.by = bytes;
     other.at_raise = true;
     struct span *fresh = run_of_units(2 * page_heap_stats().total_units);
@@ -155,7 +147,7 @@ static void where_the_kernel_does_not_say_the_break_is_not_taken_for_lowered(voi
     (void)state;
     char *kept = filled(run_of_units(20));
 
-    use_up_the_top();
+    use_up_free_runs();
     is_silent = true;
     char *mapped = filled(run_of_units(20));
 
