@@ -64,6 +64,7 @@ static unsigned list_most_of(const struct slab *slab, unsigned list)
 
 static void slab_link_locked(struct bin *bin, struct slab *slab, unsigned list)
 {
+    ASSERT(lock_is_held(&bin->lock));
     slab->list = (uint16_t)list;
     slab->list_most = (uint16_t)list_most_of(slab, list);
     bin->empty_slabs += list == SLAB_LIST_EMPTY;
@@ -80,6 +81,7 @@ static void slab_link_locked(struct bin *bin, struct slab *slab, unsigned list)
 
 static void slab_unlink_locked(struct bin *bin, struct slab *slab)
 {
+    ASSERT(lock_is_held(&bin->lock));
     if (slab->list == SLAB_LIST_NONE) {
         return;
     }
@@ -98,6 +100,7 @@ static void slab_unlink_locked(struct bin *bin, struct slab *slab)
 
 static void slab_count_set_locked(struct bin *bin, uint32_t count)
 {
+    ASSERT(lock_is_held(&bin->lock));
     /* Relaxed: nothing is read on the strength of it. */
     atomic_store_explicit(&bin->slab_count, count, memory_order_relaxed);
 }
@@ -105,6 +108,7 @@ static void slab_count_set_locked(struct bin *bin, uint32_t count)
 /* The bin forgets a slab, which joins `released`. */
 static void slab_release_locked(struct bin *bin, struct slab *slab, struct slab **released)
 {
+    ASSERT(lock_is_held(&bin->lock));
     bin->free_blocks -= slab->free_count;
     bin->stats.slabs_released++;
     slab_count_set_locked(bin, bin_slabs(bin) - 1);
@@ -144,6 +148,7 @@ void bin_add_locked(struct bin *bin, struct slab *slab)
 
 static struct slab *slab_best_locked(const struct bin *bin)
 {
+    ASSERT(lock_is_held(&bin->lock));
     for (unsigned list = SLAB_LIST_PARTIAL; list < SLAB_LIST_COUNT; list++) {
         if (bin->slabs[list] != NULL) {
             return bin->slabs[list];
@@ -156,6 +161,7 @@ static struct slab *slab_best_locked(const struct bin *bin)
  * a word (slab_take_locked). */
 static size_t take_from_slabs_locked(struct bin *bin, void **out, size_t want)
 {
+    ASSERT(lock_is_held(&bin->lock));
     size_t taken = 0;
 
     while (taken < want) {
@@ -207,6 +213,7 @@ static enum order order_of(void *const *blocks, size_t count)
 static inline void slab_took_in_locked(struct bin *bin, struct slab *slab, size_t count, bool idle,
                                        struct slab **released)
 {
+    ASSERT(lock_is_held(&bin->lock));
     slab_settle_locked(slab, (unsigned)count, idle);
     if (unlikely(slab->free_count > slab->list_most)) {
         slab_relist_locked(bin, slab, released);
@@ -217,6 +224,7 @@ static inline void slab_took_in_locked(struct bin *bin, struct slab *slab, size_
 static void put_scattered_locked(struct bin *bin, void *const *blocks, size_t count, bool idle,
                                  struct slab **released)
 {
+    ASSERT(lock_is_held(&bin->lock));
     /* Copies, of which the compiler knows that no store changes them. */
     const unsigned class = bin->class;
     const struct size_class described = size_classes[class];
@@ -302,6 +310,7 @@ void *bin_take_one_locked(struct bin *bin)
 
 static size_t take_in_words_locked(struct bin *bin, struct slab *slab, uint64_t words)
 {
+    ASSERT(lock_is_held(&bin->lock));
     size_t count = 0;
 
     for (; words != 0; words &= words - 1) {
@@ -333,6 +342,7 @@ size_t bin_take_in_locked(struct bin *bin, struct slab *slab, struct slab **rele
 /* Put the blocks of `count` stacks of the depot back into the slabs. */
 static void depot_empty_locked(struct bin *bin, uint32_t count, struct slab **released)
 {
+    ASSERT(lock_is_held(&bin->lock));
     for (; count > 0; count--) {
         struct magazine *full = depot_pop_locked(&bin->depot);
 
@@ -343,6 +353,7 @@ static void depot_empty_locked(struct bin *bin, uint32_t count, struct slab **re
 
 static void empty_slabs_give_up_locked(struct bin *bin, struct slab **released)
 {
+    ASSERT(lock_is_held(&bin->lock));
     struct slab *empty = bin->slabs[SLAB_LIST_EMPTY];
 
     while (empty != NULL) {
@@ -381,6 +392,7 @@ struct purge_batch {
 
 static void batch_add_locked(struct purge_batch *batch, struct slab *slab, unsigned ticks)
 {
+    ASSERT(lock_rank_is_held(LOCK_RANK_BIN));
     unsigned count = slab_idle_pages_locked(slab, ticks, &batch->ranges[batch->count]);
 
     for (; count > 0; count--) {
@@ -391,6 +403,7 @@ static void batch_add_locked(struct purge_batch *batch, struct slab *slab, unsig
 /* Returns the bytes that went back. What the kernel refused is tried again. */
 static size_t batch_purge_locked(struct bin *bin, struct purge_batch *batch)
 {
+    ASSERT(lock_is_held(&bin->lock));
     size_t bytes = 0;
 
     os_purge_ranges(batch->ranges, batch->count);
@@ -427,6 +440,7 @@ bool bin_purge_begin_locked(struct bin *bin, unsigned ticks)
 /* The slab to look at next; NULL at the end. */
 static struct slab *purge_next_locked(struct bin *bin)
 {
+    ASSERT(lock_is_held(&bin->lock));
     while (bin->purge_next == NULL && bin->purge_lists_left > 0) {
         bin->purge_next = bin->slabs[SLAB_LIST_COUNT - bin->purge_lists_left--];
     }
@@ -475,6 +489,7 @@ void bin_purge_stop_locked(struct bin *bin)
 
 void bin_check_locked(struct bin *bin)
 {
+    ASSERT(lock_is_held(&bin->lock));
     uint64_t free_blocks = 0;
     uint32_t empty_slabs = 0;
 
@@ -485,6 +500,7 @@ void bin_check_locked(struct bin *bin)
                 fatal("bin: a slab is on the wrong list");
             }
             slab_check(slab);
+            remote_check(slab);
             free_blocks += slab->free_count;
             empty_slabs += list == SLAB_LIST_EMPTY;
         }

@@ -40,6 +40,7 @@ static bool at_known_place_locked(uintptr_t current)
 
 static void note_foreign_move_locked(uintptr_t start)
 {
+    ASSERT(lock_is_held(&break_lock));
     uintptr_t top = break_top();
 
     stats.foreign_moves++;
@@ -55,6 +56,7 @@ static void note_foreign_move_locked(uintptr_t start)
  * call, so that they lie elsewhere: a second call completes the last unit if need be. */
 static bool complete_locked(uintptr_t old, size_t increment, uintptr_t start, size_t bytes)
 {
+    ASSERT(lock_is_held(&break_lock));
     uintptr_t have = old + increment;
     uintptr_t want = start + bytes;
 

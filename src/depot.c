@@ -9,6 +9,7 @@
 #include "depot.h"
 
 #include "fatal.h"
+#include "lock.h"
 #include "size_class.h"
 
 enum {
@@ -41,12 +42,14 @@ static struct magazine *pop(struct magazine **list)
 
 static void blocks_set_locked(struct depot *depot, uint64_t count)
 {
+    ASSERT(lock_rank_is_held(LOCK_RANK_BIN));
     /* Relaxed: what is decided on the strength of it without the lock is decided again under it. */
     atomic_store_explicit(&depot->blocks, count, memory_order_relaxed);
 }
 
 static void keep_spare_locked(struct depot *depot, struct magazine *empty)
 {
+    ASSERT(lock_rank_is_held(LOCK_RANK_BIN));
     empty->count = 0;
     if (depot->spare_count < SPARES_MAX) {
         push(&depot->spares, empty);
@@ -58,6 +61,7 @@ static void keep_spare_locked(struct depot *depot, struct magazine *empty)
 
 static void drop_spares_locked(struct depot *depot, uint32_t keep)
 {
+    ASSERT(lock_rank_is_held(LOCK_RANK_BIN));
     while (depot->spare_count > keep) {
         magazine_destroy(pop(&depot->spares));
         depot->spare_count--;
@@ -80,6 +84,7 @@ bool depot_would_keep(const struct depot *depot, unsigned class, const struct ma
 
 struct magazine *depot_put_locked(struct depot *depot, unsigned class, struct magazine *full)
 {
+    ASSERT(lock_rank_is_held(LOCK_RANK_BIN));
     if (!depot_would_keep(depot, class, full)) {
         return NULL;
     }
@@ -100,6 +105,7 @@ struct magazine *depot_put_locked(struct depot *depot, unsigned class, struct ma
 
 struct magazine *depot_pop_locked(struct depot *depot)
 {
+    ASSERT(lock_rank_is_held(LOCK_RANK_BIN));
     struct magazine *full = pop(&depot->full);
 
     if (full != NULL) {
@@ -114,6 +120,7 @@ struct magazine *depot_pop_locked(struct depot *depot)
 
 struct magazine *depot_take_locked(struct depot *depot, struct magazine *empty)
 {
+    ASSERT(lock_rank_is_held(LOCK_RANK_BIN));
     struct magazine *full = depot_pop_locked(depot);
 
     if (full == NULL) {
@@ -129,6 +136,7 @@ struct magazine *depot_take_locked(struct depot *depot, struct magazine *empty)
 
 void *depot_take_one_locked(struct depot *depot)
 {
+    ASSERT(lock_rank_is_held(LOCK_RANK_BIN));
     struct magazine *full = depot->full;
 
     if (full == NULL) {
@@ -145,6 +153,7 @@ void *depot_take_one_locked(struct depot *depot)
 
 uint32_t depot_age_locked(struct depot *depot, uint32_t most)
 {
+    ASSERT(lock_rank_is_held(LOCK_RANK_BIN));
     uint32_t idle = depot->low < most ? depot->low : most;
 
     drop_spares_locked(depot, SPARES_IDLE);
@@ -155,6 +164,7 @@ uint32_t depot_age_locked(struct depot *depot, uint32_t most)
 
 void depot_drop_spares_locked(struct depot *depot)
 {
+    ASSERT(lock_rank_is_held(LOCK_RANK_BIN));
     drop_spares_locked(depot, 0);
 }
 
@@ -172,6 +182,7 @@ static uint32_t count_stacks(const struct magazine *list, uint64_t *blocks)
 
 void depot_check_locked(const struct depot *depot)
 {
+    ASSERT(lock_rank_is_held(LOCK_RANK_BIN));
     uint64_t blocks = 0;
     uint64_t spare_blocks = 0;
     uint32_t full_count = count_stacks(depot->full, &blocks);

@@ -36,6 +36,7 @@ static uintptr_t cut_off_end;
 
 static void total_set_locked(size_t units)
 {
+    ASSERT(lock_is_held(&page_heap_lock));
     run_totals.total_units = units;
     seen_units = size_min(seen_units, units);
     /* Relaxed: nothing is read on the strength of it. */
@@ -90,6 +91,7 @@ struct span *growth_top_run_locked(void)
 /* By how much to grow where `units` are needed. */
 static size_t grow_step_locked(size_t units)
 {
+    ASSERT(lock_is_held(&page_heap_lock));
     size_t step =
         size_min(size_max(run_totals.total_units / GROW_SHARE, GROW_UNITS_LEAST), GROW_UNITS_MOST);
     size_t top = align_up(size_max(break_top(), os_break()), UNIT_BYTES) / UNIT_BYTES;
@@ -101,6 +103,7 @@ static size_t grow_step_locked(size_t units)
 
 static void mark_gap_locked(size_t first, size_t end)
 {
+    ASSERT(lock_is_held(&page_heap_lock));
     for (size_t unit = first; unit < end; unit++) {
         region_primary.spans[unit].state = SPAN_GAP;
     }
@@ -111,6 +114,7 @@ static void forget_cut_off_locked(uintptr_t intact_end, size_t end);
 /* Memory from the break that there are rows for; 0 bytes: none. */
 static struct break_extent raise_locked(size_t units, size_t wish)
 {
+    ASSERT(lock_is_held(&page_heap_lock));
     size_t top = growth_top_unit();
     uintptr_t ours = cut_off_end != 0 ? cut_off_end : break_top();
     struct break_extent extent = break_grow(units * UNIT_BYTES, wish * UNIT_BYTES);
@@ -160,6 +164,7 @@ bool growth_raise_break_locked(size_t units)
  * many units in use are lost. */
 static size_t cut_off_locked(struct span *run, size_t kept)
 {
+    ASSERT(lock_is_held(&page_heap_lock));
     size_t lost = run->units - kept;
     uint8_t *history = span_history(run) + kept;
     size_t used = run_count_used(history, lost);
@@ -189,6 +194,7 @@ void growth_lower_break_locked(size_t pad_units)
 
 static void lower_clean_locked(void)
 {
+    ASSERT(lock_is_held(&page_heap_lock));
     struct span *run = growth_top_run_locked();
 
     if (run == NULL) {
@@ -213,6 +219,7 @@ static void lower_clean_locked(void)
  * neighbours. */
 static void forget_cut_off_locked(uintptr_t intact_end, size_t end)
 {
+    ASSERT(lock_is_held(&page_heap_lock));
     size_t first = region_unit_of(&region_primary, intact_end);
 
     while (end > first) {
@@ -251,6 +258,7 @@ void growth_notice_moves_locked(void)
 
 static struct region *map_region_locked(size_t units)
 {
+    ASSERT(lock_is_held(&page_heap_lock));
     struct region *region = NULL;
     size_t regions;
     size_t bytes;
@@ -270,6 +278,7 @@ static struct region *map_region_locked(size_t units)
  * them; whether it was. */
 static bool unmap_if_free_locked(struct region *region, size_t most_used)
 {
+    ASSERT(lock_is_held(&page_heap_lock));
     size_t units = region_units(region);
     struct span *run = region->spans;
 
@@ -291,6 +300,7 @@ static bool unmap_if_free_locked(struct region *region, size_t most_used)
 
 static bool unmap_all_locked(size_t most_used)
 {
+    ASSERT(lock_is_held(&page_heap_lock));
     bool any = false;
 
     for (struct region *region = region_next(&region_primary); region != NULL;
@@ -315,6 +325,7 @@ void growth_give_up_clean_locked(void)
 
 static bool grow_region_locked(size_t units)
 {
+    ASSERT(lock_is_held(&page_heap_lock));
     struct region *region = map_region_locked(units);
 
     /* Regions that are free but too short take up places, and may take up address space. */
@@ -336,6 +347,7 @@ static bool grow_region_locked(size_t units)
 
 static bool grow_at_break_locked(size_t units)
 {
+    ASSERT(lock_is_held(&page_heap_lock));
     struct span *top_run = growth_top_run_locked();
     size_t have = top_run != NULL ? top_run->units : 0;
 

@@ -117,6 +117,7 @@ static uint32_t arenas_at_most(uint32_t count)
  * what one arena has free in slabs no other uses as long as there is memory. */
 static uint32_t arenas_wanted_locked(void)
 {
+    ASSERT(lock_is_held(&life_lock));
     if (arenas_limit != 0) {
         return arenas_limit;
     }
@@ -154,6 +155,7 @@ static struct arena *arena_make_locked(unsigned index)
 /* The arena with the fewest threads, lowest index first; one that does not exist yet has none. */
 static struct arena *arena_choose_locked(void)
 {
+    ASSERT(lock_is_held(&life_lock));
     uint32_t wanted = arenas_wanted_locked();
     unsigned index;
     struct arena *best = arena_emptiest_locked(wanted, &index);
@@ -169,6 +171,7 @@ static struct arena *arena_choose_locked(void)
 /* An arena where the thread waits less, or NULL. */
 static struct arena *arena_choose_other_locked(const struct arena *crowded)
 {
+    ASSERT(lock_is_held(&life_lock));
     uint32_t most = arenas_limit != 0 ? arenas_limit : arenas_at_most(MOST_ARENAS * cpus_known());
     unsigned index;
 

@@ -37,9 +37,9 @@ void lock_note_release(const struct lock *lock)
     ranks_held &= ~(UINT32_C(1) << lock->rank);
 }
 
-bool lock_note_is_held(const struct lock *lock)
+bool lock_note_is_held(uint32_t rank)
 {
-    return (ranks_held >> lock->rank & 1) != 0;
+    return (ranks_held >> rank & 1) != 0;
 }
 
 /* Whoever calls us need not know that a lock was waited for: errno stays. */

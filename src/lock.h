@@ -50,7 +50,7 @@ void lock_wake(struct lock *lock);
 /* The dev preset's witness: does nothing where checks are off. */
 void lock_note_acquire(const struct lock *lock);
 void lock_note_release(const struct lock *lock);
-bool lock_note_is_held(const struct lock *lock); /* one of its rank, by the caller */
+bool lock_note_is_held(uint32_t rank); /* one of the rank, by the caller */
 
 static inline bool lock_try_acquire(struct lock *lock)
 {
@@ -88,11 +88,18 @@ static inline void lock_release(struct lock *lock)
 
 /* Does the caller hold the lock? For assertions in functions that end in _locked: where checks are
  * off, held by whomever. */
-static inline bool lock_is_held(struct lock *lock)
+static inline bool lock_is_held(const struct lock *lock)
 {
     /* Relaxed: who took the lock reads its own store. */
     return atomic_load_explicit(&lock->state, memory_order_relaxed) != 0 &&
-           (!CHECKS_ENABLED || lock_note_is_held(lock));
+           (!CHECKS_ENABLED || lock_note_is_held(lock->rank));
+}
+
+/* The same where the lock itself is out of sight: does the caller hold one of the rank? True where
+ * checks are off. */
+static inline bool lock_rank_is_held(enum lock_rank rank)
+{
+    return !CHECKS_ENABLED || lock_note_is_held((uint32_t)rank);
 }
 
 #endif

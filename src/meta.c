@@ -47,6 +47,7 @@ static void chunk_replace_locked(char *fresh, size_t bytes)
 
 static bool chunk_refill_locked(size_t bytes)
 {
+    ASSERT(lock_is_held(&meta_lock));
     size_t wish = chunk_bytes_next;
     char *fresh = (char *)os_map(wish);
 
@@ -107,6 +108,7 @@ static void *reuse_locked(size_t bytes)
  */
 static void *split_locked(size_t bytes)
 {
+    ASSERT(lock_is_held(&meta_lock));
     size_t lines = bytes / CACHE_LINE_BYTES + 1;
 
     while (lines <= LINES_MAX && free_lists[lines] == NULL) {

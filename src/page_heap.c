@@ -58,16 +58,19 @@ uint64_t page_heap_waits(void)
 
 static size_t units_in_use_locked(void)
 {
+    ASSERT(lock_is_held(&page_heap_lock));
     return run_totals.total_units - run_totals.free_units;
 }
 
 static size_t units_held_locked(void)
 {
+    ASSERT(lock_is_held(&page_heap_lock));
     return units_in_use_locked() + run_totals.free_used_units;
 }
 
 static void press_again_above_locked(size_t soft, size_t held, size_t free_used)
 {
+    ASSERT(lock_is_held(&page_heap_lock));
     press.soft_units = soft;
     press.above_units = held + soft / PRESS_SHARE;
     press.free_above_units = free_used + soft / PRESS_SHARE;
@@ -102,12 +105,14 @@ static void note_pressure_locked(void)
 /* After a purge: what is left has to grow before the soft limit presses again. */
 static void note_relief_locked(void)
 {
+    ASSERT(lock_is_held(&page_heap_lock));
     press_again_above_locked(limit_soft() / UNIT_BYTES, units_held_locked(),
                              run_totals.free_used_units);
 }
 
 static size_t account_purged_locked(size_t units)
 {
+    ASSERT(lock_is_held(&page_heap_lock));
     run_totals.free_used_units -= units;
     run_totals.purged_bytes += units * UNIT_BYTES;
     return units;
@@ -123,6 +128,7 @@ static size_t purge_locked(unsigned ticks, size_t most, const struct span *spare
 /* May `units` more be handed out? If free memory that has not gone back is in the way, it goes. */
 static bool within_hard_limit_locked(size_t units)
 {
+    ASSERT(lock_is_held(&page_heap_lock));
     size_t hard = limit_hard() / UNIT_BYTES;
     size_t in_use = units_in_use_locked();
 
@@ -144,6 +150,7 @@ static bool within_hard_limit_locked(size_t units)
  * from `history` on some may hold it already. */
 static bool within_hard_limit_at_locked(const uint8_t *history, size_t units)
 {
+    ASSERT(lock_is_held(&page_heap_lock));
     if (limit_hard() == 0) {
         return true;
     }
@@ -257,6 +264,7 @@ void page_heap_take_back(struct span *span)
 /* The free run right behind `span`, made longer at the break if need be; NULL if it is short. */
 static struct span *run_behind_locked(struct span *span, size_t more)
 {
+    ASSERT(lock_is_held(&page_heap_lock));
     struct region *region = region_by_index(span->region);
     struct span *after = run_after(region, span, span->units);
     size_t have = after != NULL && after->state == SPAN_FREE ? after->units : 0;
@@ -409,6 +417,7 @@ size_t page_heap_take_growth(size_t *bytes)
 
 static _Atomic uint16_t *tags_create_locked(void)
 {
+    ASSERT(lock_is_held(&page_heap_lock));
     _Atomic uint16_t *tags = region_tags_create();
 
     return tags == NULL && region_give_up_rows() ? region_tags_create() : tags;
@@ -451,6 +460,7 @@ struct page_heap_stats page_heap_stats(void)
 /* The rows that say something: of the break those below its top. */
 static size_t rows_of_locked(const struct region *region)
 {
+    ASSERT(lock_is_held(&page_heap_lock));
     size_t units = region_units(region);
 
     return region == &region_primary ? size_min(units, growth_top_unit()) : units;
@@ -465,6 +475,7 @@ void page_heap_check(void)
     heap_lock_acquire();
     region_check();
     growth_check_locked();
+    runs_check_shelves_locked();
     for (struct region *region = region_next(NULL); region; region = region_next(region)) {
         size_t rows = rows_of_locked(region);
 

@@ -97,3 +97,17 @@ uint64_t remote_take_word(struct slab *slab, unsigned word)
      * starts anew after us. */
     return atomic_exchange_explicit(slab_remote_word(slab, word), 0, memory_order_acq_rel);
 }
+
+void remote_check(struct slab *slab)
+{
+    /* Relaxed: at rest nobody publishes. */
+    uint64_t summary = atomic_load_explicit(&slab->remote_summary, memory_order_relaxed);
+
+    for (unsigned word = 0; word < slab->words; word++) {
+        uint64_t blocks = atomic_load_explicit(slab_remote_word(slab, word), memory_order_relaxed);
+
+        if (blocks != 0 && (summary >> word & 1) == 0) {
+            fatal("remote: a word with pending blocks is not in the summary");
+        }
+    }
+}

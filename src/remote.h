@@ -35,4 +35,7 @@ uint64_t remote_take_summary(struct slab *slab);
 /* The blocks of one word, which belong to the caller afterwards. */
 uint64_t remote_take_word(struct slab *slab, unsigned word);
 
+/* Panics unless the summary knows of every pending block. At rest. */
+void remote_check(struct slab *slab);
+
 #endif

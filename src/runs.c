@@ -268,6 +268,7 @@ static size_t next_used(const uint8_t *history, size_t unit, size_t units)
 /* The units of the run that have been free for `ticks`, up to `most` of them. */
 static size_t run_purge_locked(struct span *run, unsigned ticks, size_t most)
 {
+    ASSERT(lock_is_held(&page_heap_lock));
     uint8_t *history = span_history(run);
     char *memory = (char *)span_address(run);
     bool is_clean = true;
@@ -331,6 +332,7 @@ static bool huge_page_is_due(const uint8_t *history, unsigned ticks)
 /* The first of the run's huge pages that is due; how many of its units were in use. */
 static size_t run_purge_huge_locked(const struct span *run, unsigned ticks)
 {
+    ASSERT(lock_is_held(&page_heap_lock));
     uint8_t *history = span_history(run);
     size_t start = span_address(run) / UNIT_BYTES;
 
@@ -367,6 +369,7 @@ size_t runs_purge_huge_locked(unsigned ticks)
 size_t run_check_locked(const struct region *region, size_t unit, size_t *free_units,
                         size_t *used_units)
 {
+    ASSERT(lock_is_held(&page_heap_lock));
     const struct span *span = &region->spans[unit];
 
     if (span->state == SPAN_GAP) {
@@ -391,4 +394,30 @@ size_t run_check_locked(const struct region *region, size_t unit, size_t *free_u
         }
     }
     return span->units;
+}
+
+void runs_check_shelves_locked(void)
+{
+    ASSERT(lock_is_held(&page_heap_lock));
+    size_t units = 0;
+    size_t count = 0;
+
+    for (unsigned shelf = 0; shelf < SHELF_COUNT; shelf++) {
+        const struct span *before = NULL;
+
+        if ((shelves[shelf] != NULL) != (shelf_next_filled(shelf) == shelf)) {
+            fatal("page heap: a shelf is filled and not known to be, or empty");
+        }
+        for (const struct span *run = shelves[shelf]; run != NULL; run = run->next) {
+            if (run->state != SPAN_FREE || shelf_of(run->units) != shelf || run->prev != before) {
+                fatal("page heap: a run is on the wrong shelf");
+            }
+            before = run;
+            units += run->units;
+            count++;
+        }
+    }
+    if (units != run_totals.free_units || count != run_totals.free_runs) {
+        fatal("page heap: shelves do not add up");
+    }
 }

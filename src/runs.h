@@ -74,4 +74,7 @@ size_t runs_purge_huge_locked(unsigned ticks);
 size_t run_check_locked(const struct region *region, size_t unit, size_t *free_units,
                         size_t *used_units);
 
+/* Panics unless every free run is on its shelf, and they add up. */
+void runs_check_shelves_locked(void);
+
 #endif

@@ -110,6 +110,7 @@ static size_t page_bytes(const struct slab *slab)
 
 static bool all_free_locked(const struct slab *slab, size_t first, size_t last)
 {
+    ASSERT(lock_rank_is_held(LOCK_RANK_BIN));
     for (size_t index = first; index <= last; index++) {
         uint64_t word = slab->free[index / BITS_PER_WORD];
 
@@ -127,6 +128,7 @@ static bool all_free_locked(const struct slab *slab, size_t first, size_t last)
 
 static bool page_is_free_locked(const struct slab *slab, size_t page)
 {
+    ASSERT(lock_rank_is_held(LOCK_RANK_BIN));
     size_t size = slab_class(slab)->size;
     size_t blocks = slab_class(slab)->blocks;
     size_t first = page * page_bytes(slab) / size;
@@ -139,6 +141,7 @@ static bool page_is_free_locked(const struct slab *slab, size_t page)
 /* The blocks of `taken` are handed out: their pages will have memory behind them. */
 static void forget_idle_locked(struct slab *slab, unsigned word, uint64_t taken)
 {
+    ASSERT(lock_rank_is_held(LOCK_RANK_BIN));
     size_t size = slab_class(slab)->size;
     size_t bytes = page_bytes(slab);
 
@@ -155,6 +158,7 @@ static void forget_idle_locked(struct slab *slab, unsigned word, uint64_t taken)
 /* Bit set: the page has stayed free for long enough. */
 static uint16_t stayed_free_locked(struct slab *slab, unsigned ticks)
 {
+    ASSERT(lock_rank_is_held(LOCK_RANK_BIN));
     uint16_t stayed = slab->stayed;
 
     if (ticks == 0 || slab_class(slab)->units == 1) {
@@ -169,6 +173,7 @@ static uint16_t stayed_free_locked(struct slab *slab, unsigned ticks)
 
 unsigned slab_idle_pages_locked(struct slab *slab, unsigned ticks, struct iovec *ranges)
 {
+    ASSERT(lock_rank_is_held(LOCK_RANK_BIN));
     uint16_t candidates = (uint16_t)(stayed_free_locked(slab, ticks) & ~slab->purged);
     size_t bytes = page_bytes(slab);
     unsigned count = 0;
@@ -191,6 +196,7 @@ unsigned slab_idle_pages_locked(struct slab *slab, unsigned ticks, struct iovec 
 
 void slab_note_purged_locked(struct slab *slab, const struct iovec *range)
 {
+    ASSERT(lock_rank_is_held(LOCK_RANK_BIN));
     size_t bytes = page_bytes(slab);
     size_t first = ((uintptr_t)range->iov_base - slab->start) / bytes;
 
@@ -203,6 +209,7 @@ void slab_note_purged_locked(struct slab *slab, const struct iovec *range)
 
 size_t slab_take_locked(struct slab *slab, void **out, size_t want)
 {
+    ASSERT(lock_rank_is_held(LOCK_RANK_BIN));
     size_t taken_count = 0;
 
     while (taken_count < want && slab->free_summary != 0) {
@@ -259,6 +266,7 @@ static uint64_t row_bits(const struct size_class *class, unsigned index, void *c
 
 size_t slab_put_rows_locked(struct slab *slab, unsigned index, void *const *blocks, size_t count)
 {
+    ASSERT(lock_rank_is_held(LOCK_RANK_BIN));
     const struct size_class *class = slab_class(slab);
     const struct slab_frame frame = slab_frame(slab);
     size_t done = 0;

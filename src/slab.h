@@ -8,6 +8,7 @@
 #include <sys/uio.h>
 
 #include "lfstack.h"
+#include "lock.h"
 #include "region.h"
 #include "size_class.h"
 #include "tick.h"
@@ -116,6 +117,7 @@ size_t slab_take_locked(struct slab *slab, void **out, size_t want);
  * was freed elsewhere and is pending, stops the process. */
 static inline void slab_put_word_locked(struct slab *slab, unsigned word, uint64_t blocks)
 {
+    ASSERT(lock_rank_is_held(LOCK_RANK_BIN));
     /* Relaxed: it tells a fault, and nothing else goes by it. */
     uint64_t pending = atomic_load_explicit(slab_remote_word(slab, word), memory_order_relaxed);
     uint64_t twice = (slab->free[word] | pending) & blocks;
@@ -129,6 +131,7 @@ static inline void slab_put_word_locked(struct slab *slab, unsigned word, uint64
 
 static inline bool slab_has_free_locked(const struct slab *slab, unsigned index)
 {
+    ASSERT(lock_rank_is_held(LOCK_RANK_BIN));
     return (slab->free[index / BITS_PER_WORD] >> (index % BITS_PER_WORD) & 1) != 0;
 }
 
@@ -169,6 +172,7 @@ static inline unsigned slab_index_among(const struct slab_frame *frame, void *co
 static inline size_t slab_put_words_locked(struct slab *slab, unsigned index, void *const *blocks,
                                            size_t count)
 {
+    ASSERT(lock_rank_is_held(LOCK_RANK_BIN));
     const struct slab_frame frame = slab_frame(slab);
     size_t done = 0;
 
@@ -198,6 +202,7 @@ size_t slab_put_rows_locked(struct slab *slab, unsigned index, void *const *bloc
  * for a while do not make the slab's free pages wait anew before they are purged. */
 static inline void slab_settle_locked(struct slab *slab, unsigned count, bool idle)
 {
+    ASSERT(lock_rank_is_held(LOCK_RANK_BIN));
     slab->free_count += count;
     if (slab->settled || (!idle && slab_class(slab)->units == 1)) {
         slab->freed_tick = tick_now();
@@ -208,6 +213,7 @@ static inline void slab_settle_locked(struct slab *slab, unsigned count, bool id
 /* Can there be pages that have been free for `ticks`? */
 static inline bool slab_may_purge_locked(const struct slab *slab, unsigned ticks)
 {
+    ASSERT(lock_rank_is_held(LOCK_RANK_BIN));
     unsigned wait = slab_class(slab)->units == 1 ? ticks : (ticks + 1) / 2;
 
     return !slab->settled && (uint8_t)(tick_now() - slab->freed_tick) >= wait;

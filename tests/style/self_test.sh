@@ -37,7 +37,7 @@ good_tree() {
 run_check() {
     case $1 in
     layers) python3 "$here/layers.py" src layers.txt ;;
-    callers) python3 "$here/callers.py" src ;;
+    callers | locked) python3 "$here/$1.py" src ;;
     tidy) bash "$here/tidy.sh" "$PWD" "$PWD/build" ;;
     *) bash "$here/$1.sh" "$PWD" ;;
     esac
@@ -87,6 +87,12 @@ printf 'int side_plus(void)\n{\n    return low(1);\n}\n' >>src/side.c
 rejects callers "a caller that is not named" 'low.c: side.c calls it'
 sed -i 's/Called by    high.c/Called by    nobody/' src/low.c
 rejects callers "a list without names" 'low.c: high.c calls it'
+
+printf 'void low_locked(void)\n{\n    ASSERT(lock_is_held(&lock));\n}\n' >>src/low.c
+accepts locked "a function that asserts"
+sed -i '/ASSERT/d' src/low.c
+rejects locked "a function that does not assert" 'low.c: low_locked\(\) does not assert'
+rejects locked "a tree without such functions" 'no function ends in _locked'
 
 echo 'int  badly_spaced;' >>src/low.c
 rejects format "bad spacing" 'clang-format-violations'

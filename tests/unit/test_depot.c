@@ -5,19 +5,25 @@
 #include "support.h"
 
 #include "depot.h"
+#include "lock.h"
 #include "meta.h"
 #include "os.h"
 #include "size_class.h"
 
 enum { SIZE = 64, LARGE = 2048, SPARES = 8, SPARES_IDLE = 4, DEPOT_KIB = 64 };
 
+/* Of the bin that the depot would be of. */
+static struct lock bin_lock = LOCK_INITIALIZER(LOCK_RANK_BIN);
+
 static struct depot depot;
 static unsigned class_of_blocks;
 static uint32_t capacity;
 static uintptr_t blocks_made;
 
+/* The lock is held from now on. */
 static void new_depot_of(size_t size)
 {
+    lock_acquire(&bin_lock);
     size_class_init();
     class_of_blocks = size_class_of(size);
     capacity = size_classes[class_of_blocks].capacity;
@@ -270,6 +276,20 @@ static void the_check_sees_what_does_not_add_up(void **state)
     assert_dies(check, &depot, "depot: stacks do not add up");
 }
 
+static void put_without_lock(void *full)
+{
+    lock_release(&bin_lock);
+    (void)depot_put_locked(&depot, class_of_blocks, (struct magazine *)full);
+}
+
+static void without_the_lock_nothing_is_kept(void **state)
+{
+    (void)state;
+    new_depot_of(SIZE);
+    assert_dies(put_without_lock, stack_with(capacity, capacity),
+                "assertion failed: lock_rank_is_held(LOCK_RANK_BIN)");
+}
+
 int main(void)
 {
     static const struct isolated_test tests[] = {
@@ -284,6 +304,7 @@ int main(void)
         ISOLATED(an_empty_stack_of_another_length_is_not_kept),
         ISOLATED(what_nobody_asked_for_since_the_last_look_is_idle),
         ISOLATED(the_check_sees_what_does_not_add_up),
+        ISOLATED(without_the_lock_nothing_is_kept),
     };
 
     return run_isolated(tests, ARRAY_SIZE(tests));

@@ -4,10 +4,14 @@
 
 #include <sched.h>
 
+#include "lock.h"
 #include "page_heap.h"
 #include "remote.h"
 
 enum { PRODUCERS = 4, ROUNDS = 50 };
+
+/* Of the bin that the slabs would be of. */
+static struct lock bin_lock = LOCK_INITIALIZER(LOCK_RANK_BIN);
 
 static struct slab *slab_on_queue(struct remote_queue *queue, size_t size)
 {
@@ -27,7 +31,17 @@ static void take_all(struct slab *slab)
 {
     static void *blocks[UNIT_BYTES / BLOCK_ALIGN];
 
+    lock_acquire(&bin_lock);
     assert_int_equal(slab_take_locked(slab, blocks, ARRAY_SIZE(blocks)), slab_class(slab)->blocks);
+    lock_release(&bin_lock);
+}
+
+static void put_word(struct slab *slab, unsigned word, uint64_t blocks)
+{
+    lock_acquire(&bin_lock);
+    slab_put_word_locked(slab, word, blocks);
+    slab_settle_locked(slab, bit_count(blocks), false);
+    lock_release(&bin_lock);
 }
 
 /* Take in what the queue holds. The blocks' number. */
@@ -44,8 +58,7 @@ static size_t drain(struct remote_queue *queue)
             unsigned word = bit_lowest(words);
             uint64_t blocks = remote_take_word(slab, word);
 
-            slab_put_word_locked(slab, word, blocks);
-            slab_settle_locked(slab, bit_count(blocks), false);
+            put_word(slab, word, blocks);
             count += bit_count(blocks);
         }
         slab = next;
@@ -142,8 +155,7 @@ static void a_block_published_between_summary_and_word_is_not_lost(void **state)
     remote_publish(slab, 0, 2);
     remote_publish(slab, 3, 8);
     assert_int_equal(remote_take_word(slab, 0), 3);
-    slab_put_word_locked(slab, 0, 3);
-    slab_settle_locked(slab, 2, false);
+    put_word(slab, 0, 3);
     assert_int_equal(drain(&queue), 1);
     assert_int_equal(slab->free_count, 3);
     slab_check(slab);
@@ -264,6 +276,26 @@ static void producers_and_a_consumer_lose_and_double_nothing(void **state)
     }
 }
 
+static void check(void *slab)
+{
+    remote_check((struct slab *)slab);
+}
+
+static void the_check_sees_a_word_that_the_summary_does_not_know(void **state)
+{
+    struct remote_queue queue;
+
+    (void)state;
+    remote_queue_init(&queue);
+    struct slab *slab = slab_on_queue(&queue, 64);
+
+    take_all(slab);
+    remote_publish(slab, 1, 1);
+    remote_check(slab);
+    atomic_store(&slab->remote_summary, 1);
+    assert_dies(check, slab, "remote: a word with pending blocks is not in the summary");
+}
+
 int main(void)
 {
     static const struct isolated_test tests[] = {
@@ -276,6 +308,7 @@ int main(void)
         ISOLATED(publishing_a_block_twice_dies_and_names_it),
         ISOLATED(a_block_that_is_free_already_dies_when_it_is_taken_in),
         ISOLATED(producers_and_a_consumer_lose_and_double_nothing),
+        ISOLATED(the_check_sees_a_word_that_the_summary_does_not_know),
     };
 
     return run_isolated(tests, ARRAY_SIZE(tests));

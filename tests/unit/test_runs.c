@@ -330,6 +330,31 @@ static void the_check_tells_a_run_from_its_middle(void **state)
     assert_dies(check_first_run, region, "page heap: no run starts where the last one ends");
 }
 
+static void check_shelves(void *unused)
+{
+    (void)unused;
+    runs_check_shelves_locked();
+}
+
+static void the_check_sees_a_run_on_a_wrong_shelf(void **state)
+{
+    struct region *region = free_region();
+
+    (void)state;
+    runs_check_shelves_locked();
+    region->spans[0].units--;
+    assert_dies(check_shelves, NULL, "page heap: a run is on the wrong shelf");
+    region->spans[0].units++;
+    run_totals.free_runs++;
+    assert_dies(check_shelves, NULL, "page heap: shelves do not add up");
+    run_totals.free_runs--;
+    /* Behind the shelf's back. */
+    region->spans[0].next = &region->spans[1];
+    region->spans[1] = region->spans[0];
+    region->spans[1].next = NULL;
+    assert_dies(check_shelves, NULL, "page heap: a run is on the wrong shelf");
+}
+
 static void take_without_lock(void *argument)
 {
     lock_release(&page_heap_lock);
@@ -359,6 +384,7 @@ int main(void)
         ISOLATED(huge_pages_are_found_in_each_run),
         ISOLATED(each_unit_of_a_slab_is_one_until_it_is_released),
         ISOLATED(the_check_tells_a_run_from_its_middle),
+        ISOLATED(the_check_sees_a_run_on_a_wrong_shelf),
         ISOLATED(without_the_lock_nothing_is_taken),
     };
 

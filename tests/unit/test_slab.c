@@ -2,6 +2,7 @@
 /* test_slab.c - blocks leave a slab's bitmap once and come back once. */
 #include "support.h"
 
+#include "lock.h"
 #include "meta.h"
 #include "os.h"
 #include "page_heap.h"
@@ -9,6 +10,10 @@
 
 #define BLOCKS_MAX (UNIT_BYTES / BLOCK_ALIGN)
 
+/* Of the bin that the slabs would be of. */
+static struct lock bin_lock = LOCK_INITIALIZER(LOCK_RANK_BIN);
+
+/* The lock is held from now on. */
 static struct slab *slab_of_class(unsigned class)
 {
     struct span *span = page_heap_alloc(&(struct run_request){.units = size_classes[class].units,
@@ -21,6 +26,9 @@ static struct slab *slab_of_class(unsigned class)
     struct slab *slab = slab_create(span, class, 0, NULL);
 
     assert_non_null(slab);
+    if (!lock_is_held(&bin_lock)) {
+        lock_acquire(&bin_lock);
+    }
     slab_check(slab);
     return slab;
 }
@@ -450,6 +458,22 @@ static void the_check_sees_a_page_that_is_in_use_and_counts_as_idle(void **state
     assert_dies(check, slab, "slab: of one unit only pages are known");
 }
 
+static void take_without_lock(void *slab)
+{
+    void *block;
+
+    lock_release(&bin_lock);
+    (void)slab_take_locked((struct slab *)slab, &block, 1);
+}
+
+static void without_the_lock_nothing_is_taken(void **state)
+{
+    struct slab *slab = slab_of_size(64);
+
+    (void)state;
+    assert_dies(take_without_lock, slab, "assertion failed: lock_rank_is_held(LOCK_RANK_BIN)");
+}
+
 int main(void)
 {
     static const struct isolated_test tests[] = {
@@ -472,6 +496,7 @@ int main(void)
         ISOLATED(without_memory_for_the_descriptor_there_is_no_slab),
         ISOLATED(the_check_sees_what_does_not_agree),
         ISOLATED(the_check_sees_a_page_that_is_in_use_and_counts_as_idle),
+        ISOLATED(without_the_lock_nothing_is_taken),
     };
 
     return run_isolated(tests, ARRAY_SIZE(tests));
