@@ -10,8 +10,8 @@
  * Concurrency  a bin's lock (rank BIN) guards the bin; drain_lock (rank DRAIN) makes drains of one
  *              arena take turns. A thread holds one bin's lock at a time. The page heap is called
  *              with no bin locked, so that it may be slow.
- * Called by    refill.c, reclaim.c, stacks.c, singles.c, remote_buffer.c, cache.c, large.c, heap.c,
- *              life.c, balance.c and stats.c.
+ * Called by    refill.c, reclaim.c, stacks.c, singles.c, proof.c, remote_buffer.c, cache.c,
+ *              large.c, heap.c, life.c, balance.c and stats.c.
  */
 #include "arena.h"
 

@@ -9,10 +9,11 @@
 #define BREAKWATER_ARENA_H
 
 #include "bin.h"
+#include "conf.h"
 #include "remote.h"
 #include "run_cache.h"
 
-#define ARENAS_MAX 64
+_Static_assert(ARENAS_MAX <= UINT8_MAX + 1, "an index fits where it is noted");
 
 struct arena {
     struct remote_queue queue;

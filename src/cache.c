@@ -4,8 +4,8 @@
  * Stacks start at MAGAZINE_SMALLEST slots and grow with each miss up to the class's capacity, so a
  * thread that uses a class rarely pays for little. Before freed blocks can be handed out again, by
  * a swap or by way of a depot, they are verified: that each starts where a block of its class may,
- * and that none is there twice; the latter in a class's first VERIFY_ALL stacks, then in a sample.
- * Bitmaps verify what reaches them.
+ * and that none is there twice; the latter in a class's first stacks, then in a sample. Bitmaps
+ * verify what reaches them.
  *
  * Owns         cache_self; every cache, each by its own thread.
  * Invariants   those of stacks.c.
@@ -16,21 +16,18 @@
 
 #include <string.h>
 
+#include "proof.h"
 #include "refill.h"
 #include "remote_buffer.h"
-#include "singles.h"
 #include "verify.h"
 
 enum {
     FETCH_SHARE = 8,       /* a refill fetches at most this part of all that was fetched before */
-    SWAPS_PER_GROWTH = 16, /* swaps before a refill lengthens short stacks, */
-    SWAPS_FOR_GOOD,        /* which it cannot */
     SWAP_BLOCKS = 64,      /* stacks this long are cheap to swap, */
     SWAP_BYTES = 8 * 1024, /* unless their blocks are so big that they cost more memory */
     DRY_MISSES = 16,       /* of a class whose bin had nothing, before it is asked again */
-    NEXT_SHARE = 4,  /* a class is next to another if it is larger by no more than this part */
-    VERIFY_ALL = 64, /* stacks of a class that a thread verifies before it goes over to samples */
-    VERIFY_SAMPLE = 16, /* then one in so many */
+    NEXT_SHARE = 4,     /* a class is next to another if it is larger by no more than this part */
+    VERIFY_SAMPLE = 16, /* stacks of which one is verified, when all no longer are */
 };
 
 /* 2^16 by the golden ratio: multiples of it, modulo 2^16, are spread evenly (Knuth, "The Art of
@@ -53,6 +50,8 @@ enum {
     }
 
 _Static_assert(1 + CLASS_COUNT == 3 * 45, "CACHE_NONE fills every bin");
+_Static_assert(CLASS_CAPACITY_MAX < UINT8_MAX,
+               "cold->low counts a stack's blocks, or says unknown");
 
 struct cache cache_none = CACHE_NONE;
 
@@ -93,6 +92,8 @@ void cache_bind(struct cache *cache, struct arena *arena)
     for (unsigned class = 0; class < CLASS_COUNT; class ++) {
         if (stacks_class(cache, class)->singles != 0) {
             stacks_made_class(cache, class)->singles = 0;
+            stacks_made_class(cache, class)->is_unproved = false;
+            stacks_made_class(cache, class)->has_flushed = false;
         }
     }
 }
@@ -105,9 +106,10 @@ static void verify_sampled(struct cache_class *cold, unsigned class, const struc
                            size_t count)
 {
     /* Not at regular distances: a class may be swapped and flushed in turns. */
+    bool is_verified = proof_is_for_all(cold);
     uint16_t mixed = (uint16_t)(++cold->stacks * VERIFY_MULTIPLIER);
 
-    if (cold->stacks <= VERIFY_ALL || mixed < UINT16_MAX / VERIFY_SAMPLE) {
+    if (is_verified || mixed < UINT16_MAX / VERIFY_SAMPLE) {
         verify_stack(class, freed->slots, count);
     } else {
         verify_starts(class, freed->slots, count);
@@ -132,26 +134,36 @@ static size_t swap_blocks(unsigned class)
     return size_max(1, size_min(SWAP_BLOCKS, SWAP_BYTES / size_classes[class].size));
 }
 
-/* may_serve(), as long as a refill might do better. */
-static __attribute__((noinline)) bool may_serve_yet(const struct cache *cache, unsigned class,
-                                                    struct cache_class *cold, size_t count)
+/* Should freed blocks, `count` of them, serve, and not a refill that lengthens short stacks? */
+static bool spares_a_refill(const struct cache *cache, unsigned class, struct cache_class *cold,
+                            size_t count)
 {
-    if (singles_are_unproved(cold)) {
-        return false;
-    }
     if (cold->swaps < SWAPS_PER_GROWTH) {
         cold->swaps++;
         return true;
     }
     if (batch_of(cache, class) == size_classes[class].batch_max) {
-        cold->swaps = SWAPS_FOR_GOOD;
+        if (!proof_is_for_all(cold)) {
+            cold->swaps = SWAPS_FOR_GOOD;
+        }
         return true;
     }
     return count >= swap_blocks(class);
 }
 
-/* May freed blocks, `count` of them, be handed out again? Not where they are not proved, nor where
- * a refill should rather lengthen short stacks. */
+/* may_serve(), as long as a refill might do better or a proof be due. */
+static __attribute__((noinline)) bool may_serve_yet(const struct cache *cache, unsigned class,
+                                                    struct cache_class *cold, size_t count)
+{
+    if (proof_is_needed(cold) || !spares_a_refill(cache, class, cold, count)) {
+        return false;
+    }
+    proof_renew(cold);
+    return true;
+}
+
+/* May freed blocks, `count` of them, be handed out now? Not where they are not proved, nor where a
+ * refill should rather lengthen short stacks. */
 static bool may_serve(const struct cache *cache, unsigned class, struct cache_class *cold,
                       size_t count)
 {
@@ -237,10 +249,12 @@ size_t cache_unneeded(struct cache *cache, unsigned class)
 void cache_trim(struct cache *cache, unsigned class, size_t unneeded)
 {
     struct cache_bin *bin = cache_bin_of_class(cache, class);
-    struct magazine *alloc = stacks_made_class(cache, class)->alloc;
+    struct cache_class *cold = stacks_made_class(cache, class);
+    struct magazine *alloc = cold->alloc;
     size_t count = stacks_alloc_count(bin, alloc);
 
     stacks_set_alloc(bin, alloc, stacks_give_older(cache, class, alloc, count, count - unneeded));
+    proof_need(cold);
 }
 
 /* The empty alloc magazine, made long enough for the batch where there is memory for that. */
@@ -407,24 +421,27 @@ void cache_flush(struct cache *cache, unsigned class)
     struct magazine *full = cold->free;
 
     cache->misses++;
-    singles_prove(cache, class);
     full->count = (uint32_t)stacks_free_count(bin, full);
     cache->balance.own_frees += full->count;
     if (!depot_keeps(class)) {
         verify_sampled(cold, class, full, full->count);
         stacks_set_free(bin, class, full,
                         stacks_give_older(cache, class, full, full->count, full->count / 2));
+        proof_need(cold);
         return;
     }
-    bool may_stay_whole = depot_would_keep(&arena_bin(cache->arena, class)->depot, class, full);
+    bool may_stay_whole = !proof_is_for_all(cold) &&
+                          depot_would_keep(&arena_bin(cache->arena, class)->depot, class, full);
 
     if (may_stay_whole) {
+        proof_make(cache, class);
         verify_sampled(cold, class, full, full->count);
     } else {
         cold->stacks++;
     }
     cold->free = arena_flush(cache->arena, class, full, may_stay_whole);
     stacks_set_free(bin, class, cold->free, 0);
+    proof_need(cold);
 }
 
 /* The whole cache */
@@ -435,7 +452,7 @@ void cache_verify(const struct cache *cache)
          class = stacks_next_in_use(cache, class + 1)) {
         const struct magazine *freed = stacks_class(cache, class)->free;
 
-        if (freed != NULL) {
+        if (stacks_has_freed(cache, class)) {
             verify_stack(class, freed->slots, stacks_free_count(&cache->bins[class + 1], freed));
         }
     }
@@ -490,5 +507,6 @@ void cache_check(struct cache *cache)
             verify_not_among(cold->free->slots, i, cold->free->slots[i]);
         }
     }
+    stacks_check(cache);
     remote_buffer_check(cache);
 }

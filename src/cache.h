@@ -57,9 +57,9 @@ static inline bool cache_push(struct cache_bin *bin, void *block)
     return true;
 }
 
-/* Let the stacks change places. False if the free stack is empty or not proved yet, or if short
- * stacks have been swapped so often that a refill should lengthen them; after cache_refill() it is
- * true. No gate needed. */
+/* Let the stacks change places. False if the free stack is empty or not proved yet (proof.h), or if
+ * short stacks have been swapped so often that a refill should lengthen them; after cache_refill()
+ * it is true. No gate needed. */
 bool cache_swap(struct cache *cache, unsigned class);
 
 /* The next block of those that were freed, when the alloc stack is empty, or NULL: of several the
@@ -112,8 +112,8 @@ void cache_verify(const struct cache *cache);
 /* Blocks and bytes in the cache. By its own thread only. */
 void cache_count(const struct cache *cache, size_t *blocks, size_t *bytes);
 
-/* Panics on a block that is twice on the cache's stacks or is not one of its class's, and
- * as remote_buffer_check() does. By the cache's own thread only. */
+/* Panics on a block that is twice on the cache's stacks or is not one of its class's, and as
+ * stacks_check() and remote_buffer_check() do. By the cache's own thread only. */
 void cache_check(struct cache *cache);
 
 #endif

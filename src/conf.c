@@ -15,7 +15,6 @@
 enum {
     TEXT_BYTES_MAX = 1024,
     TOKEN_BYTES_MAX = 64,
-    ARENAS_LIMIT = 64,
     DECIMAL = 10,
     DECAY_MS_DEFAULT = 1000,
     DECAY_MS_LIMIT = 1000000000,
@@ -136,7 +135,7 @@ static void apply(const char *pair, const char *key, const char *value)
     } else if (strcmp(key, "decay_ms") == 0) {
         valid = parse_count(value, DECAY_MS_LIMIT, &conf.decay_ms);
     } else if (strcmp(key, "arenas") == 0) {
-        valid = parse_count(value, ARENAS_LIMIT, &conf.arenas);
+        valid = parse_count(value, ARENAS_MAX, &conf.arenas);
     } else if (strcmp(key, "thp") == 0) {
         valid = parse_thp(value, &conf.thp);
     } else if (strcmp(key, "soft_limit") == 0) {

@@ -21,6 +21,7 @@
 #include "limit.h"
 #include "meta.h"
 #include "page_heap.h"
+#include "proof.h"
 #include "purge.h"
 #include "refill.h"
 #include "remote_buffer.h"
@@ -67,7 +68,7 @@ static void *take_cached(struct cache *cache, unsigned class, size_t alignment)
     if (!cache_is_real(cache)) {
         return NULL;
     }
-    singles_prove(cache, class);
+    proof_make(cache, class);
     void *block = cache_pop_any(cache, class);
 
     if (block != NULL) {
@@ -551,8 +552,15 @@ __attribute__((constructor(101))) static void heap_construct(void)
     fork_on_deferred(free_deferred);
 }
 
-/* The last chance to tell of a block freed twice that was never handed out again. */
+/* The last chance to tell of a block freed twice that was never handed out again. Without a lock in
+ * a handler that has interrupted us inside and calls exit(). */
 __attribute__((destructor(101))) static void heap_destruct(void)
 {
-    cache_verify(cache_self);
+    struct cache *cache = cache_self;
+
+    cache_verify(cache);
+    if (cache_is_real(cache) && !gate_has_caller(&cache->gate) && gate_enter(&cache->gate)) {
+        proof_make_all(cache);
+        gate_leave(&cache->gate);
+    }
 }

@@ -7,7 +7,7 @@
 #ifndef BREAKWATER_MAGAZINE_H
 #define BREAKWATER_MAGAZINE_H
 
-#include "util.h"
+#include "size_class.h"
 
 struct magazine {
     struct magazine *next; /* in a depot */
@@ -19,10 +19,15 @@ struct magazine {
 
 /* The sizes a magazine comes in: 64 bytes times a power of two, header included. */
 #define MAGAZINE_HEADER_SLOTS 3
-#define MAGAZINE_SMALLEST     5
+#define MAGAZINE_SMALLEST     CLASS_CAPACITY_MIN
+#define MAGAZINE_LARGEST      CLASS_CAPACITY_MAX
+#define MAGAZINE_DOUBLINGS    5
 
 _Static_assert(sizeof(struct magazine) == MAGAZINE_HEADER_SLOTS * sizeof(void *),
                "capacities count the header in slots");
+_Static_assert((MAGAZINE_SMALLEST + MAGAZINE_HEADER_SLOTS) << MAGAZINE_DOUBLINGS ==
+                   MAGAZINE_LARGEST + MAGAZINE_HEADER_SLOTS,
+               "the smallest grows into the largest");
 
 static inline uint32_t magazine_next_capacity(uint32_t capacity)
 {

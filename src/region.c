@@ -34,6 +34,7 @@ enum {
 
 /* Rows that nobody has written say it. */
 _Static_assert(SPAN_NONE == 0 && UNIT_CLEAN == 0, "what a fresh row says");
+_Static_assert(REGIONS_MAX <= UINT8_MAX + 1, "an index fits in a span");
 
 /* Where each mapped region lies, for who looks an address up without a lock: the number of its
  * first unit, and above it how many it has; 0: none. One word, so that the end of one region is

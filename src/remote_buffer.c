@@ -13,7 +13,7 @@
 
 #include "verify.h"
 
-enum { SLOTS = 253, BYTES_MAX = 32 * 1024 };
+enum { BYTES_MAX = 32 * 1024 };
 
 bool remote_buffer_keep(struct cache *cache, void *block, uint32_t size)
 {
@@ -55,7 +55,7 @@ void remote_buffer_free(struct cache *cache, void *block, uint32_t size)
     cache->misses++;
     if (size <= BYTES_MAX) {
         remote_buffer_publish(cache);
-        cache->remote = cache->remote != NULL ? cache->remote : magazine_create(SLOTS);
+        cache->remote = cache->remote != NULL ? cache->remote : magazine_create(MAGAZINE_LARGEST);
     }
     if (!remote_buffer_keep(cache, block, size)) {
         publish(cache, &block, 1, size);

@@ -11,6 +11,7 @@
 #include "conf.h"
 #include "growth.h"
 #include "limit.h"
+#include "proof.h"
 #include "verify.h"
 
 enum {
@@ -104,6 +105,7 @@ static size_t give_half_back(struct cache *cache, unsigned class, size_t share)
     }
     frees = stacks_give_older(cache, class, cold->free, frees, half_of(frees, size, share));
     stacks_set_free(bin, class, cold->free, frees);
+    proof_need(stacks_made_class(cache, class));
     return (held - stacks_held(cache, class)) * size;
 }
 

@@ -4,16 +4,16 @@
  * They come from the arena and go back there one by one, until SINGLES_MAX have: a thread that does
  * a little of everything and then sleeps keeps neither stacks nor blocks.
  *
- * Invariants   `singles` rises only while the class has no stack. The first stack of freed blocks
- *              may hold one that went back singly before: singles_prove() looks each up in the
- *              slabs' bitmaps before any is handed out.
+ * Invariants   `singles` rises only while the class has no stack.
  * Concurrency  none: a cache's own thread.
- * Called by    cache.c and heap.c.
+ * Called by    heap.c.
  */
 #include "singles.h"
 
+#include "proof.h"
+
 /* Does the next block pass without a stack? Once blocks were fetched for the class, what is freed
- * is to serve before more of them. */
+ * is to serve before more of them, but is to be proved first: one of it may have gone back so. */
 static bool is_single(struct cache *cache, unsigned class)
 {
     const struct cache_class *known = stacks_class(cache, class);
@@ -28,6 +28,7 @@ static bool is_single(struct cache *cache, unsigned class)
         return false;
     }
     cold->singles++;
+    proof_need_once(cold);
     return true;
 }
 
@@ -55,15 +56,4 @@ bool singles_give(struct cache *cache, unsigned class, void *block)
     cache->balance.own_frees++;
     arena_free_blocks(cache->arena, class, &block, 1);
     return true;
-}
-
-void singles_prove(struct cache *cache, unsigned class)
-{
-    const struct magazine *freed = stacks_class(cache, class)->free;
-
-    if (freed != NULL && singles_are_unproved(stacks_class(cache, class))) {
-        arena_check_taken(cache->arena, class, freed->slots,
-                          stacks_free_count(cache_bin_of_class(cache, class), freed));
-        stacks_made_class(cache, class)->stacks = 1;
-    }
 }

@@ -12,16 +12,4 @@ void *singles_take(struct cache *cache, unsigned class);
 /* The same way back: false if the block belongs on a stack. Inside the gate. */
 bool singles_give(struct cache *cache, unsigned class, void *block);
 
-/* A block that went back singly may be among those freed since: no verification of the stack alone
- * would show it. */
-static inline bool singles_are_unproved(const struct cache_class *cold)
-{
-    return cold->stacks == 0 && cold->singles > 0;
-}
-
-/* Before the first of a class's freed blocks are handed out again: stop the process if one of them
- * went back singly before. Until then cache_swap() and cache_pop_freed() refuse. Inside the gate.
- */
-void singles_prove(struct cache *cache, unsigned class);
-
 #endif

@@ -17,8 +17,6 @@ enum {
     FIRST_BIG = CLASS_COUNT - BIG_SIZES,
     FIRST_MEDIUM = CLASS_COUNT - MEDIUM_CLASS_COUNT,
     MEDIUM_ASKS = 32,            /* for a size, before it has a class */
-    CAPACITY_MAX = 253,          /* a magazine of 2 KiB: 253 slots and its header */
-    CAPACITY_MIN = 5,            /* a magazine of one cache line */
     CAPACITY_BYTES = 24 * 1024,  /* a stack's blocks should stay in a first-level cache */
     BIG_BLOCK_BYTES = 1024,      /* from here on, more in a stack than such a cache holds, */
     BIG_BATCH_BYTES = 32 * 1024, /* but not many blocks, */
@@ -67,17 +65,17 @@ static size_t next_size(size_t size)
 static uint16_t capacity_of(size_t size)
 {
     size_t wanted = CAPACITY_BYTES / size;
-    size_t capacity = CAPACITY_MIN;
+    size_t capacity = CLASS_CAPACITY_MIN;
 
     if (size > SMALL_MAX_BYTES) {
-        return (uint16_t)size_min(CAPACITY_MIN, MEDIUM_STACK_BYTES / size);
+        return (uint16_t)size_min(CLASS_CAPACITY_MIN, MEDIUM_STACK_BYTES / size);
     }
     if (UNIT_BYTES / size < FEW_BLOCKS) {
         wanted = FEW_BLOCKS_CAPACITY;
     } else if (size >= BIG_BLOCK_BYTES) {
         wanted = size_min(BIG_BATCH_BYTES / size, BIG_CAPACITY_MAX);
     }
-    while (capacity < CAPACITY_MAX && capacity * 2 < wanted + wanted / 2) {
+    while (capacity < CLASS_CAPACITY_MAX && capacity * 2 < wanted + wanted / 2) {
         capacity = capacity * 2 + 3;
     }
     return (uint16_t)capacity;
@@ -107,7 +105,7 @@ static struct size_class describe(size_t size, size_t units)
         .capacity = capacity_of(size),
         .batch_max = batch_max_of(size),
         .batch_initial =
-            (uint16_t)size_min(CAPACITY_MIN - 1, size_max(1, INITIAL_BATCH_BYTES / size)),
+            (uint16_t)size_min(CLASS_CAPACITY_MIN - 1, size_max(1, INITIAL_BATCH_BYTES / size)),
         /* As slabs are aligned to units. */
         .align_mask = (uint32_t)(size_min(size & -size, UNIT_BYTES) - 1),
     };

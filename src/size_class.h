@@ -43,6 +43,11 @@ static inline size_t units_for(size_t size)
 #define CODE_STEP              3
 #define SIZE_CLASS_CODE(class) ((uint16_t)(((class) + 1) * CODE_STEP))
 
+/* The most blocks that one stack of a class may hold lies between the slots of a magazine of one
+ * cache line and those of one of 2 KiB (magazine.h). */
+#define CLASS_CAPACITY_MIN 5
+#define CLASS_CAPACITY_MAX 253
+
 #define RECIPROCAL_SHIFT 40
 
 struct size_class {

@@ -5,7 +5,7 @@
  * Invariants   a block on a stack is neither with the program nor in its slab's bitmaps; slots
  *              below a stack's bottom are NULL (magazine->floor).
  * Concurrency  none: a cache's own thread.
- * Called by    cache.c, singles.c and scavenge.c; life.c.
+ * Called by    cache.c, singles.c, proof.c and scavenge.c; life.c.
  */
 #include "stacks.h"
 
@@ -37,6 +37,14 @@ unsigned stacks_count_groups(const struct cache *cache)
         count += stacks_class(cache, class) != &stacks_class_none;
     }
     return count;
+}
+
+bool stacks_has_freed(const struct cache *cache, unsigned class)
+{
+    const struct magazine *freed = stacks_class(cache, class)->free;
+    size_t count = stacks_free_count(&cache->bins[class + 1], freed);
+
+    return count > 0 && count <= freed->capacity;
 }
 
 size_t stacks_held(const struct cache *cache, unsigned class)
@@ -102,7 +110,7 @@ void stacks_flush_class(struct cache *cache, unsigned class)
 
     stacks_set_alloc(bin, NULL, 0);
     stacks_set_free(bin, class, NULL, 0);
-    *cold = (struct cache_class){.singles = SINGLES_MAX};
+    *cold = (struct cache_class){.singles = SINGLES_MAX, .is_unproved = true, .has_flushed = true};
     unmark_in_use(cache, class);
     if (allocs > 0) {
         arena_free_blocks(cache->arena, class, alloc->slots, allocs);
@@ -112,4 +120,31 @@ void stacks_flush_class(struct cache *cache, unsigned class)
     }
     stacks_destroy(cache, alloc);
     stacks_destroy(cache, freed);
+}
+
+static void check_floor(const struct magazine *magazine)
+{
+    if (magazine != NULL && magazine->floor != NULL) {
+        fatal("stacks: something lies below a stack's bottom");
+    }
+}
+
+void stacks_check(const struct cache *cache)
+{
+    uint32_t spares = 0;
+
+    for (const struct magazine *spare = cache->spares; spare != NULL; spare = spare->next) {
+        if (spare->capacity != MAGAZINE_SMALLEST) {
+            fatal("stacks: a spare one is not of the smallest size");
+        }
+        check_floor(spare);
+        spares++;
+    }
+    if (spares != cache->spare_count) {
+        fatal("stacks: spare ones do not add up");
+    }
+    for (unsigned class = 0; class < CLASS_COUNT; class ++) {
+        check_floor(stacks_class(cache, class)->alloc);
+        check_floor(stacks_class(cache, class)->free);
+    }
 }

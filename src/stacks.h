@@ -24,6 +24,10 @@ struct cache_bin {
 /* Blocks of a class that come and go before it has a stack; what `singles` counts to. */
 #define SINGLES_MAX 15
 
+/* What `swaps` counts to: swaps before a refill lengthens short stacks; no refill can, and no proof
+ * (proof.h) is due: they change places without more questions. */
+enum { SWAPS_PER_GROWTH = 16, SWAPS_FOR_GOOD };
+
 /* The cold half. All zero for a class that neither the thread nor one that had the cache before has
  * used. There is memory for it once a class of its group is used: most threads use few. */
 struct cache_class {
@@ -32,10 +36,12 @@ struct cache_class {
     uint16_t stacks;        /* freed stacks that were swapped or flushed */
     uint16_t seen;          /* where the stacks' tops were at the last look for idle classes */
     uint8_t doublings : 4;  /* of the class's first batch: blocks to ask for at the next refill */
-    uint8_t singles : 4; /* blocks that came and went singly, before there was a stack for them */
-    uint8_t swaps;       /* since the last refill, as far as they matter */
-    uint8_t low;         /* the fewest blocks held at a swap since the last trim */
-    uint8_t dry;         /* misses to come that need not ask the arena first */
+    uint8_t singles : 4;  /* blocks that came and went singly, before there was a stack for them */
+    uint8_t swaps;        /* since the last refill, as far as they matter */
+    uint8_t low;          /* the fewest blocks held at a swap since the last trim */
+    uint8_t dry : 5;      /* misses to come that need not ask the arena first */
+    bool is_unproved : 1; /* freed blocks must not be handed out before a look (proof.c), */
+    bool has_flushed : 1; /* and so it will be with the next ones */
 };
 
 enum { GROUP_CLASSES = 8 };
@@ -187,6 +193,10 @@ static inline size_t stacks_free_count(const struct cache_bin *bin, const struct
     return magazine != NULL ? (size_t)(bin->free_top - magazine->slots) : 0;
 }
 
+/* Does the class have freed blocks, and are they where they should be? Not if the caller is a
+ * handler that has interrupted a swap. */
+bool stacks_has_freed(const struct cache *cache, unsigned class);
+
 /* The blocks in both. */
 size_t stacks_held(const struct cache *cache, unsigned class);
 
@@ -220,5 +230,8 @@ size_t stacks_give_older(struct cache *cache, unsigned class, struct magazine *m
 /* Give the class's blocks and stacks back. Should the thread come back to it, it has stacks at
  * once. Inside the gate. */
 void stacks_flush_class(struct cache *cache, unsigned class);
+
+/* Panics unless every stack ends in a NULL, and the spare ones are what they should be. */
+void stacks_check(const struct cache *cache);
 
 #endif

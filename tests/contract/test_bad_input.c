@@ -392,6 +392,37 @@ static void freeing_a_block_that_went_back_to_its_slab_is_a_double_free(void **s
     }
 }
 
+static size_t blocks_between;
+
+static void free_all_then_the_first_again(size_t size)
+{
+    static void *blocks[400];
+
+    for (size_t i = 0; i <= blocks_between; i++) {
+        blocks[i] = block_of(size);
+    }
+    for (size_t i = 0; i <= blocks_between; i++) {
+        tested.free(blocks[i]);
+    }
+    tested.free(fault_at(blocks[0]));
+    go_on_with(size);
+}
+
+/* The first has gone back to its slab, with a full stack or half of one, or has not yet. */
+static void freeing_the_first_of_any_number_again_is_a_double_free(void **state)
+{
+    static const size_t stack_sizes[] = {16, 100, 512, 1024, 2000, 4096, 16384, 60000};
+    static const size_t counts[] = {1, 3, 7, 13, 15, 31, 32, 63, 64, 127, 253, 300, 399};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(stack_sizes); i++) {
+        for (size_t j = 0; j < ARRAY_SIZE(counts); j++) {
+            blocks_between = counts[j];
+            assert_dies_of(DOUBLE_FREE, free_all_then_the_first_again, stack_sizes[i]);
+        }
+    }
+}
+
 static void free_after_realloc_to_zero(size_t size)
 {
     void *block = fault_at(block_of(size));
@@ -768,6 +799,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(correct_use_prints_nothing_and_survives),
         cmocka_unit_test(freeing_a_block_twice_is_a_double_free),
         cmocka_unit_test(freeing_a_block_twice_with_another_between_is_a_double_free),
+        cmocka_unit_test(freeing_the_first_of_any_number_again_is_a_double_free),
+        cmocka_unit_test(freeing_a_block_twice_with_many_between_is_a_double_free),
         cmocka_unit_test(freeing_on_two_other_threads_is_a_double_free),
         cmocka_unit_test(freeing_a_large_block_on_two_threads_at_once_is_a_double_free),
         cmocka_unit_test(freeing_what_realloc_freed_is_a_double_free),
@@ -787,7 +820,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_usable_size_of_what_is_no_block_is_invalid),
     };
     const struct CMUnitTest tests_without_caches[] = {
-        cmocka_unit_test(freeing_a_block_twice_with_many_between_is_a_double_free),
         cmocka_unit_test(freeing_again_on_another_thread_is_a_double_free),
         cmocka_unit_test(freeing_what_another_thread_freed_is_a_double_free),
         cmocka_unit_test(freeing_on_two_threads_at_once_is_a_double_free),

@@ -3,6 +3,8 @@
 #include "cache_support.h"
 
 #include "meta.h"
+#include "proof.h"
+#include "refill.h"
 
 struct arena *arena;
 struct cache *cache;
@@ -18,6 +20,15 @@ void set_up(size_t size)
     assert_non_null(cache);
     cache_bind(cache, arena);
     bin = cache_bin_of_class(cache, class_of_blocks);
+}
+
+void set_up_with_a_slab(size_t size)
+{
+    set_up(size);
+    void *block = refill_one(arena, class_of_blocks);
+
+    assert_non_null(block);
+    arena_free_blocks(arena, class_of_blocks, &block, 1);
 }
 
 void check(void)
@@ -49,6 +60,9 @@ void *take(void)
 {
     void *block = cache_pop(bin);
 
+    if (block == NULL) {
+        proof_make(cache, class_of_blocks);
+    }
     if (block == NULL &&
         (cache_swap(cache, class_of_blocks) || cache_refill(cache, class_of_blocks) ||
          cache_swap(cache, class_of_blocks))) {

@@ -17,6 +17,9 @@ extern struct cache_bin *bin;
 /* A cache bound to the first arena, and its bin for blocks of `size` bytes. */
 void set_up(size_t size);
 
+/* The same, and the arena has blocks: a single one asks for no slab. */
+void set_up_with_a_slab(size_t size);
+
 /* Everything adds up. */
 void check(void);
 

@@ -691,6 +691,40 @@ static void where_caches_are_small_large_blocks_are_not_kept(void **state)
     check_all();
 }
 
+enum { STRANGERS = 8 };
+
+struct strangers {
+    pthread_barrier_t all_have_caches;
+    _Atomic unsigned next;
+    void *blocks[STRANGERS];
+};
+
+static void *free_what_was_never_used_here(void *argument)
+{
+    struct strangers *strangers = (struct strangers *)argument;
+
+    heap_free(heap_alloc(1));
+    (void)pthread_barrier_wait(&strangers->all_have_caches);
+    heap_free(strangers->blocks[atomic_fetch_add(&strangers->next, 1)]);
+    return NULL;
+}
+
+/* Half of the threads are of the arena that the blocks are of. */
+static void what_a_small_cache_has_never_used_goes_straight_back(void **state)
+{
+    static struct strangers strangers;
+
+    (void)state;
+    conf.cache_limit = MIB;
+    for (size_t i = 0; i < STRANGERS; i++) {
+        strangers.blocks[i] = filled(60000);
+    }
+    assert_int_equal(pthread_barrier_init(&strangers.all_have_caches, NULL, STRANGERS), 0);
+    run_threads(STRANGERS, free_what_was_never_used_here, &strangers);
+    assert_int_equal(blocks_kept(), 0);
+    check_all();
+}
+
 static void a_thread_that_does_a_little_of_everything_keeps_nothing(void **state)
 {
     size_t stacks = 0;
@@ -1178,6 +1212,7 @@ int main(void)
         ISOLATED(faults_are_found_with_the_gate_closed),
         ISOLATED(a_growing_free_stack_leaves_other_classes_alone),
         ISOLATED(where_caches_are_small_large_blocks_are_not_kept),
+        ISOLATED(what_a_small_cache_has_never_used_goes_straight_back),
         ISOLATED(a_thread_that_does_a_little_of_everything_keeps_nothing),
         ISOLATED(a_class_that_is_used_more_gets_stacks),
         ISOLATED(whatever_went_back_singly_a_block_freed_twice_dies),

@@ -5,6 +5,7 @@
 
 #include "conf.h"
 #include "page_heap.h"
+#include "proof.h"
 #include "refill.h"
 #include "scavenge.h"
 #include "singles.h"
@@ -110,6 +111,7 @@ static void the_newer_half_stays(void **state)
     free_over_the_share(blocks, COUNT);
     scavenge_cache(cache);
     assert_int_equal(cached_blocks(), COUNT / 2);
+    proof_make(cache, class_of_blocks);
     assert_true(cache_swap(cache, class_of_blocks));
     for (size_t i = COUNT; i > COUNT / 2; i--) {
         assert_ptr_equal(cache_pop(bin), blocks[i - 1]);

@@ -17,16 +17,6 @@ static size_t free_in_slabs(void)
     return arena_bin(arena, class_of_blocks)->free_blocks;
 }
 
-/* A single needs an arena that has blocks: it asks for no slab. */
-static void set_up_with_a_slab(size_t size)
-{
-    set_up(size);
-    void *block = refill_one(arena, class_of_blocks);
-
-    assert_non_null(block);
-    arena_free_blocks(arena, class_of_blocks, &block, 1);
-}
-
 static void the_first_blocks_come_and_go_without_a_stack(void **state)
 {
     (void)state;
@@ -93,40 +83,6 @@ static void an_arena_without_blocks_gives_none(void **state)
     assert_int_equal(cache->misses, 0);
 }
 
-static void prove(void *unused)
-{
-    (void)unused;
-    singles_prove(cache, class_of_blocks);
-}
-
-static void a_block_that_went_back_singly_is_found_on_the_first_stack(void **state)
-{
-    (void)state;
-    set_up_with_a_slab(SIZE);
-    void *block = singles_take(cache, class_of_blocks);
-    void *other = singles_take(cache, class_of_blocks);
-
-    assert_true(singles_give(cache, class_of_blocks, block));
-    give(other);
-    give(block);
-    assert_true(singles_are_unproved(stacks_class(cache, class_of_blocks)));
-    assert_null(cache_pop_freed(cache, class_of_blocks));
-    assert_dies_at(prove, NULL, "double free of", (uintptr_t)block);
-}
-
-static void what_is_proved_may_serve(void **state)
-{
-    (void)state;
-    set_up_with_a_slab(SIZE);
-    void *block = singles_take(cache, class_of_blocks);
-
-    give(block);
-    assert_null(cache_pop_freed(cache, class_of_blocks));
-    singles_prove(cache, class_of_blocks);
-    assert_false(singles_are_unproved(stacks_class(cache, class_of_blocks)));
-    assert_ptr_equal(cache_pop_freed(cache, class_of_blocks), block);
-}
-
 int main(void)
 {
     static const struct isolated_test tests[] = {
@@ -135,8 +91,6 @@ int main(void)
         ISOLATED(a_class_that_has_a_stack_has_no_singles),
         ISOLATED(large_blocks_do_not_pass_singly),
         ISOLATED(an_arena_without_blocks_gives_none),
-        ISOLATED(a_block_that_went_back_singly_is_found_on_the_first_stack),
-        ISOLATED(what_is_proved_may_serve),
     };
 
     return run_isolated(tests, ARRAY_SIZE(tests));

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* proof.h - freed blocks are looked up in their slabs, before they can be handed out again. */
+#ifndef BREAKWATER_PROOF_H
+#define BREAKWATER_PROOF_H
+
+#include "stacks.h"
+
+/* Are the class's stacks still among the first, all of which are looked through? Later ones are a
+ * sample. */
+static inline bool proof_is_for_all(const struct cache_class *cold)
+{
+    enum { ALL_STACKS = 64 };
+
+    return cold->stacks < ALL_STACKS;
+}
+
+/* Blocks of the class went back to their slabs: a copy of one may be freed from now on, which no
+ * look at the stacks alone would show. */
+static inline void proof_need(struct cache_class *cold)
+{
+    cold->has_flushed = true;
+    if (proof_is_for_all(cold)) {
+        cold->is_unproved = true;
+        cold->swaps = (uint8_t)size_min(cold->swaps, SWAPS_PER_GROWTH);
+    }
+}
+
+/* The same for a single block, before the class has a stack: the first one will be looked at. */
+static inline void proof_need_once(struct cache_class *cold)
+{
+    cold->is_unproved = true;
+}
+
+/* Freed blocks are handed out: those that come after them are as unproved as they were. */
+static inline void proof_renew(struct cache_class *cold)
+{
+    cold->is_unproved = cold->has_flushed && proof_is_for_all(cold);
+}
+
+/* If so, freed blocks of the class must not be handed out, nor go to a depot. */
+static inline bool proof_is_needed(const struct cache_class *cold)
+{
+    return cold->is_unproved;
+}
+
+/* Stop the process if one of the class's freed blocks is free in its slab too; they may be handed
+ * out otherwise. Inside the gate. */
+void proof_make(struct cache *cache, unsigned class);
+
+/* The same for every class. Inside the gate. */
+void proof_make_all(struct cache *cache);
+
+#endif
