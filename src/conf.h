@@ -11,7 +11,7 @@ enum thp { THP_AUTO, THP_ALWAYS, THP_NEVER };
 /* What `arenas` may be at most, and how many there are. */
 #define ARENAS_MAX 64
 
-/* 64 MiB or an eighth of the heap, whichever is more. */
+/* 16 MiB or an eighth of the heap, whichever is more. */
 #define CACHE_LIMIT_AUTO SIZE_MAX
 
 struct conf {

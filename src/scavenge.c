@@ -23,7 +23,7 @@ enum {
 
 /* What a cache may hold where there are few threads, and all caches where the heap is small. */
 #define SHARE_MOST      ((size_t)8 * 1024 * 1024)
-#define AUTO_BYTES      ((size_t)64 * 1024 * 1024)
+#define AUTO_BYTES      ((size_t)16 * 1024 * 1024)
 #define AUTO_HEAP_SHARE 8
 #define LIMIT_SHARE     8 /* the part of a limit that all of them may hold */
 

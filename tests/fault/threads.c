@@ -180,7 +180,7 @@ static void many(void)
 
 enum { POOL_THREADS = 500, POOL_AT_WORK = 2, POOL_ROUNDS = 10 };
 
-#define CACHE_LIMIT (64 * MIB) /* by default */
+#define CACHE_LIMIT (16 * MIB) /* by default */
 
 static sem_t may_work;
 static pthread_barrier_t pool_rests;
