@@ -4,6 +4,7 @@
  *
  * Owns         nothing.
  * Concurrency  any thread.
+ * Called by    interpose.c; the program.
  */
 #include <errno.h>
 #include <fcntl.h>

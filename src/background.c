@@ -11,6 +11,7 @@
  * Owns         the thread.
  * Concurrency  background_start() and background_stop() are called by constructors, destructors
  *              and in forked children: by one thread at a time.
+ * Called by    api.c; its own constructor and destructor.
  */
 #include "background.h"
 

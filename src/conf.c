@@ -3,6 +3,7 @@
  *
  * Owns         conf.
  * Concurrency  written under the life lock as the allocator starts, before threads look.
+ * Called by    life.c.
  */
 #include "conf.h"
 

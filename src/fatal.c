@@ -4,6 +4,7 @@
  * Owns         what to do before the abort.
  * Concurrency  any thread, any state of the allocator, any locks held: it allocates nothing and
  *              takes no lock. The line leaves in one write, so lines of threads do not mix.
+ * Called by    every layer.
  */
 #include "fatal.h"
 

@@ -16,6 +16,8 @@
  *              of the allocator.
  * Concurrency  lock-free but for gate_close() and gate_enter_patiently(), which wait for others to
  *              leave or to open.
+ * Called by    emergency.c, page_heap.c, reclaim.c, life.c, fork.c, upkeep.c, heap.c, resize.c,
+ *              stats.c and background.c.
  */
 #include "gate.h"
 

@@ -6,6 +6,7 @@
  *
  * Owns         nothing.
  * Concurrency  any thread.
+ * Called by    the program.
  */
 #include <malloc.h>
 #include <stdlib.h>

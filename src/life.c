@@ -9,6 +9,7 @@
  *
  * Owns         the lists of idle and of ended caches, the spread of threads over arenas, the key.
  * Concurrency  life_lock, of rank LIFE, the first: taken inside the gate, with no other lock held.
+ * Called by    balance.c, fork.c, heap.c, stats.c, background.c and api.c.
  */
 #include "life.h"
 

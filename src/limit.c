@@ -3,6 +3,7 @@
  *
  * Owns         the two limits, the mark that the soft one has been passed, the program's callback.
  * Concurrency  any thread, no lock. A callback is never called inside itself.
+ * Called by    page_heap.c, life.c, upkeep.c, heap.c and api.c.
  */
 #include "limit.h"
 

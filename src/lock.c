@@ -5,6 +5,7 @@
  *              only after it has set 2, and the holder that sees 2 on release wakes one.
  * Concurrency  no critical section of the allocator blocks on anything but a lock of higher rank,
  *              so every wait here ends.
+ * Called by    every layer that has a lock.
  */
 #include "lock.h"
 

@@ -8,6 +8,7 @@
  * Owns         the chunks and the free lists.
  * Invariants   used + free lists + the rest of the newest chunk + remainders = mapped.
  * Concurrency  meta_lock, of rank META, the last: nothing but mmap happens under it.
+ * Called by    region.c, slab.c, magazine.c, arena.c, refill.c, stacks.c, life.c and stats.c.
  */
 #include "meta.h"
 

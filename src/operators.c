@@ -15,6 +15,7 @@
  *
  * Owns         nothing.
  * Concurrency  any thread.
+ * Called by    operators_nothrow.c; the program.
  */
 #include "operators.h"
 #include "breakwater/breakwater.h"

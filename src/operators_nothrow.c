@@ -7,6 +7,7 @@
  *
  * Owns         nothing.
  * Concurrency  any thread.
+ * Called by    the program.
  */
 #include <stdatomic.h>
 

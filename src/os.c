@@ -3,6 +3,7 @@
  *
  * Owns         the counters of the seam; whether ranges are purged at once.
  * Concurrency  any thread; os_sbrk under the break lock.
+ * Called by    every layer.
  */
 #include "os.h"
 

@@ -14,6 +14,7 @@
  * Owns         the tick, the time of the next step.
  * Concurrency  any thread may take a step; an exchange decides who takes the one that is due.
  *              Two at once, as purge_go_on() may make them, do no harm.
+ * Called by    upkeep.c, heap.c and background.c.
  */
 #include "purge.h"
 

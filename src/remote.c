@@ -19,6 +19,7 @@
  * src/model/remote.pml checks these with spin, with mutants that it catches.
  *
  * Concurrency  publishing: any thread, lock-free. Taking: under the arena's drain lock.
+ * Called by    bin.c, arena.c and refill.c.
  */
 #include "remote.h"
 

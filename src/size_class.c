@@ -4,6 +4,7 @@
  * Owns         size_classes: written once by size_class_init(), then constant; the codes, which
  *              change as sizes are asked for.
  * Concurrency  readers need no lock; life.c runs the initialisation before it publishes anything.
+ * Called by    every layer.
  */
 #include "size_class.h"
 

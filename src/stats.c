@@ -6,6 +6,7 @@
  *
  * Owns         nothing.
  * Concurrency  any thread, no lock held.
+ * Called by    api.c.
  */
 #include "stats.h"
 

@@ -24,7 +24,8 @@ good_tree() {
     printf '%s\nint low(int n);\n' "$spdx" >src/low.h
     printf '%s\n%s\n#include "low.h"\n\nint low(int n)\n{\n    return n + 1;\n}\n' "$spdx" \
         $'/* low.c - one more.\n *\n * Called by    high.c.\n */' >src/low.c
-    printf '%s\n#include <stdio.h>\n\n#include "low.h"\n\n%s\n' "$spdx" \
+    printf '%s\n%s\n#include <stdio.h>\n\n#include "low.h"\n\n%s\n' "$spdx" \
+        $'/* high.c - low, once.\n *\n * Called by    the program.\n */' \
         $'int high(void);\nint high(void)\n{\n    return low(1);\n}' >src/high.c
     printf '%s\nextern int side;\nint side;\n' "$spdx" >src/side.c
     printf '%s\nextern int side;\n' "$spdx" >src/side.h
@@ -87,6 +88,8 @@ printf 'int side_plus(void)\n{\n    return low(1);\n}\n' >>src/side.c
 rejects callers "a caller that is not named" 'low.c: side.c calls it'
 sed -i 's/Called by    high.c/Called by    nobody/' src/low.c
 rejects callers "a list without names" 'low.c: high.c calls it'
+sed -i '/Called by/d' src/low.c
+rejects callers "no list" 'low.c: does not say who calls it'
 
 printf 'void low_locked(void)\n{\n    ASSERT(lock_is_held(&lock));\n}\n' >>src/low.c
 accepts locked "a function that asserts"
