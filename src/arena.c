@@ -184,20 +184,41 @@ void arena_free_blocks(struct arena *arena, unsigned class, void **blocks, size_
     arena_release_slabs(arena, released, true);
 }
 
+static void check_taken_locked(struct arena *arena, struct bin *bin, void *const *blocks,
+                               size_t count)
+{
+    ASSERT(lock_is_held(&bin->lock));
+    for (size_t i = 0; i < count; i++) {
+        unsigned index;
+        struct slab *slab = slab_of_own_block((uintptr_t)blocks[i], &index);
+
+        /* All of its slab went back, and the memory is another's: or it is free where it was. */
+        if (slab->class != bin->class || slab->arena != arena->index) {
+            fatal_at("double free of", (uintptr_t)blocks[i]);
+        }
+        if (slab_has_free_locked(slab, index) || remote_is_pending(slab, index)) {
+            slab_fatal_double_free(slab, index);
+        }
+    }
+}
+
 void arena_check_taken(struct arena *arena, unsigned class, void *const *blocks, size_t count)
 {
     struct bin *bin = arena_bin(arena, class);
 
     lock_acquire(&bin->lock);
-    for (size_t i = 0; i < count; i++) {
-        unsigned index;
-        struct slab *slab = slab_of_own_block((uintptr_t)blocks[i], &index);
-
-        if (slab_has_free_locked(slab, index) || remote_is_pending(slab, index)) {
-            slab_fatal_double_free(slab, index);
-        }
-    }
+    check_taken_locked(arena, bin, blocks, count);
     lock_release(&bin->lock);
+}
+
+void arena_try_check_taken(struct arena *arena, unsigned class, void *const *blocks, size_t count)
+{
+    struct bin *bin = arena_bin(arena, class);
+
+    if (lock_try_acquire(&bin->lock)) {
+        check_taken_locked(arena, bin, blocks, count);
+        lock_release(&bin->lock);
+    }
 }
 
 /* Remote frees */

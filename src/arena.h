@@ -78,6 +78,9 @@ void arena_free_blocks(struct arena *arena, unsigned class, void **blocks, size_
  * before. */
 void arena_check_taken(struct arena *arena, unsigned class, void *const *blocks, size_t count);
 
+/* The same; nothing where that would mean to wait for another thread. */
+void arena_try_check_taken(struct arena *arena, unsigned class, void *const *blocks, size_t count);
+
 /* Publish blocks of any arena as freed; they are not touched. */
 void arena_free_remote(void **blocks, size_t count);
 

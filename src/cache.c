@@ -234,6 +234,26 @@ void *cache_pop_freed(struct cache *cache, unsigned class)
                                                                        : NULL;
 }
 
+void *cache_pop_proved(struct cache *cache, unsigned class)
+{
+    void *block = cache_pop(cache_bin_of_class(cache, class));
+
+    if (block != NULL) {
+        return block;
+    }
+    bool was_proved = proof_make(cache, class);
+
+    block = cache_pop_freed(cache, class);
+    if (block == NULL) {
+        if (was_proved) {
+            proof_withdraw(stacks_made_class(cache, class));
+        }
+    } else if (cache_is_trim_due(cache, class)) {
+        cache_trim(cache, class, cache_unneeded(cache, class));
+    }
+    return block;
+}
+
 size_t cache_unneeded(struct cache *cache, unsigned class)
 {
     struct cache_class *cold = stacks_made_class(cache, class);
@@ -253,8 +273,11 @@ void cache_trim(struct cache *cache, unsigned class, size_t unneeded)
     struct magazine *alloc = cold->alloc;
     size_t count = stacks_alloc_count(bin, alloc);
 
-    stacks_set_alloc(bin, alloc, stacks_give_older(cache, class, alloc, count, count - unneeded));
-    proof_need(cold);
+    if (unneeded > 0) {
+        stacks_set_alloc(bin, alloc,
+                         stacks_give_older(cache, class, alloc, count, count - unneeded));
+        proof_need(cold);
+    }
 }
 
 /* The empty alloc magazine, made long enough for the batch where there is memory for that. */
@@ -339,18 +362,14 @@ bool cache_refill(struct cache *cache, unsigned class)
     return true;
 }
 
-/* A block of the next larger class from the thread's own stacks: one still larger its own size will
- * want. */
-static void *pop_next_larger(struct cache *cache, unsigned class, size_t alignment)
+/* May a block of the next larger class serve? One still larger its own size will want. */
+static bool may_next_serve(unsigned class, size_t alignment)
 {
     unsigned next = class + 1;
     size_t size = size_classes[class].size;
 
-    if (next == CLASS_COUNT || size_classes[next].size > size + size / NEXT_SHARE ||
-        size_classes[next].align_mask < alignment - 1) {
-        return NULL;
-    }
-    return cache_pop_any(cache, next);
+    return next < CLASS_COUNT && size_classes[next].size <= size + size / NEXT_SHARE &&
+           size_classes[next].align_mask >= alignment - 1;
 }
 
 void *cache_take_next(struct cache *cache, unsigned class, size_t alignment)
@@ -359,7 +378,7 @@ void *cache_take_next(struct cache *cache, unsigned class, size_t alignment)
         return NULL;
     }
     stacks_made_class(cache, class)->dry--;
-    return pop_next_larger(cache, class, alignment);
+    return may_next_serve(class, alignment) ? cache_pop_any(cache, class + 1) : NULL;
 }
 
 void *cache_take_near(struct cache *cache, unsigned class, size_t alignment)
@@ -372,7 +391,7 @@ void *cache_take_near(struct cache *cache, unsigned class, size_t alignment)
         if (cold != NULL) {
             cold->dry = DRY_MISSES;
         }
-        block = pop_next_larger(cache, class, alignment);
+        block = may_next_serve(class, alignment) ? cache_pop_proved(cache, class + 1) : NULL;
     }
     if (block == NULL) {
         block = refill_near(cache->arena, class, alignment);
@@ -434,7 +453,7 @@ void cache_flush(struct cache *cache, unsigned class)
                           depot_would_keep(&arena_bin(cache->arena, class)->depot, class, full);
 
     if (may_stay_whole) {
-        proof_make(cache, class);
+        (void)proof_make(cache, class);
         verify_sampled(cold, class, full, full->count);
     } else {
         cold->stacks++;

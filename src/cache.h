@@ -74,6 +74,9 @@ static inline void *cache_pop_any(struct cache *cache, unsigned class)
     return block != NULL ? block : cache_pop_freed(cache, class);
 }
 
+/* The same where a proof (proof.h) may be due: it is made. Inside the gate. */
+void *cache_pop_proved(struct cache *cache, unsigned class);
+
 /* After a freed block was handed out: true at every TRIM_STACKS-th stack of the class. */
 static inline bool cache_is_trim_due(struct cache *cache, unsigned class)
 {

@@ -68,8 +68,7 @@ static void *take_cached(struct cache *cache, unsigned class, size_t alignment)
     if (!cache_is_real(cache)) {
         return NULL;
     }
-    proof_make(cache, class);
-    void *block = cache_pop_any(cache, class);
+    void *block = cache_pop_proved(cache, class);
 
     if (block != NULL) {
         return block;
@@ -80,7 +79,7 @@ static void *take_cached(struct cache *cache, unsigned class, size_t alignment)
         block = singles_take(cache, class);
         if (block == NULL) {
             (void)cache_refill(cache, class);
-            block = cache_pop_any(cache, class);
+            block = cache_pop_proved(cache, class);
         }
     }
     if (block != NULL) {
@@ -386,6 +385,9 @@ static bool free_with_more_room(struct cache *cache, unsigned class, void *block
     }
     if (!cache_push(cache_bin_of_class(cache, class), block)) {
         arena_free_blocks(cache->arena, class, &block, 1);
+        if (stacks_in_use(cache, class)) {
+            proof_need(stacks_made_class(cache, class));
+        }
     }
     return is_miss;
 }
@@ -552,15 +554,15 @@ __attribute__((constructor(101))) static void heap_construct(void)
     fork_on_deferred(free_deferred);
 }
 
-/* The last chance to tell of a block freed twice that was never handed out again. Without a lock in
- * a handler that has interrupted us inside and calls exit(). */
+/* The last chance to tell of a block freed twice that was never handed out again. Not in a handler
+ * that has interrupted us inside, where a block may be in two places for a moment, and exits. */
 __attribute__((destructor(101))) static void heap_destruct(void)
 {
     struct cache *cache = cache_self;
 
-    cache_verify(cache);
     if (cache_is_real(cache) && !gate_has_caller(&cache->gate) && gate_enter(&cache->gate)) {
-        proof_make_all(cache);
+        cache_verify(cache);
+        proof_make_last(cache);
         gate_leave(&cache->gate);
     }
 }

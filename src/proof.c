@@ -4,7 +4,7 @@
  * verify.c finds a block that is twice on one stack. Where the first copy has gone back to its slab
  * meanwhile, with a full stack or as a single block, only the bitmaps know of it. To ask them takes
  * a lock and a look at each block's slab: it is done for the first stacks of a class in a thread,
- * none of which goes to a depot, where blocks are in no bitmap.
+ * none of which goes to a depot, where blocks are in no bitmap; and for the last ones at exit.
  *
  * Invariants   while a class is unproved, none of its freed blocks is handed out.
  * Concurrency  a cache's own thread.
@@ -12,21 +12,28 @@
  */
 #include "proof.h"
 
-void proof_make(struct cache *cache, unsigned class)
+bool proof_make(struct cache *cache, unsigned class)
 {
     const struct cache_class *known = stacks_class(cache, class);
 
-    if (proof_is_needed(known) && stacks_has_freed(cache, class)) {
-        arena_check_taken(cache->arena, class, known->free->slots,
-                          stacks_free_count(cache_bin_of_class(cache, class), known->free));
-        stacks_made_class(cache, class)->is_unproved = false;
+    if (!proof_is_needed(known) || !stacks_has_freed(cache, class)) {
+        return false;
     }
+    arena_check_taken(cache->arena, class, known->free->slots,
+                      stacks_free_count(cache_bin_of_class(cache, class), known->free));
+    stacks_made_class(cache, class)->is_unproved = false;
+    return true;
 }
 
-void proof_make_all(struct cache *cache)
+void proof_make_last(const struct cache *cache)
 {
     for (unsigned class = stacks_next_in_use(cache, 0); class < CLASS_COUNT;
          class = stacks_next_in_use(cache, class + 1)) {
-        proof_make(cache, class);
+        const struct magazine *freed = stacks_class(cache, class)->free;
+
+        if (stacks_has_freed(cache, class)) {
+            arena_try_check_taken(cache->arena, class, freed->slots,
+                                  stacks_free_count(&cache->bins[class + 1], freed));
+        }
     }
 }

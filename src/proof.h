@@ -6,7 +6,7 @@
 #include "stacks.h"
 
 /* Are the class's stacks still among the first, all of which are looked through? Later ones are a
- * sample. */
+ * sample, until their count begins anew. */
 static inline bool proof_is_for_all(const struct cache_class *cold)
 {
     enum { ALL_STACKS = 64 };
@@ -25,16 +25,10 @@ static inline void proof_need(struct cache_class *cold)
     }
 }
 
-/* The same for a single block, before the class has a stack: the first one will be looked at. */
+/* The same for a single block, before the class has a stack: only the first will be looked at. */
 static inline void proof_need_once(struct cache_class *cold)
 {
     cold->is_unproved = true;
-}
-
-/* Freed blocks are handed out: those that come after them are as unproved as they were. */
-static inline void proof_renew(struct cache_class *cold)
-{
-    cold->is_unproved = cold->has_flushed && proof_is_for_all(cold);
 }
 
 /* If so, freed blocks of the class must not be handed out, nor go to a depot. */
@@ -43,11 +37,25 @@ static inline bool proof_is_needed(const struct cache_class *cold)
     return cold->is_unproved;
 }
 
-/* Stop the process if one of the class's freed blocks is free in its slab too; they may be handed
- * out otherwise. Inside the gate. */
-void proof_make(struct cache *cache, unsigned class);
+/* Freed blocks are handed out: those that come after them are as unproved as they were. */
+static inline void proof_renew(struct cache_class *cold)
+{
+    cold->is_unproved = cold->has_flushed && proof_is_for_all(cold);
+}
 
-/* The same for every class. Inside the gate. */
-void proof_make_all(struct cache *cache);
+/* Stop the process if one of the class's freed blocks is free in its slab too. Then they may be
+ * handed out, now: if they are not, proof_withdraw(). Returns whether there was something to prove.
+ * Inside the gate. */
+bool proof_make(struct cache *cache, unsigned class);
+
+/* They were not: what is freed next lies on the same stack, and is not proved. */
+static inline void proof_withdraw(struct cache_class *cold)
+{
+    cold->is_unproved = true;
+}
+
+/* At the end of the process: of every class, whether needed or not; but not where another thread
+ * is at the class's slabs, which may have stopped there for good. Inside the gate. */
+void proof_make_last(const struct cache *cache);
 
 #endif

@@ -105,8 +105,11 @@ static size_t give_half_back(struct cache *cache, unsigned class, size_t share)
     }
     frees = stacks_give_older(cache, class, cold->free, frees, half_of(frees, size, share));
     stacks_set_free(bin, class, cold->free, frees);
-    proof_need(stacks_made_class(cache, class));
-    return (held - stacks_held(cache, class)) * size;
+    held -= stacks_held(cache, class);
+    if (held > 0) {
+        proof_need(stacks_made_class(cache, class));
+    }
+    return held * size;
 }
 
 /* What is more than the cache's share goes back, from the largest blocks on: of them the fewest

@@ -49,6 +49,9 @@ bool singles_give(struct cache *cache, unsigned class, void *block)
         if (stacks_in_use(cache, class)) {
             stacks_flush_class(cache, class); /* as the share was larger once */
         }
+        if (stacks_class(cache, class) != &stacks_class_none) {
+            proof_need(stacks_made_class(cache, class)); /* it may be larger again */
+        }
     } else if (!is_single(cache, class)) {
         return false;
     }

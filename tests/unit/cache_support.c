@@ -61,7 +61,7 @@ void *take(void)
     void *block = cache_pop(bin);
 
     if (block == NULL) {
-        proof_make(cache, class_of_blocks);
+        (void)proof_make(cache, class_of_blocks);
     }
     if (block == NULL &&
         (cache_swap(cache, class_of_blocks) || cache_refill(cache, class_of_blocks) ||

@@ -739,7 +739,7 @@ static void use_until_trimmed(void)
         for (; block != NULL; block = cache_pop(bin)) {
             give(block);
         }
-        proof_make(cache, class_of_blocks);
+        (void)proof_make(cache, class_of_blocks);
         block = cache_pop_freed(cache, class_of_blocks);
         assert_non_null(block);
     } while (!cache_is_trim_due(cache, class_of_blocks));
