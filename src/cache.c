@@ -246,7 +246,7 @@ void *cache_pop_proved(struct cache *cache, unsigned class)
     block = cache_pop_freed(cache, class);
     if (block == NULL) {
         if (was_proved) {
-            proof_withdraw(stacks_made_class(cache, class));
+            proof_need_once(stacks_made_class(cache, class));
         }
     } else if (cache_is_trim_due(cache, class)) {
         cache_trim(cache, class, cache_unneeded(cache, class));
@@ -469,10 +469,10 @@ void cache_verify(const struct cache *cache)
 {
     for (unsigned class = stacks_next_in_use(cache, 0); class < CLASS_COUNT;
          class = stacks_next_in_use(cache, class + 1)) {
-        const struct magazine *freed = stacks_class(cache, class)->free;
+        size_t count = stacks_freed(cache, class);
 
-        if (stacks_has_freed(cache, class)) {
-            verify_stack(class, freed->slots, stacks_free_count(&cache->bins[class + 1], freed));
+        if (count > 0) {
+            verify_stack(class, stacks_class(cache, class)->free->slots, count);
         }
     }
 }

@@ -15,12 +15,12 @@
 bool proof_make(struct cache *cache, unsigned class)
 {
     const struct cache_class *known = stacks_class(cache, class);
+    size_t count = proof_is_needed(known) ? stacks_freed(cache, class) : 0;
 
-    if (!proof_is_needed(known) || !stacks_has_freed(cache, class)) {
+    if (count == 0) {
         return false;
     }
-    arena_check_taken(cache->arena, class, known->free->slots,
-                      stacks_free_count(cache_bin_of_class(cache, class), known->free));
+    arena_check_taken(cache->arena, class, known->free->slots, count);
     stacks_made_class(cache, class)->is_unproved = false;
     return true;
 }
@@ -29,11 +29,11 @@ void proof_make_last(const struct cache *cache)
 {
     for (unsigned class = stacks_next_in_use(cache, 0); class < CLASS_COUNT;
          class = stacks_next_in_use(cache, class + 1)) {
-        const struct magazine *freed = stacks_class(cache, class)->free;
+        size_t count = stacks_freed(cache, class);
 
-        if (stacks_has_freed(cache, class)) {
-            arena_try_check_taken(cache->arena, class, freed->slots,
-                                  stacks_free_count(&cache->bins[class + 1], freed));
+        if (count > 0) {
+            arena_try_check_taken(cache->arena, class, stacks_class(cache, class)->free->slots,
+                                  count);
         }
     }
 }

@@ -25,7 +25,8 @@ static inline void proof_need(struct cache_class *cold)
     }
 }
 
-/* The same for a single block, before the class has a stack: only the first will be looked at. */
+/* What is freed next is to be looked at, once: a single block went back before the class had a
+ * stack, or what was proved was not handed out, and more comes to lie on the same stack. */
 static inline void proof_need_once(struct cache_class *cold)
 {
     cold->is_unproved = true;
@@ -44,15 +45,9 @@ static inline void proof_renew(struct cache_class *cold)
 }
 
 /* Stop the process if one of the class's freed blocks is free in its slab too. Then they may be
- * handed out, now: if they are not, proof_withdraw(). Returns whether there was something to prove.
- * Inside the gate. */
+ * handed out, now: if they are not, proof_need_once(). Returns whether there was something to
+ * prove. Inside the gate. */
 bool proof_make(struct cache *cache, unsigned class);
-
-/* They were not: what is freed next lies on the same stack, and is not proved. */
-static inline void proof_withdraw(struct cache_class *cold)
-{
-    cold->is_unproved = true;
-}
 
 /* At the end of the process: of every class, whether needed or not; but not where another thread
  * is at the class's slabs, which may have stopped there for good. Inside the gate. */

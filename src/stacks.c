@@ -39,12 +39,12 @@ unsigned stacks_count_groups(const struct cache *cache)
     return count;
 }
 
-bool stacks_has_freed(const struct cache *cache, unsigned class)
+size_t stacks_freed(const struct cache *cache, unsigned class)
 {
     const struct magazine *freed = stacks_class(cache, class)->free;
     size_t count = stacks_free_count(&cache->bins[class + 1], freed);
 
-    return count > 0 && count <= freed->capacity;
+    return count > 0 && count <= freed->capacity ? count : 0;
 }
 
 size_t stacks_held(const struct cache *cache, unsigned class)

@@ -193,9 +193,9 @@ static inline size_t stacks_free_count(const struct cache_bin *bin, const struct
     return magazine != NULL ? (size_t)(bin->free_top - magazine->slots) : 0;
 }
 
-/* Does the class have freed blocks, and are they where they should be? Not if the caller is a
- * handler that has interrupted a swap. */
-bool stacks_has_freed(const struct cache *cache, unsigned class);
+/* The class's freed blocks, at the bottom of its free stack. 0 also if the caller is a handler that
+ * has interrupted a swap: then they are not where they should be. */
+size_t stacks_freed(const struct cache *cache, unsigned class);
 
 /* The blocks in both. */
 size_t stacks_held(const struct cache *cache, unsigned class);

@@ -505,6 +505,27 @@ static void a_block_twice_on_a_full_stack_dies_when_it_is_flushed(void **state)
     check();
 }
 
+static void a_block_twice_dies_before_it_goes_to_a_depot_in_the_sample(void **state)
+{
+    enum { BEFORE = 67 /* the next stack is in the sample */ };
+    static void *blocks[BLOCKS_MAX];
+
+    (void)state;
+    set_up(SIZE);
+    size_t capacity = size_classes[class_of_blocks].capacity;
+
+    take_many(blocks, capacity);
+    give_many(blocks, capacity - 1);
+    stacks_made_class(cache, class_of_blocks)->stacks = BEFORE;
+    give(blocks[3]);
+    assert_dies_at(flush, NULL, "double free of", (uintptr_t)blocks[3]);
+    bin->free_top--;
+    give(blocks[capacity - 1]);
+    cache_flush(cache, class_of_blocks);
+    assert_int_equal(depot_blocks(&arena_bin(arena, class_of_blocks)->depot), capacity);
+    check();
+}
+
 static void an_address_between_two_blocks_dies_before_it_is_handed_out(void **state)
 {
     char *block;
@@ -837,6 +858,7 @@ int main(void)
         ISOLATED(a_flush_empties_the_free_stack_into_the_arena),
         ISOLATED(a_block_twice_on_the_free_stack_dies_before_it_is_handed_out),
         ISOLATED(a_block_twice_on_a_full_stack_dies_when_it_is_flushed),
+        ISOLATED(a_block_twice_dies_before_it_goes_to_a_depot_in_the_sample),
         ISOLATED(an_address_between_two_blocks_dies_before_it_is_handed_out),
         ISOLATED(an_address_between_two_blocks_is_never_handed_out),
         ISOLATED(a_lone_address_inside_a_block_is_never_handed_out),

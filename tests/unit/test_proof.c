@@ -106,19 +106,27 @@ static void so_is_one_that_is_freed_after_the_next_stack(void **state)
     assert_is_found(blocks[0]);
 }
 
-static void a_proof_does_not_hold_for_what_is_freed_later(void **state)
-{
-    void *blocks[30];
+enum { COUNT = 30 };
 
-    (void)state;
+/* Free all but the last `kept` of COUNT blocks; the first of them goes back to its slab. */
+static void trim_the_first(void **blocks, size_t kept)
+{
     set_up(SIZE);
-    take_many(blocks, ARRAY_SIZE(blocks));
+    take_many(blocks, COUNT);
     empty_the_alloc_stack();
-    give_many(blocks, ARRAY_SIZE(blocks) - 1);
+    give_many(blocks, COUNT - kept);
     assert_true(cache_swap(cache, class_of_blocks));
     cache_trim(cache, class_of_blocks, 1);
+}
+
+static void a_proof_does_not_hold_for_what_is_freed_later(void **state)
+{
+    void *blocks[COUNT];
+
+    (void)state;
+    trim_the_first(blocks, 1);
     empty_the_alloc_stack();
-    give(blocks[ARRAY_SIZE(blocks) - 1]);
+    give(blocks[COUNT - 1]);
     /* A refill should lengthen the stacks first. */
     cold()->swaps = SWAPS_PER_GROWTH;
     assert_null(cache_pop_proved(cache, class_of_blocks));
@@ -174,15 +182,10 @@ static void a_block_of_the_next_size_is_proved_too(void **state)
 
 static void a_block_that_was_trimmed_is_found(void **state)
 {
-    void *blocks[30];
+    void *blocks[COUNT];
 
     (void)state;
-    set_up(SIZE);
-    take_many(blocks, ARRAY_SIZE(blocks));
-    empty_the_alloc_stack();
-    give_many(blocks, ARRAY_SIZE(blocks));
-    assert_true(cache_swap(cache, class_of_blocks));
-    cache_trim(cache, class_of_blocks, 1);
+    trim_the_first(blocks, 0);
     give(blocks[0]);
     assert_is_found(blocks[0]);
 }
