@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* os.c - the kernel calls of os.h and the seam that makes them fail.
  *
- * Owns         the counters of the seam; whether ranges are purged at once.
+ * Owns         the counters of the seam; whether purges work, and several ranges' at once.
  * Concurrency  any thread; os_sbrk under the break lock.
  * Called by    every layer.
  */
@@ -133,10 +133,46 @@ void os_unmap(void *start, size_t bytes)
     (void)munmap(start, bytes);
 }
 
-bool os_purge(void *start, size_t bytes)
+static bool purge(void *start, size_t bytes)
 {
     return madvise(start, bytes, MADV_DONTNEED) == 0 ||
            madvise(start, bytes, MADV_DONTNEED_LOCKED) == 0;
+}
+
+/* What became of the first page that was purged, one with something in it. */
+static _Atomic uint8_t purged_page;
+
+enum { UNKNOWN, ZEROED, KEPT };
+
+/* There are emulators (older qemu-user) and filters that say yes and do nothing: what calloc() takes
+ * for zero would be what was there before. Without memory for a page the kernel is believed, and
+ * asked by the next purge. */
+static bool purge_zeroes(void)
+{
+    /* Relaxed, here and below: whoever does not see the answer finds the same. */
+    uint8_t answer = atomic_load_explicit(&purged_page, memory_order_relaxed);
+
+    if (likely(answer != UNKNOWN)) {
+        return answer == ZEROED;
+    }
+    size_t bytes = os_page_bytes();
+    void *page = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (page == MAP_FAILED) {
+        return true;
+    }
+    volatile char *content = (volatile char *)page;
+
+    *content = 1;
+    answer = purge(page, bytes) && *content != 0 ? KEPT : ZEROED;
+    atomic_store_explicit(&purged_page, answer, memory_order_relaxed);
+    os_unmap(page, bytes);
+    return answer == ZEROED;
+}
+
+bool os_purge(void *start, size_t bytes)
+{
+    return purge_zeroes() && purge(start, bytes);
 }
 
 /* Whether the kernel gives several ranges back in one call is asked once, early: one that cannot is

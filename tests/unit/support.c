@@ -277,6 +277,18 @@ void filter_calls(struct sock_filter *filter, size_t length)
     assert_int_equal(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
 }
 
+void answer_call(uint32_t call, uint32_t error)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+
+    filter_calls(filter, ARRAY_SIZE(filter));
+}
+
 /* As before Linux 5.18. */
 static void refuse_to_purge_locked_pages(void)
 {

@@ -69,6 +69,9 @@ size_t resident_pages(const void *start, size_t bytes);
 struct sock_filter;
 void filter_calls(struct sock_filter *filter, size_t length);
 
+/* Let the kernel do nothing in this call, and answer with this error, 0 for success. */
+void answer_call(uint32_t call, uint32_t error);
+
 /* Lock whole pages into memory, and let the kernel refuse to purge such, as before Linux 5.18. By
  * the system call, as sanitizers let mlock() do nothing. */
 void lock_pages(void *start, size_t bytes);

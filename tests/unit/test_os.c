@@ -4,11 +4,8 @@
 #include "support.h"
 
 #include <errno.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -106,19 +103,6 @@ static void several_ranges_go_back_and_what_lies_between_stays(void **state)
     os_unmap(memory, 2 * RANGES * page);
 }
 
-/* From now on the kernel refuses the call. */
-static void refuse(uint32_t call)
-{
-    struct sock_filter filter[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-
-    filter_calls(filter, ARRAY_SIZE(filter));
-}
-
 /* Does the kernel give several ranges of the calling process back in one call? */
 static bool purges_at_once(struct iovec *ranges)
 {
@@ -137,7 +121,7 @@ static void where_the_kernel_can_several_ranges_go_back_in_one_call(void **state
 
     (void)state;
     memset(memory, 0x5a, 2 * RANGES * page);
-    refuse(SYS_madvise);
+    answer_call(SYS_madvise, EPERM);
     os_purge_ranges(ranges, RANGES);
     for (size_t i = 0; i < RANGES; i++) {
         assert_int_equal(ranges[i].iov_len, at_once ? page : 0);
@@ -152,12 +136,29 @@ static void where_that_call_is_refused_they_go_back_one_by_one(void **state)
     char *memory = map_and_choose(ranges);
 
     (void)state;
-    refuse(SYS_process_madvise);
+    answer_call(SYS_process_madvise, EPERM);
     os_purge_ranges(ranges, RANGES);
     for (size_t i = 0; i < RANGES; i++) {
         assert_int_equal(ranges[i].iov_len, page);
         assert_int_equal(resident_pages(memory + 2 * i * page, page), 0);
     }
+}
+
+static void a_kernel_that_says_yes_and_does_nothing_is_not_believed(void **state)
+{
+    struct iovec ranges[RANGES];
+    size_t page = os_page_bytes();
+    char *memory = map_and_choose(ranges);
+
+    (void)state;
+    answer_call(SYS_madvise, 0);
+    answer_call(SYS_process_madvise, 0);
+    os_purge_ranges(ranges, RANGES);
+    for (size_t i = 0; i < RANGES; i++) {
+        assert_int_equal(ranges[i].iov_len, 0);
+    }
+    assert_false(os_purge(memory, page));
+    assert_true(is_all(memory, page, 0x5a));
 }
 
 /* Linux 5.18. */
@@ -343,6 +344,7 @@ int main(void)
         ISOLATED(purged_memory_has_no_pages_and_reads_as_zero),
         ISOLATED(several_ranges_go_back_and_what_lies_between_stays),
         ISOLATED(where_the_kernel_can_several_ranges_go_back_in_one_call),
+        ISOLATED(a_kernel_that_says_yes_and_does_nothing_is_not_believed),
         ISOLATED(where_that_call_is_refused_they_go_back_one_by_one),
         ISOLATED(locked_memory_goes_back_where_the_kernel_can),
         ISOLATED(a_range_that_the_kernel_refuses_is_told_and_the_others_go_back),

@@ -5,6 +5,7 @@
 
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "break.h"
@@ -364,6 +365,23 @@ static void purged_memory_need_not_be_zeroed_again(void **state)
     assert_true(page_heap_purge(0) >= 8 * UNIT_BYTES);
     assert_ptr_equal(request_run(8, 1, false, true), run);
     assert_int_equal(resident_pages(memory_of(run), 8 * UNIT_BYTES), 0);
+}
+
+static void memory_that_the_kernel_kept_is_zeroed_again(void **state)
+{
+    enum { MANY = 600 }; /* so many would be zeroed by a purge */
+    const size_t length = MANY;
+    struct span *run;
+
+    (void)state;
+    make_free_runs(&length, 1, &run);
+    assert_ptr_equal(request_run(MANY, 1, false, false), run);
+    fill(run);
+    give_back(run);
+    answer_call(SYS_madvise, 0);
+    assert_int_equal(page_heap_purge(0), 0);
+    assert_ptr_equal(request_run(MANY, 1, false, true), run);
+    assert_true(is_all(memory_of(run), MANY * UNIT_BYTES, 0));
 }
 
 /* Resizing */
@@ -1204,6 +1222,7 @@ int main(void)
         ISOLATED(neither_handing_out_nor_taking_back_touches_memory),
         ISOLATED(fresh_memory_is_populated_as_far_as_asked),
         ISOLATED(purged_memory_need_not_be_zeroed_again),
+        ISOLATED(memory_that_the_kernel_kept_is_zeroed_again),
         ISOLATED(a_shorter_run_gives_its_tail_back),
         ISOLATED(a_run_grows_over_free_memory_behind_it),
         ISOLATED(a_run_with_a_neighbour_in_use_does_not_grow),
