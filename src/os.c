@@ -144,9 +144,9 @@ static _Atomic uint8_t purged_page;
 
 enum { UNKNOWN, ZEROED, KEPT };
 
-/* There are emulators (older qemu-user) and filters that say yes and do nothing: what calloc() takes
- * for zero would be what was there before. Without memory for a page the kernel is believed, and
- * asked by the next purge. */
+/* There are emulators (older qemu-user) and filters that say yes and do nothing: what calloc()
+ * takes for zero would be what was there before. Without memory for a page the kernel is believed,
+ * and asked by the next purge. */
 static bool purge_zeroes(void)
 {
     /* Relaxed, here and below: whoever does not see the answer finds the same. */
