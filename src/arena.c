@@ -157,8 +157,9 @@ struct magazine *arena_flush(struct arena *arena, unsigned class, struct magazin
     bin_acquire(arena, bin);
     bin->stats.flushes++;
     bin->stats.flush_blocks += magazine->count;
-    struct magazine *empty =
-        verified ? depot_put_locked(&bin->depot, class, magazine) : (struct magazine *)NULL;
+    struct magazine *empty = verified && !bin_is_sparse(bin)
+                                 ? depot_put_locked(&bin->depot, class, magazine)
+                                 : (struct magazine *)NULL;
 
     bin->stats.depot_exchanges += empty != NULL;
     if (empty == NULL) {

@@ -23,6 +23,9 @@ enum {
     PURGE_UNITS_AT_ONCE = 16,  /* of slabs that are purged, */
     PURGE_LOOKS_AT_ONCE = 256, /* and slabs that are looked at, while the lock is held */
     QUARTERS = 4,
+    SPARSE_SHARE = 4, /* a bin is sparse that has more than such a part of its memory free, */
+    SPARSE_BYTES = 256 * 1024, /* and so much, */
+    SPARSE_BLOCK = 4096,       /* in blocks of no more than a page: of longer ones pages go back */
 };
 
 void bin_init(struct bin *bin, unsigned class)
@@ -243,7 +246,8 @@ static void put_scattered_locked(struct bin *bin, void *const *blocks, size_t co
     }
 }
 
-void bin_put_locked(struct bin *bin, void **blocks, size_t count, bool idle, struct slab **released)
+static void put_locked(struct bin *bin, void **blocks, size_t count, bool idle,
+                       struct slab **released)
 {
     ASSERT(lock_is_held(&bin->lock));
     enum order order = order_of(blocks, count);
@@ -266,14 +270,39 @@ void bin_put_locked(struct bin *bin, void **blocks, size_t count, bool idle, str
     }
 }
 
+static void look_how_sparse_locked(struct bin *bin)
+{
+    ASSERT(lock_is_held(&bin->lock));
+    const struct size_class *described = &size_classes[bin->class];
+    uint64_t partly_used = bin_slabs(bin) - bin->empty_slabs;
+    uint64_t unused = bin->free_blocks - (uint64_t)bin->empty_slabs * described->blocks;
+    bool is_sparse = described->size <= SPARSE_BLOCK && unused * described->size >= SPARSE_BYTES &&
+                     unused * SPARSE_SHARE > partly_used * described->blocks;
+
+    /* Others read it: it is not written without need. Relaxed: a hint. */
+    if (is_sparse != bin_is_sparse(bin)) {
+        atomic_store_explicit(&bin->is_sparse, is_sparse, memory_order_relaxed);
+    }
+}
+
+void bin_put_locked(struct bin *bin, void **blocks, size_t count, bool idle, struct slab **released)
+{
+    put_locked(bin, blocks, count, idle || bin_is_sparse(bin), released);
+    look_how_sparse_locked(bin);
+}
+
 /* Whole stacks, and single blocks */
 
 struct magazine *bin_refill_locked(struct bin *bin, struct magazine *magazine, uint32_t want)
 {
     ASSERT(lock_is_held(&bin->lock));
     ASSERT(want <= magazine->capacity);
-    struct magazine *full = depot_take_locked(&bin->depot, magazine);
+    struct magazine *full = NULL;
 
+    look_how_sparse_locked(bin);
+    if (!bin_is_sparse(bin)) {
+        full = depot_take_locked(&bin->depot, magazine);
+    }
     bin->stats.depot_exchanges += full != NULL;
     if (full == NULL) {
         size_t count = take_from_slabs_locked(bin, magazine->slots, want);

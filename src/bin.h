@@ -40,9 +40,10 @@ struct bin {
     uint32_t empty_slabs;        /* on the list of those */
     _Atomic uint32_t slab_count; /* written under the lock */
     uint64_t free_blocks;        /* in the slabs */
-    uint64_t asked_growth; /* the heap's last growth before blocks were asked for (reclaim.c) */
-    uint8_t class;         /* constant */
-    bool may_purge;        /* some slab may have free pages that have not gone back */
+    uint64_t asked_growth;  /* the heap's last growth before blocks were asked for (reclaim.c) */
+    uint8_t class;          /* constant */
+    _Atomic bool is_sparse; /* at the last look; written under the lock */
+    bool may_purge;         /* some slab may have free pages that have not gone back */
     /* A purge that is under way: the slab to look at next (NULL: the first of the next list), how
      * many lists are to come, and when the last one came to its end. */
     struct slab *purge_next;
@@ -58,21 +59,29 @@ static inline uint32_t bin_slabs(const struct bin *bin)
     return atomic_load_explicit(&bin->slab_count, memory_order_relaxed);
 }
 
+/* Is much of the slabs that are in use free? Then what is freed had better not serve next: it goes
+ * into the bitmaps, and the fullest slabs serve, so that the others run empty. Without the lock. */
+static inline bool bin_is_sparse(const struct bin *bin)
+{
+    return atomic_load_explicit(&bin->is_sparse, memory_order_relaxed);
+}
+
 /* Of zeroed memory. */
 void bin_init(struct bin *bin, unsigned class);
 
 /* Give the bin a new slab, all of whose blocks are free. */
 void bin_add_locked(struct bin *bin, struct slab *slab);
 
-/* Fill a stack with up to `want` blocks, no more than its capacity, or with more out of the depot.
- * `magazine` is empty; the result is it, or another one in exchange, with at least one block; NULL
- * if the bin has none, and `magazine` stays the caller's. */
+/* Fill a stack with up to `want` blocks, no more than its capacity, or with more out of the depot
+ * of a bin that is not sparse. `magazine` is empty; the result is it, or another one in exchange,
+ * with at least one block; NULL if the bin has none, and `magazine` stays the caller's. */
 struct magazine *bin_refill_locked(struct bin *bin, struct magazine *magazine, uint32_t want);
 
 /* One block, or NULL. */
 void *bin_take_one_locked(struct bin *bin);
 
-/* Take blocks of the bin's slabs back into the bitmaps; `idle`: see slab_settle_locked(). */
+/* Take blocks of the bin's slabs back into the bitmaps; `idle`: see slab_settle_locked(), as they
+ * are in a sparse bin. */
 void bin_put_locked(struct bin *bin, void **blocks, size_t count, bool idle,
                     struct slab **released);
 

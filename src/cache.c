@@ -257,12 +257,16 @@ void *cache_pop_proved(struct cache *cache, unsigned class)
 size_t cache_unneeded(struct cache *cache, unsigned class)
 {
     struct cache_class *cold = stacks_made_class(cache, class);
+    size_t count = stacks_alloc_count(cache_bin_of_class(cache, class), cold->alloc);
     /* The block that was just handed out was held too. */
-    size_t held = 1 + stacks_alloc_count(cache_bin_of_class(cache, class), cold->alloc);
-    size_t spare = size_min(cold->low, held);
+    size_t spare = size_min(cold->low, count + 1);
     size_t keep = swap_blocks(class);
 
     cold->low = UINT8_MAX;
+    cold->is_sparse = bin_is_sparse(arena_bin(cache->arena, class));
+    if (cold->is_sparse) {
+        return count;
+    }
     return spare > keep ? size_min(spare / 2, spare - keep) : 0;
 }
 

@@ -42,6 +42,7 @@ struct cache_class {
     uint8_t dry : 5;      /* misses to come that need not ask the arena first */
     bool is_unproved : 1; /* freed blocks must not be handed out before a look (proof.c), */
     bool has_flushed : 1; /* and so it will be with the next ones */
+    bool is_sparse : 1;   /* the class's bin was, at the last look (bin.h) */
 };
 
 enum { GROUP_CLASSES = 8 };

@@ -601,6 +601,108 @@ static void a_bin_keeps_few_units_in_empty_slabs(void **state)
     bin_check_locked(&bin);
 }
 
+/* Sparse bins */
+
+enum { SPARSE_SLABS = 8 };
+
+static void *in_use[SPARSE_SLABS][UNIT_BYTES / SIZE];
+
+static void use_slabs(void)
+{
+    for (size_t i = 0; i < SPARSE_SLABS; i++) {
+        (void)add_slab();
+        take_slab(in_use[i]);
+    }
+}
+
+/* So many blocks of each slab. */
+static void put_of_each(size_t from, size_t count)
+{
+    for (size_t i = 0; i < SPARSE_SLABS; i++) {
+        put(&in_use[i][from], count);
+    }
+}
+
+static void a_bin_is_sparse_as_long_as_much_of_its_slabs_is_free(void **state)
+{
+    (void)state;
+    new_bin();
+    struct magazine *magazine = magazine_create(size_classes[class_of_blocks].capacity);
+
+    use_slabs();
+    /* A half, but for one block: more than a quarter, but not 256 KiB. */
+    put_of_each(0, blocks_per_slab() / 2 - 1);
+    for (size_t i = 0; i < SPARSE_SLABS - 1; i++) {
+        put(&in_use[i][blocks_per_slab() - 1], 1);
+    }
+    assert_false(bin_is_sparse(&bin));
+    put(&in_use[SPARSE_SLABS - 1][blocks_per_slab() - 1], 1);
+    assert_true(bin_is_sparse(&bin));
+    while (bin_refill_locked(&bin, magazine, magazine->capacity) != NULL) {
+    }
+    assert_false(bin_is_sparse(&bin));
+    lock_release(&bin.lock);
+}
+
+static void a_quarter_of_many_slabs_is_not_much(void **state)
+{
+    (void)state;
+    new_bin();
+    use_slabs();
+    use_slabs();
+    /* 256 KiB of 1 MiB, then more. */
+    put_of_each(0, blocks_per_slab() / 2);
+    assert_false(bin_is_sparse(&bin));
+    put(&in_use[0][blocks_per_slab() - 1], 1);
+    assert_true(bin_is_sparse(&bin));
+    lock_release(&bin.lock);
+}
+
+static void empty_slabs_do_not_make_a_bin_sparse(void **state)
+{
+    (void)state;
+    new_bin();
+    use_slabs();
+    put_of_each(0, blocks_per_slab());
+    assert_int_equal(bin.empty_slabs, SPARSE_SLABS);
+    assert_false(bin_is_sparse(&bin));
+    lock_release(&bin.lock);
+}
+
+static void a_bin_of_blocks_longer_than_a_page_is_never_sparse(void **state)
+{
+    enum { LARGE = 8192 };
+
+    (void)state;
+    new_bin_of(LARGE);
+    use_slabs();
+    put_of_each(0, blocks_per_slab() - 1);
+    assert_false(bin_is_sparse(&bin));
+    lock_release(&bin.lock);
+}
+
+static void a_sparse_bin_serves_from_slabs_and_not_from_its_depot(void **state)
+{
+    (void)state;
+    new_bin();
+    struct magazine *kept = magazine_create(size_classes[class_of_blocks].capacity);
+    struct magazine *empty = magazine_create(size_classes[class_of_blocks].capacity);
+
+    use_slabs();
+    while (kept->count < kept->capacity) {
+        kept->slots[kept->count] = in_use[0][kept->count];
+        kept->count++;
+    }
+    assert_non_null(depot_put_locked(&bin.depot, class_of_blocks, kept));
+    put_of_each(blocks_per_slab() / 2, blocks_per_slab() / 2);
+    assert_true(bin_is_sparse(&bin));
+    assert_ptr_equal(bin_refill_locked(&bin, empty, empty->capacity), empty);
+    /* Then less than 256 KiB are free. */
+    empty->count = 0;
+    assert_ptr_equal(bin_refill_locked(&bin, empty, empty->capacity), kept);
+    lock_release(&bin.lock);
+}
+
 /* Slabs whose every second page has no block in use: eight ranges each. */
 
 enum { HALF_FREE_SLABS = 10, BLOCKS_PER_PAGE = SLAB_PAGE_BYTES / SIZE };
@@ -710,6 +812,11 @@ int main(void)
         ISOLATED(a_class_at_rest_is_left_alone_once_its_memory_has_gone),
         ISOLATED(a_purge_counts_the_units_of_slabs),
         ISOLATED(a_bin_keeps_few_units_in_empty_slabs),
+        ISOLATED(a_bin_is_sparse_as_long_as_much_of_its_slabs_is_free),
+        ISOLATED(a_quarter_of_many_slabs_is_not_much),
+        ISOLATED(empty_slabs_do_not_make_a_bin_sparse),
+        ISOLATED(a_bin_of_blocks_longer_than_a_page_is_never_sparse),
+        ISOLATED(a_sparse_bin_serves_from_slabs_and_not_from_its_depot),
         ISOLATED(free_pages_of_many_slabs_go_back),
         ISOLATED(a_page_that_the_kernel_refuses_is_not_taken_for_purged),
         ISOLATED(the_check_sees_what_does_not_add_up),

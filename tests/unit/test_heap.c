@@ -857,6 +857,50 @@ static void a_class_that_fills_slabs_is_split_into_finer_ones(void **state)
     heap_free(first);
 }
 
+/* A queue of blocks: what is oldest goes first. */
+static struct {
+    void *blocks[64 * 1024];
+    size_t first, count;
+} queue;
+
+static void queue_add(size_t count)
+{
+    for (; count > 0; count--) {
+        void *block = heap_alloc(64);
+
+        assert_non_null(block);
+        queue.blocks[(queue.first + queue.count++) % ARRAY_SIZE(queue.blocks)] = block;
+    }
+}
+
+static void queue_drop(size_t count)
+{
+    for (; count > 0; count--) {
+        heap_free(queue.blocks[queue.first]);
+        queue.first = (queue.first + 1) % ARRAY_SIZE(queue.blocks);
+        queue.count--;
+    }
+}
+
+/* New blocks take the places of old ones, wherever those lie: in all slabs, were it not for those
+ * that are fuller. */
+static void a_class_that_shrinks_slowly_gathers_in_few_slabs(void **state)
+{
+    enum { MOST = 64 * 1024 - 100, LEAST = MOST / 8, TURN = 100 };
+
+    (void)state;
+    queue_add(MOST);
+    struct bin *bin = arena_bin(cache_self->arena, size_class_of(64));
+
+    assert_in_range(bin_slabs(bin), MOST / 1024, MOST / 1024 + 4);
+    for (size_t turn = 0; queue.count > LEAST; turn++) {
+        queue_drop(TURN + turn % 8);
+        queue_add(TURN);
+    }
+    assert_in_range(bin_slabs(bin) - bin->empty_slabs, LEAST / 1024, MOST / 1024 / 3);
+    check_all();
+}
+
 /* Blocks between the small and the large */
 
 #define MEDIUM (100 * KIB)
@@ -1218,6 +1262,7 @@ int main(void)
         ISOLATED(whatever_went_back_singly_a_block_freed_twice_dies),
         ISOLATED(a_stack_out_of_the_depot_proves_nothing_of_what_went_back_singly),
         ISOLATED(a_class_that_fills_slabs_is_split_into_finer_ones),
+        ISOLATED(a_class_that_shrinks_slowly_gathers_in_few_slabs),
         ISOLATED(sizes_asked_for_often_get_slabs),
         ISOLATED(sizes_that_kept_runs_serve_again_and_again_get_slabs),
         ISOLATED(what_is_to_be_zeroed_or_aligned_more_than_its_class_is_a_run),
