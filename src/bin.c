@@ -23,9 +23,11 @@ enum {
     PURGE_UNITS_AT_ONCE = 16,  /* of slabs that are purged, */
     PURGE_LOOKS_AT_ONCE = 256, /* and slabs that are looked at, while the lock is held */
     QUARTERS = 4,
-    SPARSE_SHARE = 4, /* a bin is sparse that has more than such a part of its memory free, */
-    SPARSE_BYTES = 256 * 1024, /* and so much, */
-    SPARSE_BLOCK = 4096,       /* in blocks of no more than a page: of longer ones pages go back */
+    SPARSE_BLOCK = 4096,       /* longer than a page: of such blocks the pages go back */
+    SPARSE_BYTES = 256 * 1024, /* that have to be free, */
+    SPARSE_SHARE = 4,          /* and more than such a part of the slabs in use */
+    SPARSE_TURNS = 4,          /* times that all of them may be filled anew and none run empty */
+    HOPELESS_SHARE = 8,        /* then this part more has to be free */
 };
 
 void bin_init(struct bin *bin, unsigned class)
@@ -119,6 +121,13 @@ static void slab_release_locked(struct bin *bin, struct slab *slab, struct slab 
     *released = slab;
 }
 
+static void no_longer_hopeless_locked(struct bin *bin)
+{
+    ASSERT(lock_is_held(&bin->lock));
+    bin->sparse_puts = 0;
+    bin->hopeless_free = 0;
+}
+
 /* Put a slab whose free_count has changed where it belongs. Of empty ones too many go to
  * `released`, for arena_release_slabs() when the lock is no longer held. */
 static void slab_relist_locked(struct bin *bin, struct slab *slab, struct slab **released)
@@ -131,10 +140,12 @@ static void slab_relist_locked(struct bin *bin, struct slab *slab, struct slab *
     }
     slab_unlink_locked(bin, slab);
     bin->empty_slabs -= slab->list == SLAB_LIST_EMPTY;
-    if (list == SLAB_LIST_EMPTY &&
-        (bin->empty_slabs + 1) * slab_class(slab)->units > EMPTY_UNITS_MAX) {
-        slab_release_locked(bin, slab, released);
-        return;
+    if (list == SLAB_LIST_EMPTY) {
+        no_longer_hopeless_locked(bin);
+        if ((bin->empty_slabs + 1) * slab_class(slab)->units > EMPTY_UNITS_MAX) {
+            slab_release_locked(bin, slab, released);
+            return;
+        }
     }
     slab_link_locked(bin, slab, list);
 }
@@ -270,14 +281,36 @@ static void put_locked(struct bin *bin, void **blocks, size_t count, bool idle,
     }
 }
 
-static void look_how_sparse_locked(struct bin *bin)
+/* Sparse bins. Where each slab has a block that stays, none ever runs empty: then it is given up,
+ * until there is more free. */
+
+static bool look_how_sparse_locked(struct bin *bin)
 {
     ASSERT(lock_is_held(&bin->lock));
     const struct size_class *described = &size_classes[bin->class];
-    uint64_t partly_used = bin_slabs(bin) - bin->empty_slabs;
-    uint64_t unused = bin->free_blocks - (uint64_t)bin->empty_slabs * described->blocks;
-    bool is_sparse = described->size <= SPARSE_BLOCK && unused * described->size >= SPARSE_BYTES &&
-                     unused * SPARSE_SHARE > partly_used * described->blocks;
+    uint64_t empty = (uint64_t)bin->empty_slabs * described->blocks;
+    uint64_t all = (uint64_t)bin_slabs(bin) * described->blocks - empty;
+    uint64_t unused = bin->free_blocks - empty;
+
+    if (described->size > SPARSE_BLOCK || unused * described->size < SPARSE_BYTES ||
+        unused <= all / SPARSE_SHARE) {
+        no_longer_hopeless_locked(bin);
+        return false;
+    }
+    if (unused > bin->hopeless_free + bin->hopeless_free / HOPELESS_SHARE) {
+        bin->hopeless_free = 0;
+    }
+    if (bin->sparse_puts > all * SPARSE_TURNS) {
+        bin->sparse_puts = 0;
+        bin->hopeless_free = unused;
+    }
+    return bin->hopeless_free == 0;
+}
+
+static void note_how_sparse_locked(struct bin *bin)
+{
+    ASSERT(lock_is_held(&bin->lock));
+    bool is_sparse = look_how_sparse_locked(bin);
 
     /* Others read it: it is not written without need. Relaxed: a hint. */
     if (is_sparse != bin_is_sparse(bin)) {
@@ -287,8 +320,11 @@ static void look_how_sparse_locked(struct bin *bin)
 
 void bin_put_locked(struct bin *bin, void **blocks, size_t count, bool idle, struct slab **released)
 {
-    put_locked(bin, blocks, count, idle || bin_is_sparse(bin), released);
-    look_how_sparse_locked(bin);
+    bool is_sparse = bin_is_sparse(bin);
+
+    bin->sparse_puts += is_sparse ? count : 0;
+    put_locked(bin, blocks, count, idle || is_sparse, released);
+    note_how_sparse_locked(bin);
 }
 
 /* Whole stacks, and single blocks */
@@ -299,7 +335,7 @@ struct magazine *bin_refill_locked(struct bin *bin, struct magazine *magazine, u
     ASSERT(want <= magazine->capacity);
     struct magazine *full = NULL;
 
-    look_how_sparse_locked(bin);
+    note_how_sparse_locked(bin);
     if (!bin_is_sparse(bin)) {
         full = depot_take_locked(&bin->depot, magazine);
     }
@@ -539,6 +575,9 @@ void bin_check_locked(struct bin *bin)
     }
     if (free_blocks != bin->free_blocks || empty_slabs != bin->empty_slabs) {
         fatal("bin: free blocks do not add up");
+    }
+    if (bin_is_sparse(bin) && bin->hopeless_free != 0) {
+        fatal("bin: it is sparse and given up");
     }
     depot_check_locked(&bin->depot);
 }

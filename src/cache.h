@@ -77,14 +77,14 @@ static inline void *cache_pop_any(struct cache *cache, unsigned class)
 /* The same where a proof (proof.h) may be due: it is made. Inside the gate. */
 void *cache_pop_proved(struct cache *cache, unsigned class);
 
-/* After a freed block was handed out: true at every TRIM_STACKS-th stack of the class, and of one
- * whose bin is sparse at every SPARSE_STACKS-th. */
+/* After a freed block was handed out: true at every TRIM_STACKS-th stack of the class, and at every
+ * stack of one whose bin is sparse. */
 static inline bool cache_is_trim_due(struct cache *cache, unsigned class)
 {
-    enum { TRIM_STACKS = 16, SPARSE_STACKS = 4 };
+    enum { TRIM_STACKS = 16 };
     const struct cache_class *cold = stacks_made_class(cache, class);
 
-    return cold->stacks % (cold->is_sparse ? SPARSE_STACKS : TRIM_STACKS) == 0;
+    return cold->stacks % TRIM_STACKS == 0 || cold->is_sparse;
 }
 
 /* Then: how many blocks of the alloc stack should go back, half of those that have not been needed

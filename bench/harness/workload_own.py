@@ -27,6 +27,7 @@ WORKLOADS = {
     "cachethrash": {"8": NONE},
     "mstress": {"graph": NONE},
     "exchange": {"small": NONE, "mid": NONE},
+    "drift": {"queue": NONE, "random": NONE},
     "churn": {"threads": NONE},
     "large": {"touch": NONE, "fill": NONE},
     "buffers": {"fixed": NONE, "mixed": NONE},

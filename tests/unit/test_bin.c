@@ -644,6 +644,47 @@ static void a_bin_is_sparse_as_long_as_much_of_its_slabs_is_free(void **state)
     lock_release(&bin.lock);
 }
 
+/* So many times what the slabs hold comes and goes. */
+static void come_and_go(size_t turns)
+{
+    struct magazine *magazine = magazine_create(size_classes[class_of_blocks].capacity);
+    size_t blocks = turns * SPARSE_SLABS * blocks_per_slab();
+
+    for (size_t done = 0; done < blocks; done += magazine->capacity) {
+        assert_ptr_equal(bin_refill_locked(&bin, magazine, magazine->capacity), magazine);
+        assert_int_equal(magazine->count, magazine->capacity);
+        put(magazine->slots, magazine->count);
+        magazine->count = 0;
+    }
+}
+
+static void a_bin_none_of_whose_slabs_runs_empty_is_given_up(void **state)
+{
+    (void)state;
+    new_bin();
+    use_slabs();
+    put_of_each(0, blocks_per_slab() / 2);
+    come_and_go(3);
+    assert_true(bin_is_sparse(&bin));
+    come_and_go(2);
+    assert_false(bin_is_sparse(&bin));
+    come_and_go(5);
+    assert_false(bin_is_sparse(&bin));
+    /* An eighth more. */
+    put_of_each(blocks_per_slab() / 2, blocks_per_slab() / 16);
+    assert_false(bin_is_sparse(&bin));
+    put_of_each(blocks_per_slab() / 2 + blocks_per_slab() / 16, blocks_per_slab() / 16);
+    assert_true(bin_is_sparse(&bin));
+    come_and_go(5);
+    assert_false(bin_is_sparse(&bin));
+    /* A slab runs empty after all. */
+    size_t left = blocks_per_slab() / 2 + blocks_per_slab() / 8;
+
+    put(&in_use[0][left], blocks_per_slab() - left);
+    assert_true(bin_is_sparse(&bin));
+    lock_release(&bin.lock);
+}
+
 static void a_quarter_of_many_slabs_is_not_much(void **state)
 {
     (void)state;
@@ -784,6 +825,10 @@ static void the_check_sees_what_does_not_add_up(void **state)
     bin.slab_count++;
     assert_dies(check, &bin, "bin: slabs do not add up");
     bin.slab_count--;
+    bin.is_sparse = true;
+    bin.hopeless_free = 1;
+    assert_dies(check, &bin, "bin: it is sparse and given up");
+    bin.is_sparse = false;
     bin.depot.blocks++;
     assert_dies(check, &bin, "depot: blocks do not add up");
 }
@@ -813,6 +858,7 @@ int main(void)
         ISOLATED(a_purge_counts_the_units_of_slabs),
         ISOLATED(a_bin_keeps_few_units_in_empty_slabs),
         ISOLATED(a_bin_is_sparse_as_long_as_much_of_its_slabs_is_free),
+        ISOLATED(a_bin_none_of_whose_slabs_runs_empty_is_given_up),
         ISOLATED(a_quarter_of_many_slabs_is_not_much),
         ISOLATED(empty_slabs_do_not_make_a_bin_sparse),
         ISOLATED(a_bin_of_blocks_longer_than_a_page_is_never_sparse),
