@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* balance.c - which arena a thread belongs to, as it turns out.
  *
- * Threads are spread over the arenas as they start (life.c). Two things tell later that this was
+ * Threads are spread over the arenas as they start (spread.c). Two things tell later that this was
  * not for the best:
  *
  * A crowd: threads of one arena mostly miss at different times, or in different classes. Where they

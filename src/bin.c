@@ -3,30 +3,25 @@
  *
  * A bin hands out and takes back whole stacks of blocks. A few of them stay in its depot;
  * everything else goes through the slabs' bitmaps. A few empty slabs are kept, until the bin is
- * aged.
+ * aged. A bin that is sparse fills its fullest slabs first, so that the emptiest run empty.
  *
- * Owns         the lists of slabs, its depot, the free side of its slabs.
- * Invariants   a slab is on the list that its free_count says; free_blocks = the sum over slabs.
+ * Owns         the lists of slabs, its depot, the free side of its slabs; whether it is sparse.
+ * Invariants   a slab is on the list that its free_count says; free_blocks = the sum over slabs;
+ *              no bin is both sparse and given up.
  * Concurrency  the caller of a function named *_locked holds the bin's lock (rank BIN).
  * Called by    arena.c, refill.c, reclaim.c.
  */
 #include "bin.h"
 
-#include "os.h"
 #include "remote.h"
-#include "tick.h"
 
 enum {
-    EMPTY_UNITS_MAX = 64,      /* in empty slabs that a bin keeps, until it is aged */
-    ROW = 8,                   /* neighbours that tell of more */
-    PURGE_RANGES = 64,         /* that go back at once */
-    PURGE_UNITS_AT_ONCE = 16,  /* of slabs that are purged, */
-    PURGE_LOOKS_AT_ONCE = 256, /* and slabs that are looked at, while the lock is held */
+    EMPTY_UNITS_MAX = 64, /* in empty slabs that a bin keeps, until it is aged */
+    ROW = 8,              /* neighbours that tell of more */
     QUARTERS = 4,
-    SPARSE_BLOCK = 4096,       /* longer than a page: of such blocks the pages go back */
-    SPARSE_BYTES = 256 * 1024, /* that have to be free, */
-    SPARSE_SHARE = 4,          /* and more than such a part of the slabs in use */
-    SPARSE_TURNS = 4,          /* times that all of them may be filled anew and none run empty */
+    SPARSE_BYTES = 256 * 1024, /* free in slabs in use, */
+    SPARSE_SHARE = 4,          /* and more than such a part of them: a bin is sparse */
+    SPARSE_TURNS = 4,          /* times what they hold that may come back, and none run empty */
     HOPELESS_SHARE = 8,        /* then this part more has to be free */
 };
 
@@ -281,8 +276,8 @@ static void put_locked(struct bin *bin, void **blocks, size_t count, bool idle,
     }
 }
 
-/* Sparse bins. Where each slab has a block that stays, none ever runs empty: then it is given up,
- * until there is more free. */
+/* Sparse bins. Of blocks longer than a page the pages go back anyway. Where each slab has a block
+ * that stays, none ever runs empty: then it is given up, until there is more free. */
 
 static bool look_how_sparse_locked(struct bin *bin)
 {
@@ -292,13 +287,13 @@ static bool look_how_sparse_locked(struct bin *bin)
     uint64_t all = (uint64_t)bin_slabs(bin) * described->blocks - empty;
     uint64_t unused = bin->free_blocks - empty;
 
-    if (described->size > SPARSE_BLOCK || unused * described->size < SPARSE_BYTES ||
-        unused <= all / SPARSE_SHARE) {
-        no_longer_hopeless_locked(bin);
-        return false;
-    }
-    if (unused > bin->hopeless_free + bin->hopeless_free / HOPELESS_SHARE) {
+    if (unused > bin->hopeless_free + bin->hopeless_free / HOPELESS_SHARE ||
+        unused < bin->hopeless_free / 2) {
         bin->hopeless_free = 0;
+    }
+    if (described->size > SLAB_PAGE_BYTES || unused * described->size < SPARSE_BYTES ||
+        unused <= all / SPARSE_SHARE) {
+        return false;
     }
     if (bin->sparse_puts > all * SPARSE_TURNS) {
         bin->sparse_puts = 0;
@@ -320,6 +315,7 @@ static void note_how_sparse_locked(struct bin *bin)
 
 void bin_put_locked(struct bin *bin, void **blocks, size_t count, bool idle, struct slab **released)
 {
+    ASSERT(lock_is_held(&bin->lock));
     bool is_sparse = bin_is_sparse(bin);
 
     bin->sparse_puts += is_sparse ? count : 0;
@@ -386,7 +382,7 @@ static size_t take_in_words_locked(struct bin *bin, struct slab *slab, uint64_t 
         count += bit_count(blocks);
         bin->stats.remote_batches++;
     }
-    slab_settle_locked(slab, (unsigned)count, false);
+    slab_settle_locked(slab, (unsigned)count, bin_is_sparse(bin));
     bin->free_blocks += count;
     bin->stats.remote_blocks += count;
     return count;
@@ -399,6 +395,7 @@ size_t bin_take_in_locked(struct bin *bin, struct slab *slab, struct slab **rele
 
     bin->may_purge = true;
     slab_relist_locked(bin, slab, released);
+    note_how_sparse_locked(bin);
     return count;
 }
 
@@ -446,110 +443,6 @@ void bin_age_locked(struct bin *bin, uint32_t most_stacks, struct slab **release
     ASSERT(lock_is_held(&bin->lock));
     depot_empty_locked(bin, depot_age_locked(&bin->depot, most_stacks), released);
     empty_slabs_give_up_locked(bin, released);
-}
-
-/* Idle pages of several slabs, for one call of the kernel. */
-struct purge_batch {
-    unsigned count;
-    struct iovec ranges[PURGE_RANGES];
-    struct slab *slabs[PURGE_RANGES]; /* that they are of */
-};
-
-static void batch_add_locked(struct purge_batch *batch, struct slab *slab, unsigned ticks)
-{
-    ASSERT(lock_rank_is_held(LOCK_RANK_BIN));
-    unsigned count = slab_idle_pages_locked(slab, ticks, &batch->ranges[batch->count]);
-
-    for (; count > 0; count--) {
-        batch->slabs[batch->count++] = slab;
-    }
-}
-
-/* Returns the bytes that went back. What the kernel refused is tried again. */
-static size_t batch_purge_locked(struct bin *bin, struct purge_batch *batch)
-{
-    ASSERT(lock_is_held(&bin->lock));
-    size_t bytes = 0;
-
-    os_purge_ranges(batch->ranges, batch->count);
-    for (unsigned i = 0; i < batch->count; i++) {
-        slab_note_purged_locked(batch->slabs[i], &batch->ranges[i]);
-        bin->may_purge |= !batch->slabs[i]->settled;
-        bytes += batch->ranges[i].iov_len;
-    }
-    batch->count = 0;
-    return bytes;
-}
-
-bool bin_purge_begin_locked(struct bin *bin, unsigned ticks)
-{
-    ASSERT(lock_is_held(&bin->lock));
-    bool under_way = bin->purge_next != NULL || bin->purge_lists_left > 0;
-
-    if (ticks > 0 && (under_way || bin->purge_tick == tick_now())) {
-        return under_way;
-    }
-    /* One that is under way may look for less, or have passed slabs that were not yet due: it
-     * starts anew, with our age. */
-    bool more = bin->may_purge || under_way;
-
-    bin->purge_next = NULL;
-    bin->purge_lists_left = more ? SLAB_LIST_COUNT : 0;
-    bin->purge_ticks = (uint16_t)size_min(ticks, UINT16_MAX);
-    /* A class that rests does not have its slabs looked through again and again. What is not due
-     * yet, or comes in while the lock is given up, sets it again. */
-    bin->may_purge = false;
-    return more;
-}
-
-/* The slab to look at next; NULL at the end. */
-static struct slab *purge_next_locked(struct bin *bin)
-{
-    ASSERT(lock_is_held(&bin->lock));
-    while (bin->purge_next == NULL && bin->purge_lists_left > 0) {
-        bin->purge_next = bin->slabs[SLAB_LIST_COUNT - bin->purge_lists_left--];
-    }
-    struct slab *slab = bin->purge_next;
-
-    if (slab != NULL) {
-        bin->purge_next = slab->next;
-    }
-    return slab;
-}
-
-bool bin_purge_locked(struct bin *bin, size_t *bytes)
-{
-    ASSERT(lock_is_held(&bin->lock));
-    const unsigned ticks = bin->purge_ticks;
-    const unsigned units = size_classes[bin->class].units;
-    size_t units_left = size_max(PURGE_UNITS_AT_ONCE, units);
-    struct purge_batch batch = {.count = 0};
-    struct slab *slab = NULL;
-
-    *bytes = 0;
-    for (unsigned looks = 0; looks < PURGE_LOOKS_AT_ONCE && units_left >= units; looks++) {
-        slab = purge_next_locked(bin);
-        if (slab == NULL) {
-            bin->purge_tick = tick_now();
-            break;
-        }
-        if (slab_may_purge_locked(slab, ticks)) {
-            if (batch.count + SLAB_RANGES_MAX > PURGE_RANGES) {
-                *bytes += batch_purge_locked(bin, &batch);
-            }
-            batch_add_locked(&batch, slab, ticks);
-            units_left -= units;
-        }
-        bin->may_purge |= !slab->settled;
-    }
-    *bytes += batch_purge_locked(bin, &batch);
-    return slab != NULL;
-}
-
-void bin_purge_stop_locked(struct bin *bin)
-{
-    ASSERT(lock_is_held(&bin->lock));
-    bin->may_purge = true;
 }
 
 void bin_check_locked(struct bin *bin)

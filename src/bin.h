@@ -44,10 +44,10 @@ struct bin {
     uint8_t class;          /* constant */
     _Atomic bool is_sparse; /* at the last look; written under the lock. Then: */
     uint64_t sparse_puts;   /* blocks that came back since a slab ran empty; */
-    uint64_t hopeless_free; /* as many were free when it was given up; 0: it was not */
+    uint64_t hopeless_free; /* as many were free when it was given up; 0: it is not */
     bool may_purge;         /* some slab may have free pages that have not gone back */
-    /* A purge that is under way: the slab to look at next (NULL: the first of the next list), how
-     * many lists are to come, and when the last one came to its end. */
+    /* Of a purge that is under way (bin_purge.c): the slab to look at next (NULL: the first of the
+     * next list), how many lists are to come, and when the last one came to its end. */
     struct slab *purge_next;
     uint8_t purge_lists_left;
     uint8_t purge_tick;
@@ -61,8 +61,8 @@ static inline uint32_t bin_slabs(const struct bin *bin)
     return atomic_load_explicit(&bin->slab_count, memory_order_relaxed);
 }
 
-/* Is much of the slabs that are in use free? Then what is freed had better not serve next: it goes
- * into the bitmaps, and the fullest slabs serve, so that the others run empty. Without the lock. */
+/* Is much of the slabs that are in use free? Then what is freed had better not serve next, but what
+ * is in the fullest slabs, so that the others run empty. Without the lock. */
 static inline bool bin_is_sparse(const struct bin *bin)
 {
     return atomic_load_explicit(&bin->is_sparse, memory_order_relaxed);
@@ -97,18 +97,6 @@ void bin_age_locked(struct bin *bin, uint32_t most_stacks, struct slab **release
 
 /* Give up the whole depot, every empty stack, and empty slabs. */
 void bin_reclaim_locked(struct bin *bin, struct slab **released);
-
-/* Give free pages of slabs back to the kernel that have been free for `ticks`
- * (slab_idle_pages_locked()): from the first slab on, for 0 ticks; else from where the last purge
- * stopped, unless one came to its end in this tick. False if there is nothing to look for. */
-bool bin_purge_begin_locked(struct bin *bin, unsigned ticks);
-
-/* Go on with a few slabs, for whoever began: of several purges at once each takes a part, and the
- * one that was begun for 0 ticks decides. True if there may be more; *bytes: what went back. */
-bool bin_purge_locked(struct bin *bin, size_t *bytes);
-
-/* The purge stops here: what is left is to be purged later. */
-void bin_purge_stop_locked(struct bin *bin);
 
 /* Panics unless the accounts add up and every slab checks. */
 void bin_check_locked(struct bin *bin);

@@ -128,16 +128,30 @@ static uint32_t batch_of(const struct cache *cache, unsigned class)
                               described->batch_max);
 }
 
+/* Is the class's bin sparse now? Then a refill, from the fullest slabs, comes before what was freed
+ * may serve. */
+static void note_how_sparse(const struct cache *cache, unsigned class, struct cache_class *cold)
+{
+    cold->is_sparse = bin_is_sparse(arena_bin(cache->arena, class));
+    if (cold->is_sparse) {
+        cold->swaps = SWAPS_PER_GROWTH;
+    }
+}
+
 /* The blocks of a class that are worth keeping to spare swaps. */
 static size_t swap_blocks(unsigned class)
 {
     return size_max(1, size_min(SWAP_BLOCKS, SWAP_BYTES / size_classes[class].size));
 }
 
-/* Should freed blocks, `count` of them, serve, and not a refill that lengthens short stacks? */
+/* Should freed blocks, `count` of them, serve, and not a refill that lengthens short stacks, or
+ * fills sparse slabs? Those that follow a refill without success do. */
 static bool spares_a_refill(const struct cache *cache, unsigned class, struct cache_class *cold,
                             size_t count)
 {
+    if (cold->is_sparse) {
+        return cold->swaps == 0;
+    }
     if (cold->swaps < SWAPS_PER_GROWTH) {
         cold->swaps++;
         return true;
@@ -257,16 +271,13 @@ void *cache_pop_proved(struct cache *cache, unsigned class)
 size_t cache_unneeded(struct cache *cache, unsigned class)
 {
     struct cache_class *cold = stacks_made_class(cache, class);
-    size_t count = stacks_alloc_count(cache_bin_of_class(cache, class), cold->alloc);
     /* The block that was just handed out was held too. */
-    size_t spare = size_min(cold->low, count + 1);
+    size_t held = 1 + stacks_alloc_count(cache_bin_of_class(cache, class), cold->alloc);
+    size_t spare = size_min(cold->low, held);
     size_t keep = swap_blocks(class);
 
     cold->low = UINT8_MAX;
-    cold->is_sparse = bin_is_sparse(arena_bin(cache->arena, class));
-    if (cold->is_sparse) {
-        return count;
-    }
+    note_how_sparse(cache, class, cold);
     return spare > keep ? size_min(spare / 2, spare - keep) : 0;
 }
 
@@ -359,6 +370,7 @@ bool cache_refill(struct cache *cache, unsigned class)
     cold->alloc = full;
     stacks_set_alloc(bin, full, full->count);
     cold->low = 0;
+    note_how_sparse(cache, class, cold);
     cache->fetched_bytes += (uint64_t)full->count * size_classes[class].size;
     if (batch == batch_of(cache, class) && batch < size_classes[class].batch_max) {
         cold->doublings++;
@@ -450,6 +462,7 @@ void cache_flush(struct cache *cache, unsigned class)
         verify_sampled(cold, class, full, full->count);
         stacks_set_free(bin, class, full,
                         stacks_give_older(cache, class, full, full->count, full->count / 2));
+        note_how_sparse(cache, class, cold);
         proof_need(cold);
         return;
     }
@@ -464,6 +477,7 @@ void cache_flush(struct cache *cache, unsigned class)
     }
     cold->free = arena_flush(cache->arena, class, full, may_stay_whole);
     stacks_set_free(bin, class, cold->free, 0);
+    note_how_sparse(cache, class, cold);
     proof_need(cold);
 }
 

@@ -58,8 +58,8 @@ static inline bool cache_push(struct cache_bin *bin, void *block)
 }
 
 /* Let the stacks change places. False if the free stack is empty or not proved yet (proof.h), or if
- * short stacks have been swapped so often that a refill should lengthen them; after cache_refill()
- * it is true. No gate needed. */
+ * a refill should come first: short stacks have been swapped so often that it should lengthen them,
+ * or the class is sparse (bin.h). After cache_refill() it is true. No gate needed. */
 bool cache_swap(struct cache *cache, unsigned class);
 
 /* The next block of those that were freed, when the alloc stack is empty, or NULL: of several the
@@ -77,18 +77,16 @@ static inline void *cache_pop_any(struct cache *cache, unsigned class)
 /* The same where a proof (proof.h) may be due: it is made. Inside the gate. */
 void *cache_pop_proved(struct cache *cache, unsigned class);
 
-/* After a freed block was handed out: true at every TRIM_STACKS-th stack of the class, and at every
- * stack of one whose bin is sparse. */
+/* After a freed block was handed out: true at every TRIM_STACKS-th stack of the class. */
 static inline bool cache_is_trim_due(struct cache *cache, unsigned class)
 {
     enum { TRIM_STACKS = 16 };
-    const struct cache_class *cold = stacks_made_class(cache, class);
 
-    return cold->stacks % TRIM_STACKS == 0 || cold->is_sparse;
+    return stacks_made_class(cache, class)->stacks % TRIM_STACKS == 0;
 }
 
 /* Then: how many blocks of the alloc stack should go back, half of those that have not been needed
- * since the last time; all of them if the bin is sparse, so that fuller slabs serve. */
+ * since the last time. */
 size_t cache_unneeded(struct cache *cache, unsigned class);
 
 /* Give so many back, the oldest. Inside the gate. */

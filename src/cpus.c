@@ -3,7 +3,7 @@
  *
  * Owns         nothing.
  * Concurrency  any thread. No stdio, no allocation.
- * Called by    life.c, when a second thread starts.
+ * Called by    spread.c, when a second thread starts.
  */
 #include "cpus.h"
 

@@ -7,7 +7,7 @@
  * A thread's cache is taken back by a key destructor. Whatever the thread frees or allocates later,
  * in other destructors, goes past the cache (has_ended): slower, and nothing is left behind.
  *
- * Owns         the lists of idle and of ended caches, the spread of threads over arenas, the key.
+ * Owns         the lists of idle and of ended caches, the key.
  * Concurrency  life_lock, of rank LIFE, the first: taken inside the gate, with no other lock held.
  * Called by    balance.c, fork.c, heap.c, stats.c, background.c and api.c.
  */
@@ -17,12 +17,12 @@
 #include <pthread.h>
 
 #include "conf.h"
-#include "cpus.h"
 #include "emergency.h"
 #include "limit.h"
 #include "meta.h"
 #include "os.h"
 #include "scavenge.h"
+#include "spread.h"
 
 /* A process limited to less than this, in address space or data, has no room for every class. */
 #define TIGHT_BYTES    ((size_t)16 * 1024 * 1024)
@@ -30,9 +30,6 @@
 
 /* Size classes a doubling: there, and everywhere until a class fills some slabs (refill.c). */
 enum { TIGHTEST_STEPS = 0, TIGHT_STEPS = 1, FIRST_STEPS = 2 };
-
-/* On a processor, where threads wait for each other. */
-enum { MOST_ARENAS = 4 };
 
 enum { ORPHAN_LOOKS = 2 /* caches, before another is made */ };
 
@@ -45,7 +42,6 @@ static struct cache *made_caches;
 static struct cache *next_look; /* for caches whose thread is gone; NULL: at the first */
 static struct __cds_lfs_stack ended_caches; /* of threads that ended while the gate was closed */
 static struct life_stats stats;
-static uint32_t arenas_limit;
 
 /* Of which this process is a child. */
 static _Atomic uint64_t forks;
@@ -79,114 +75,6 @@ bool life_started(void)
 
 /* Arenas */
 
-/* Relaxed: only the life lock's holder writes; whoever reads without it wants to know roughly. */
-static uint32_t threads_of(const struct arena *arena)
-{
-    return atomic_load_explicit(&arena->threads, memory_order_relaxed);
-}
-
-static void threads_set(struct arena *arena, uint32_t count)
-{
-    atomic_store_explicit(&arena->threads, count, memory_order_relaxed);
-}
-
-/* The processors that the process may use; 0: nobody has asked. */
-static _Atomic uint32_t cpus;
-
-/* Reads files, and is done before the lock is taken. The first thread never asks. */
-static void find_cpus(void)
-{
-    /* Relaxed: should two threads ask at once, they get the same. */
-    if (life_started() && atomic_load_explicit(&cpus, memory_order_relaxed) == 0) {
-        atomic_store_explicit(&cpus, cpus_usable(), memory_order_relaxed);
-    }
-}
-
-static uint32_t cpus_known(void)
-{
-    uint32_t known = atomic_load_explicit(&cpus, memory_order_relaxed);
-
-    return known != 0 ? known : 1;
-}
-
-static uint32_t arenas_at_most(uint32_t count)
-{
-    return count < ARENAS_MAX ? count : ARENAS_MAX;
-}
-
-/* How many arenas threads are spread over. One a processor spares them most waits for each other;
- * what one arena has free in slabs no other uses as long as there is memory. */
-static uint32_t arenas_wanted_locked(void)
-{
-    ASSERT(lock_is_held(&life_lock));
-    if (arenas_limit != 0) {
-        return arenas_limit;
-    }
-    uint32_t wanted = arenas_at_most(cpus_known());
-
-    /* What has been made is used on, or its free memory would lie idle. */
-    return wanted > stats.arenas ? wanted : stats.arenas;
-}
-
-/* Of the arenas below `most` that exist the one with the fewest threads, lowest index first.
- * *index: the first that does not exist, or `most`. */
-static struct arena *arena_emptiest_locked(uint32_t most, unsigned *index)
-{
-    struct arena *best = arena_by_index(0);
-    struct arena *arena;
-
-    ASSERT(lock_is_held(&life_lock));
-    for (*index = 1; *index < most && (arena = arena_by_index(*index)) != NULL; ++*index) {
-        if (threads_of(arena) < threads_of(best)) {
-            best = arena;
-        }
-    }
-    return best;
-}
-
-static struct arena *arena_make_locked(unsigned index)
-{
-    ASSERT(lock_is_held(&life_lock));
-    struct arena *arena = arena_create(index);
-
-    stats.arenas += arena != NULL;
-    return arena;
-}
-
-/* The arena with the fewest threads, lowest index first; one that does not exist yet has none. */
-static struct arena *arena_choose_locked(void)
-{
-    ASSERT(lock_is_held(&life_lock));
-    uint32_t wanted = arenas_wanted_locked();
-    unsigned index;
-    struct arena *best = arena_emptiest_locked(wanted, &index);
-
-    if (index >= wanted || threads_of(best) == 0) {
-        return best;
-    }
-    struct arena *arena = arena_make_locked(index);
-
-    return arena != NULL ? arena : best;
-}
-
-/* An arena where the thread waits less, or NULL. */
-static struct arena *arena_choose_other_locked(const struct arena *crowded)
-{
-    ASSERT(lock_is_held(&life_lock));
-    uint32_t most = arenas_limit != 0 ? arenas_limit : arenas_at_most(MOST_ARENAS * cpus_known());
-    unsigned index;
-
-    if (threads_of(crowded) < 2) {
-        return NULL;
-    }
-    struct arena *best = arena_emptiest_locked(most, &index);
-
-    if (threads_of(best) + 1 < threads_of(crowded)) {
-        return best;
-    }
-    return index < most ? arena_make_locked(index) : NULL;
-}
-
 /* The thread counts as one of `arena` already. */
 static void rebind(struct cache *cache, struct arena *arena)
 {
@@ -197,8 +85,8 @@ static void rebind(struct cache *cache, struct arena *arena)
 static void move_thread_locked(struct arena *from, struct arena *to)
 {
     ASSERT(lock_is_held(&life_lock));
-    threads_set(from, threads_of(from) - 1);
-    threads_set(to, threads_of(to) + 1);
+    spread_unbind_locked(from);
+    spread_bind_locked(to);
     stats.changes++;
 }
 
@@ -207,7 +95,7 @@ bool life_change_arena(struct cache *cache)
     uint64_t forks_before = forks_now();
 
     lock_acquire(&life_lock);
-    struct arena *arena = arena_choose_other_locked(cache->arena);
+    struct arena *arena = spread_choose_other_locked(cache->arena);
 
     if (arena != NULL) {
         move_thread_locked(cache->arena, arena);
@@ -240,7 +128,7 @@ bool life_limit_arenas(uint32_t count)
         return false;
     }
     lock_acquire(&life_lock);
-    arenas_limit = arenas_at_most(count);
+    spread_limit_locked(count);
     lock_release(&life_lock);
     gate_leave(slot);
     return true;
@@ -271,19 +159,15 @@ static unsigned first_steps(void)
 
 static bool start_locked(void)
 {
-    struct arena *arena;
-
     ASSERT(lock_is_held(&life_lock));
     size_class_init();
     size_class_coarsen(first_steps());
     conf_load();
     limit_set(conf.soft_limit, conf.hard_limit);
-    arenas_limit = conf.arenas;
-    arena = arena_create(0);
-    if (arena == NULL) {
+    spread_limit_locked(conf.arenas);
+    if (!spread_start_locked()) {
         return false;
     }
-    stats.arenas = 1;
     fatal_on_stop(leave_to_handlers);
     key_created = pthread_key_create(&key, thread_ends) == 0;
     atomic_store_explicit(&started, true, memory_order_release);
@@ -294,7 +178,7 @@ static bool start_locked(void)
 static void make_idle_locked(struct cache *cache)
 {
     ASSERT(lock_is_held(&life_lock));
-    threads_set(cache->arena, threads_of(cache->arena) - 1);
+    spread_unbind_locked(cache->arena);
     cache->arena = NULL;
     cache->next_idle = idle_caches;
     idle_caches = cache;
@@ -358,13 +242,13 @@ static struct cache *attach_locked(void)
         return NULL;
     }
     /* Without caches a block is either with the program or in a bitmap: every fault shows. */
-    struct arena *arena = conf.checked ? NULL : arena_choose_locked();
+    struct arena *arena = conf.checked ? NULL : spread_choose_locked();
     struct cache *cache = arena != NULL ? cache_get_locked() : NULL;
 
     if (cache == NULL) {
         return NULL;
     }
-    threads_set(arena, threads_of(arena) + 1);
+    spread_bind_locked(arena);
     stats.threads++;
     scavenge_share(conf.cache_limit, stats.threads);
     /* The cache may have been another thread's. */
@@ -386,7 +270,10 @@ struct cache *life_attach_thread(void)
     }
     uint64_t forks_before = forks_now();
 
-    find_cpus();
+    /* The first thread never asks. */
+    if (life_started()) {
+        spread_find_cpus();
+    }
     lock_acquire(&life_lock);
     struct cache *cache = attach_locked();
 
@@ -485,9 +372,7 @@ static void recount_in_child(void)
 {
     bool attached = cache_is_real(cache_self);
 
-    for (unsigned index = 0; arena_by_index(index) != NULL; index++) {
-        threads_set(arena_by_index(index), 0);
-    }
+    spread_keep_only(attached ? cache_self->arena : NULL);
     gate_keep_only(cache_gate(cache_self));
     made_caches = NULL;
     next_look = NULL;
@@ -499,7 +384,6 @@ static void recount_in_child(void)
         stats.idle_caches++;
     }
     if (attached) {
-        threads_set(cache_self->arena, 1);
         cache_self->next_made = made_caches;
         cache_self->owner = os_thread_self();
         made_caches = cache_self;
@@ -521,6 +405,7 @@ struct life_stats life_stats(void)
     lock_acquire(&life_lock);
     struct life_stats result = stats;
 
+    result.arenas = spread_arenas_locked();
     result.forks = forks_now();
     for (const struct cache *cache = idle_caches; cache != NULL; cache = cache->next_idle) {
         result.idle_stacks += cache->spare_count;
@@ -532,20 +417,16 @@ struct life_stats life_stats(void)
 
 void life_check(void)
 {
-    uint32_t threads = 0;
     uint32_t idle = 0;
 
     lock_acquire(&life_lock);
-    for (unsigned index = 0; arena_by_index(index) != NULL; index++) {
-        threads += threads_of(arena_by_index(index));
-    }
     for (const struct cache *cache = idle_caches; cache != NULL; cache = cache->next_idle) {
         idle++;
         if (cache->arena != NULL || stacks_next_in_use(cache, 0) != CLASS_COUNT) {
             fatal("life: an idle cache has an arena, or stacks");
         }
     }
-    if (threads != stats.threads || idle != stats.idle_caches) {
+    if (spread_threads_locked() != stats.threads || idle != stats.idle_caches) {
         fatal("life: threads and caches do not add up");
     }
     lock_release(&life_lock);

@@ -142,7 +142,7 @@ static bool purge(void *start, size_t bytes)
 /* What became of the first page that was purged, one with something in it. */
 static _Atomic uint8_t purged_page;
 
-enum { UNKNOWN, ZEROED, KEPT };
+enum { PURGE_UNKNOWN, PURGE_ZEROES, PURGE_KEEPS };
 
 /* There are emulators (older qemu-user) and filters that say yes and do nothing: what calloc()
  * takes for zero would be what was there before. Without memory for a page the kernel is believed,
@@ -152,8 +152,8 @@ static bool purge_zeroes(void)
     /* Relaxed, here and below: whoever does not see the answer finds the same. */
     uint8_t answer = atomic_load_explicit(&purged_page, memory_order_relaxed);
 
-    if (likely(answer != UNKNOWN)) {
-        return answer == ZEROED;
+    if (likely(answer != PURGE_UNKNOWN)) {
+        return answer == PURGE_ZEROES;
     }
     size_t bytes = os_page_bytes();
     void *page = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -164,10 +164,10 @@ static bool purge_zeroes(void)
     volatile char *content = (volatile char *)page;
 
     *content = 1;
-    answer = purge(page, bytes) && *content != 0 ? KEPT : ZEROED;
+    answer = purge(page, bytes) && *content != 0 ? PURGE_KEEPS : PURGE_ZEROES;
     atomic_store_explicit(&purged_page, answer, memory_order_relaxed);
     os_unmap(page, bytes);
-    return answer == ZEROED;
+    return answer == PURGE_ZEROES;
 }
 
 bool os_purge(void *start, size_t bytes)

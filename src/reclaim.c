@@ -12,6 +12,7 @@
 #include "reclaim.h"
 
 #include "arena.h"
+#include "bin_purge.h"
 #include "conf.h"
 #include "gate.h"
 #include "growth.h"

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "bin.h"
+#include "bin_purge.h"
 #include "page_heap.h"
 #include "remote.h"
 #include "tick.h"
@@ -639,6 +639,7 @@ static void a_bin_is_sparse_as_long_as_much_of_its_slabs_is_free(void **state)
     put(&in_use[SPARSE_SLABS - 1][blocks_per_slab() - 1], 1);
     assert_true(bin_is_sparse(&bin));
     while (bin_refill_locked(&bin, magazine, magazine->capacity) != NULL) {
+        magazine->count = 0;
     }
     assert_false(bin_is_sparse(&bin));
     lock_release(&bin.lock);
@@ -669,6 +670,13 @@ static void a_bin_none_of_whose_slabs_runs_empty_is_given_up(void **state)
     come_and_go(2);
     assert_false(bin_is_sparse(&bin));
     come_and_go(5);
+    assert_false(bin_is_sparse(&bin));
+    /* Nor as it comes and goes across the bound. */
+    struct magazine *out = magazine_create(size_classes[class_of_blocks].capacity);
+
+    assert_ptr_equal(bin_refill_locked(&bin, out, out->capacity), out);
+    come_and_go(1);
+    put(out->slots, out->count);
     assert_false(bin_is_sparse(&bin));
     /* An eighth more. */
     put_of_each(blocks_per_slab() / 2, blocks_per_slab() / 16);

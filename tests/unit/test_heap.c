@@ -901,6 +901,35 @@ static void a_class_that_shrinks_slowly_gathers_in_few_slabs(void **state)
     check_all();
 }
 
+/* What is freed of a sparse class does not serve before the fullest slabs do; but no call in two is
+ * a miss for that. */
+static void a_pair_in_a_sparse_class_is_a_miss_now_and_then_only(void **state)
+{
+    enum { MOST = 64 * 1024 - 100, PAIRS = 100000, FEW = PAIRS / 16 };
+
+    (void)state;
+    queue_add(MOST);
+    struct bin *bin = arena_bin(cache_self->arena, size_class_of(64));
+
+    for (size_t i = 0; i < MOST; i++) {
+        if (i % 4 != 0) {
+            heap_free(queue.blocks[i]);
+        }
+    }
+    assert_true(bin_is_sparse(bin));
+    uint64_t misses = cache_self->misses;
+    uint64_t refills = bin->stats.refills;
+    uint64_t kept = depot_blocks(&bin->depot);
+
+    for (size_t i = 0; i < PAIRS; i++) {
+        heap_free(heap_alloc(64));
+    }
+    assert_in_range(cache_self->misses - misses, 1, FEW);
+    assert_in_range(bin->stats.refills - refills, 1, FEW);
+    assert_int_equal(depot_blocks(&bin->depot), kept);
+    check_all();
+}
+
 /* Blocks between the small and the large */
 
 #define MEDIUM (100 * KIB)
@@ -1263,6 +1292,7 @@ int main(void)
         ISOLATED(a_stack_out_of_the_depot_proves_nothing_of_what_went_back_singly),
         ISOLATED(a_class_that_fills_slabs_is_split_into_finer_ones),
         ISOLATED(a_class_that_shrinks_slowly_gathers_in_few_slabs),
+        ISOLATED(a_pair_in_a_sparse_class_is_a_miss_now_and_then_only),
         ISOLATED(sizes_asked_for_often_get_slabs),
         ISOLATED(sizes_that_kept_runs_serve_again_and_again_get_slabs),
         ISOLATED(what_is_to_be_zeroed_or_aligned_more_than_its_class_is_a_run),
