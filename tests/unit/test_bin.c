@@ -693,6 +693,28 @@ static void a_bin_none_of_whose_slabs_runs_empty_is_given_up(void **state)
     lock_release(&bin.lock);
 }
 
+static void a_bin_that_was_given_up_is_tried_again_once_little_was_free(void **state)
+{
+    struct magazine *out[8];
+
+    (void)state;
+    new_bin();
+    use_slabs();
+    put_of_each(0, blocks_per_slab() / 2);
+    come_and_go(5);
+    assert_false(bin_is_sparse(&bin));
+    for (size_t i = 0; i < ARRAY_SIZE(out); i++) {
+        out[i] = magazine_create(size_classes[class_of_blocks].capacity);
+        assert_ptr_equal(bin_refill_locked(&bin, out[i], out[i]->capacity), out[i]);
+    }
+    assert_true(bin.free_blocks < blocks_per_slab() / 2 * SPARSE_SLABS / 2);
+    for (size_t i = 0; i < ARRAY_SIZE(out); i++) {
+        put(out[i]->slots, out[i]->count);
+    }
+    assert_true(bin_is_sparse(&bin));
+    lock_release(&bin.lock);
+}
+
 static void a_quarter_of_many_slabs_is_not_much(void **state)
 {
     (void)state;
@@ -867,6 +889,7 @@ int main(void)
         ISOLATED(a_bin_keeps_few_units_in_empty_slabs),
         ISOLATED(a_bin_is_sparse_as_long_as_much_of_its_slabs_is_free),
         ISOLATED(a_bin_none_of_whose_slabs_runs_empty_is_given_up),
+        ISOLATED(a_bin_that_was_given_up_is_tried_again_once_little_was_free),
         ISOLATED(a_quarter_of_many_slabs_is_not_much),
         ISOLATED(empty_slabs_do_not_make_a_bin_sparse),
         ISOLATED(a_bin_of_blocks_longer_than_a_page_is_never_sparse),

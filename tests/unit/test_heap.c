@@ -901,6 +901,27 @@ static void a_class_that_shrinks_slowly_gathers_in_few_slabs(void **state)
     check_all();
 }
 
+static void a_full_stack_of_a_sparse_class_goes_past_the_depot(void **state)
+{
+    (void)state;
+    heap_free(heap_alloc(1000));
+    unsigned class = size_class_of(64);
+    struct magazine *full = magazine_create(size_classes[class].capacity);
+
+    assert_non_null(full);
+    while (full->count < full->capacity) {
+        full->slots[full->count++] = refill_one(cache_self->arena, class);
+    }
+    struct bin *bin = arena_bin(cache_self->arena, class);
+
+    atomic_store_explicit(&bin->is_sparse, true, memory_order_relaxed);
+    assert_ptr_equal(arena_flush(cache_self->arena, class, full, true), full);
+    assert_int_equal(full->count, 0);
+    assert_int_equal(depot_blocks(&bin->depot), 0);
+    magazine_destroy(full);
+    check_all();
+}
+
 /* What is freed of a sparse class does not serve before the fullest slabs do; but no call in two is
  * a miss for that. */
 static void a_pair_in_a_sparse_class_is_a_miss_now_and_then_only(void **state)
@@ -1292,6 +1313,7 @@ int main(void)
         ISOLATED(a_stack_out_of_the_depot_proves_nothing_of_what_went_back_singly),
         ISOLATED(a_class_that_fills_slabs_is_split_into_finer_ones),
         ISOLATED(a_class_that_shrinks_slowly_gathers_in_few_slabs),
+        ISOLATED(a_full_stack_of_a_sparse_class_goes_past_the_depot),
         ISOLATED(a_pair_in_a_sparse_class_is_a_miss_now_and_then_only),
         ISOLATED(sizes_asked_for_often_get_slabs),
         ISOLATED(sizes_that_kept_runs_serve_again_and_again_get_slabs),
