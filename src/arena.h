@@ -64,7 +64,7 @@ struct arena *arena_by_index(unsigned index);
 struct arena *arena_create(unsigned index);
 
 /* Take a stack of the arena's blocks back; the result is an empty one, perhaps another. What is not
- * verified goes into the bitmaps, which do that. */
+ * verified goes into the bitmaps, which do that, and so do stacks of a sparse bin. */
 struct magazine *arena_flush(struct arena *arena, unsigned class, struct magazine *magazine,
                              bool verified);
 

@@ -116,13 +116,6 @@ static void slab_release_locked(struct bin *bin, struct slab *slab, struct slab 
     *released = slab;
 }
 
-static void no_longer_hopeless_locked(struct bin *bin)
-{
-    ASSERT(lock_is_held(&bin->lock));
-    bin->sparse_puts = 0;
-    bin->hopeless_free = 0;
-}
-
 /* Put a slab whose free_count has changed where it belongs. Of empty ones too many go to
  * `released`, for arena_release_slabs() when the lock is no longer held. */
 static void slab_relist_locked(struct bin *bin, struct slab *slab, struct slab **released)
@@ -136,7 +129,8 @@ static void slab_relist_locked(struct bin *bin, struct slab *slab, struct slab *
     slab_unlink_locked(bin, slab);
     bin->empty_slabs -= slab->list == SLAB_LIST_EMPTY;
     if (list == SLAB_LIST_EMPTY) {
-        no_longer_hopeless_locked(bin);
+        bin->sparse_puts = 0;
+        bin->hopeless_free = 0;
         if ((bin->empty_slabs + 1) * slab_class(slab)->units > EMPTY_UNITS_MAX) {
             slab_release_locked(bin, slab, released);
             return;

@@ -821,17 +821,25 @@ static void free_again_after_a_refill(void *block)
     }
 }
 
-static void a_stack_out_of_the_depot_proves_nothing_of_what_went_back_singly(void **state)
+/* As many blocks of the class as a stack holds. */
+static struct magazine *full_stack(unsigned class)
 {
-    (void)state;
-    heap_free(heap_alloc(1000));
-    unsigned class = size_class_of(64);
     struct magazine *full = magazine_create(size_classes[class].capacity);
 
     assert_non_null(full);
     while (full->count < full->capacity) {
         full->slots[full->count++] = refill_one(cache_self->arena, class);
     }
+    return full;
+}
+
+static void a_stack_out_of_the_depot_proves_nothing_of_what_went_back_singly(void **state)
+{
+    (void)state;
+    heap_free(heap_alloc(1000));
+    unsigned class = size_class_of(64);
+    struct magazine *full = full_stack(class);
+
     magazine_destroy(arena_flush(cache_self->arena, class, full, true));
     assert_int_equal(depot_blocks(&arena_bin(cache_self->arena, class)->depot),
                      size_classes[class].capacity);
@@ -906,12 +914,7 @@ static void a_full_stack_of_a_sparse_class_goes_past_the_depot(void **state)
     (void)state;
     heap_free(heap_alloc(1000));
     unsigned class = size_class_of(64);
-    struct magazine *full = magazine_create(size_classes[class].capacity);
-
-    assert_non_null(full);
-    while (full->count < full->capacity) {
-        full->slots[full->count++] = refill_one(cache_self->arena, class);
-    }
+    struct magazine *full = full_stack(class);
     struct bin *bin = arena_bin(cache_self->arena, class);
 
     atomic_store_explicit(&bin->is_sparse, true, memory_order_relaxed);
