@@ -462,21 +462,26 @@ static void free_slow(void *block)
     }
 }
 
-/* Where threads hand blocks on, most that get here are those of another arena. */
-static bool is_kept_remote(void *block)
+/* Most blocks that get here need no more: where threads hand blocks on, those of another arena, and
+ * where the break cannot grow, those of mapped regions, which the fast path does not know. */
+static bool is_kept(void *block)
 {
     struct cache *cache = cache_self;
     unsigned index;
     const struct slab *slab = slab_of_block((uintptr_t)block, &index);
 
-    return slab != NULL && cache_is_real(cache) && slab->arena != cache->arena->index &&
-           remote_buffer_keep(cache, block, slab_class(slab)->size);
+    if (slab == NULL || !cache_is_real(cache)) {
+        return false;
+    }
+    return slab->arena == cache->arena->index
+               ? cache_push(cache_bin_of_class(cache, slab->class), block)
+               : remote_buffer_keep(cache, block, slab_class(slab)->size);
 }
 
 void heap_free_slow(void *block)
 {
     /* It leaves errno alone. */
-    if (block == NULL || is_kept_remote(block)) {
+    if (block == NULL || is_kept(block)) {
         return;
     }
     int saved_errno = errno;

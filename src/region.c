@@ -66,6 +66,7 @@ bool region_primary_disabled;
 static struct table tables[TABLES_MAX];
 static size_t table_count;
 static _Atomic(struct region *) regions[REGIONS_MAX] = {&region_primary};
+static _Atomic unsigned index_last; /* the highest that a region has had */
 /* Relaxed: statistics. */
 static _Atomic size_t mapped_count;
 static _Atomic size_t mapped_bytes;
@@ -253,6 +254,10 @@ static void region_publish(struct region *region, size_t units)
      * of its index. */
     atomic_store_explicit(&extents[region->index], (uint64_t)units << EXTENT_SHIFT | first,
                           memory_order_release);
+    if (region->index > atomic_load_explicit(&index_last, memory_order_relaxed)) {
+        /* Release: the same. */
+        atomic_store_explicit(&index_last, region->index, memory_order_release);
+    }
 }
 
 struct region *region_map(size_t units)
@@ -318,23 +323,26 @@ static bool extent_contains(uint64_t extent, uintptr_t address)
     return (address >> UNIT_SHIFT) - first < extent >> EXTENT_SHIFT;
 }
 
-struct region *region_of(uintptr_t address)
+/* The latest first: as each is as large as all that were there before, as long as that is not too
+ * much, most addresses are in it. */
+static struct region *mapped_of(uintptr_t address)
 {
-    if (region_unit_of(&region_primary, address) < region_units(&region_primary)) {
-        return &region_primary;
-    }
-    for (unsigned index = 1; index < REGIONS_MAX; index++) {
-        struct region *region = region_by_index(index);
+    /* Acquire, here and below: pairs with the releases in region_publish(). */
+    unsigned index = atomic_load_explicit(&index_last, memory_order_acquire);
 
-        if (region == NULL) {
-            return NULL;
-        }
-        /* Acquire: pairs with the release in region_publish(). */
+    for (; index > 0; index--) {
         if (extent_contains(atomic_load_explicit(&extents[index], memory_order_acquire), address)) {
-            return region;
+            return region_by_index(index);
         }
     }
     return NULL;
+}
+
+struct region *region_of(uintptr_t address)
+{
+    bool is_primary = region_unit_of(&region_primary, address) < region_units(&region_primary);
+
+    return is_primary ? &region_primary : mapped_of(address);
 }
 
 struct region *region_next(const struct region *region)
@@ -352,7 +360,7 @@ void region_mapped(size_t *count, size_t *bytes)
 
 struct span *span_of_mapped(uintptr_t address)
 {
-    struct region *region = region_of(address);
+    struct region *region = mapped_of(address);
 
     return region != NULL ? &region->spans[region_unit_of(region, address)] : NULL;
 }

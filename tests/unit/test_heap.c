@@ -408,6 +408,33 @@ static void addresses_inside_a_block_of_a_mapped_region_die(void **state)
     unblock_break();
 }
 
+static void a_small_block_of_a_mapped_region_goes_on_a_stack_too(void **state)
+{
+    enum { SIZE = 1000 };
+
+    (void)state;
+    use_class(SIZE);
+    (void)heap_alloc(SIZE);
+    block_break();
+    char *block;
+
+    do {
+        block = filled(SIZE);
+    } while (span_of((uintptr_t)block)->region == region_primary.index);
+    uint64_t misses = cache_self->misses;
+
+    /* What needs more than the stack would have to wait. */
+    gate_close(cache_gate(cache_self));
+    heap_free(block);
+    assert_int_equal(emergency_stats().deferred, 0);
+    assert_dies_at(free_it, block, "double free of", (uintptr_t)block);
+    open_gate();
+    assert_int_equal(cache_self->misses, misses);
+    assert_dies_at(free_it, block + 16, "invalid free of", (uintptr_t)block + 16);
+    unblock_break();
+    check_all();
+}
+
 static void a_block_whose_region_is_gone_is_an_unknown_address(void **state)
 {
     (void)state;
@@ -1295,6 +1322,7 @@ int main(void)
         ISOLATED(whichever_call_fails_nothing_is_lost),
         ISOLATED(addresses_that_are_no_blocks_die),
         ISOLATED(addresses_inside_a_block_of_a_mapped_region_die),
+        ISOLATED(a_small_block_of_a_mapped_region_goes_on_a_stack_too),
         ISOLATED(a_block_whose_region_is_gone_is_an_unknown_address),
         ISOLATED(a_large_block_freed_twice_dies),
         ISOLATED(a_small_block_freed_twice_in_a_row_dies),
