@@ -144,7 +144,7 @@ static void *alloc_large_slow(struct cache *cache, size_t alignment, size_t size
     void *block = large_alloc(cache, alignment, size, purpose == FOR_ZEROES);
 
     if (purpose == FOR_MALLOC && size > SMALL_MAX_BYTES && alignment <= SLAB_PAGE_BYTES &&
-        !limit_is_set()) {
+        limit_is_far(0)) {
         size_class_ask_medium(size);
     }
 
@@ -154,6 +154,20 @@ static void *alloc_large_slow(struct cache *cache, size_t alignment, size_t size
         page_heap_zero(span_of((uintptr_t)block));
     }
     return block;
+}
+
+/* A block of the thread's own stacks. Near a limit no slabs of several units are made (refill.c):
+ * what is freed of a class that has such is mostly a single unit's. */
+static void *pop_unlocked(struct cache *cache, unsigned class)
+{
+    void *block = cache_pop_any(cache, class);
+
+    if (block != NULL || size_classes[class].units == 1 || limit_is_far(0)) {
+        return block;
+    }
+    unsigned single = size_class_single(class);
+
+    return single != CLASS_COUNT ? cache_pop_any(cache, single) : NULL;
 }
 
 static void *alloc_slow(size_t alignment, size_t size, enum purpose purpose)
@@ -170,16 +184,14 @@ static void *alloc_slow(size_t alignment, size_t size, enum purpose purpose)
     ASSERT(purpose == FOR_MALLOC || size > SMALL_MAX_BYTES);
     unsigned class = purpose == FOR_MALLOC ? class_of_any(alignment, size) : CLASS_COUNT;
 
-    /* Where memory is limited, it is not for slabs that may stay half empty. */
-    if (class != CLASS_COUNT && size_classes[class].units > 1 &&
-        (limit_is_set() || !cache_is_real(cache))) {
+    if (class != CLASS_COUNT && size_classes[class].units > 1 && !cache_is_real(cache)) {
         class = size_class_single(class);
     }
 
     if (class == CLASS_COUNT) {
         return alloc_large_slow(cache, alignment, size, purpose);
     }
-    void *block = cache_is_real(cache) ? cache_pop_any(cache, class) : NULL;
+    void *block = cache_is_real(cache) ? pop_unlocked(cache, class) : NULL;
 
     if (block == NULL) {
         block = alloc_small_slow(cache, class, alignment);

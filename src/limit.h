@@ -37,24 +37,35 @@ static inline size_t limit_hard(void)
     return atomic_load_explicit(&limit.hard, memory_order_relaxed);
 }
 
-static inline bool limit_is_set(void)
-{
-    return limit_soft() != 0 || limit_hard() != 0;
-}
-
 static inline void limit_note_used(size_t bytes)
 {
     atomic_store_explicit(&limit.used_bytes, bytes, memory_order_relaxed);
 }
 
-/* Does the hard limit leave room for so many bytes outside the heap? What is free in the heap does
- * not count: it cannot serve just then, and goes back later. */
-static inline bool limit_allows(size_t bytes)
+/* Is there room for so many bytes below `most`; 0: no end to it? What is free in the heap does not
+ * count. */
+static inline bool limit_has_room(size_t most, size_t bytes)
 {
-    size_t hard = limit_hard();
     size_t used = atomic_load_explicit(&limit.used_bytes, memory_order_relaxed);
 
-    return hard == 0 || (bytes <= hard && used <= hard - bytes);
+    return most == 0 || (bytes <= most && used <= most - bytes);
+}
+
+/* Does the hard limit leave room for so many bytes outside the heap? What is free in it cannot
+ * serve just then, and goes back later. */
+static inline bool limit_allows(size_t bytes)
+{
+    return limit_has_room(limit_hard(), bytes);
+}
+
+/* Would three quarters of the limits do for so many bytes more? If not, memory is not held where
+ * that only saves time. */
+static inline bool limit_is_far(size_t bytes)
+{
+    size_t soft = limit_soft();
+    size_t hard = limit_hard();
+
+    return limit_has_room(soft - soft / 4, bytes) && limit_has_room(hard - hard / 4, bytes);
 }
 
 static inline bool limit_presses(void)

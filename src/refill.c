@@ -10,6 +10,7 @@
  */
 #include "refill.h"
 
+#include "limit.h"
 #include "meta.h"
 #include "page_heap.h"
 #include "reclaim.h"
@@ -231,12 +232,14 @@ void *refill_near(struct arena *arena, unsigned class, size_t alignment)
 {
     void *block = take_near_from_stock(arena, class, alignment);
 
-    if (block == NULL && slab_add(arena, class, false)) {
+    /* Near a limit memory is not for slabs that may stay half empty. */
+    if (block != NULL || !limit_is_far(0)) {
+        return block;
+    }
+    if (slab_add(arena, class, false)) {
         return arena_take_one(arena, class);
     }
-    if (block == NULL) {
-        reclaim_before_growth();
-        block = take_near_from_stock(arena, class, alignment);
-    }
+    reclaim_before_growth();
+    block = take_near_from_stock(arena, class, alignment);
     return block == NULL && slab_add(arena, class, true) ? arena_take_one(arena, class) : block;
 }

@@ -13,6 +13,7 @@
 #include "life.h"
 #include "limit.h"
 #include "page_heap.h"
+#include "slab.h"
 
 enum { BLOCKS = 64 };
 
@@ -289,16 +290,65 @@ static void what_the_own_cache_holds_makes_way_too(void **state)
     page_heap_check();
 }
 
-static void where_memory_is_limited_blocks_above_64_KiB_stay_runs(void **state)
+enum { MEDIUM_BYTES = 100 * KIB, MEDIUM_BLOCKS = 40 };
+
+static void near_a_limit_blocks_above_64_KiB_stay_runs(void **state)
 {
-    enum { COUNT = 40 };
+    enum { COUNT = MEDIUM_BLOCKS / 2 };
     void *blocks[COUNT];
 
     (void)state;
-    assert_true(bw_set_limits(0, 16 * MIB));
-    assert_int_equal(take_all(blocks, COUNT, 100 * KIB), COUNT);
-    assert_int_equal(size_class_code_of_any(100 * KIB), 0);
-    free_all(blocks, COUNT);
+    assert_true(bw_set_limits(0, HARD_BYTES));
+    void *most = filled(HARD_BYTES / 4 * 3);
+
+    /* Each asks for a class. */
+    for (int round = 0; round < 3; round++) {
+        assert_int_equal(take_all(blocks, COUNT, MEDIUM_BYTES), COUNT);
+        free_all(blocks, COUNT);
+    }
+    assert_int_equal(size_class_code_of_any(MEDIUM_BYTES), 0);
+    bw_free(most);
+    page_heap_check();
+}
+
+/* How many of the blocks are of slabs. */
+static size_t count_in_slabs(void *const *blocks, size_t count)
+{
+    size_t slabs = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        slabs += slab_at((uintptr_t)blocks[i]) != NULL;
+    }
+    return slabs;
+}
+
+/* But what is free in slabs that there are serves first. */
+static void far_from_a_limit_they_are_of_slabs(void **state)
+{
+    void *blocks[MEDIUM_BLOCKS];
+    void *others[2 * MEDIUM_BLOCKS];
+
+    (void)state;
+    assert_true(bw_set_limits(0, HARD_BYTES));
+    /* Each of the first asks for a class. */
+    for (int round = 0; round < 2; round++) {
+        free_all(blocks, (size_t)round * MEDIUM_BLOCKS);
+        assert_int_equal(take_all(blocks, MEDIUM_BLOCKS, MEDIUM_BYTES), MEDIUM_BLOCKS);
+    }
+    assert_int_equal(count_in_slabs(blocks, MEDIUM_BLOCKS), MEDIUM_BLOCKS);
+    /* Half of each slab. */
+    for (size_t i = 0; i < MEDIUM_BLOCKS; i += 2) {
+        bw_free(blocks[i]);
+    }
+    size_t room = HARD_BYTES - held_bytes();
+    void *most = filled(room - MIB);
+
+    assert_non_null(most);
+    size_t count = take_all(others, ARRAY_SIZE(others), MEDIUM_BYTES);
+
+    assert_in_range(count_in_slabs(others, count), MEDIUM_BLOCKS / 2, MEDIUM_BLOCKS / 2 + 1);
+    assert_true(count > MEDIUM_BLOCKS / 2 + 1);
+    bw_free(most);
     page_heap_check();
 }
 
@@ -542,7 +592,8 @@ int main(void)
         ISOLATED(what_is_free_leaves_room_in_a_fork),
         ISOLATED(free_memory_that_cannot_go_back_counts_too),
         ISOLATED(what_the_own_cache_holds_makes_way_too),
-        ISOLATED(where_memory_is_limited_blocks_above_64_KiB_stay_runs),
+        ISOLATED(near_a_limit_blocks_above_64_KiB_stay_runs),
+        ISOLATED(far_from_a_limit_they_are_of_slabs),
         ISOLATED(over_the_soft_limit_free_memory_goes_back_at_once),
         ISOLATED(without_a_limit_free_memory_stays),
         ISOLATED(the_program_is_told_of_both_limits),

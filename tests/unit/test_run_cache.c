@@ -429,22 +429,31 @@ static void a_block_grows_where_it_lies_when_only_a_kept_run_is_in_the_way(void 
     check_all();
 }
 
-static void where_memory_is_limited_nothing_is_kept(void **state)
+/* Does the heap keep a run that is freed below this soft, and this hard limit? */
+static bool keeps_a_run(size_t soft, size_t hard)
 {
-    (void)state;
     char *block = filled(LARGE);
 
-    limit_set(64 * MIB, 0);
+    limit_set(soft, hard);
     heap_free(block);
-    assert_int_equal(kept_bytes(), 0);
-    block = filled(LARGE);
-    limit_set(0, 64 * MIB);
-    heap_free(block);
-    assert_int_equal(kept_bytes(), 0);
-    block = filled(LARGE);
-    limit_set(0, 0);
-    heap_free(block);
-    assert_int_equal(kept_bytes(), LARGE);
+    bool keeps = kept_bytes() == LARGE;
+
+    run_cache_empty_all();
+    return keeps;
+}
+
+static void near_a_limit_nothing_is_kept(void **state)
+{
+    (void)state;
+    void *most = filled(6 * MIB);
+
+    assert_true(keeps_a_run(0, 0));
+    assert_true(keeps_a_run(64 * MIB, 0));
+    assert_true(keeps_a_run(0, 64 * MIB));
+    assert_false(keeps_a_run(8 * MIB, 0));
+    assert_false(keeps_a_run(0, 8 * MIB));
+    assert_false(keeps_a_run(8 * MIB, 64 * MIB));
+    heap_free(most);
 }
 
 static void an_aligned_block_gets_a_kept_run(void **state)
@@ -575,7 +584,7 @@ int main(void)
         ISOLATED(a_run_goes_back_to_where_it_came_from),
         ISOLATED(kept_runs_serve_before_the_break_grows),
         ISOLATED(a_block_grows_where_it_lies_when_only_a_kept_run_is_in_the_way),
-        ISOLATED(where_memory_is_limited_nothing_is_kept),
+        ISOLATED(near_a_limit_nothing_is_kept),
         ISOLATED(an_aligned_block_gets_a_kept_run),
         ISOLATED(a_slab_gets_a_kept_unit),
         ISOLATED(frees_keep_errno_and_time_passes),
