@@ -15,13 +15,13 @@
 
 enum {
     RANGES = 64,         /* that go back at once */
-    UNITS_AT_ONCE = 16,  /* of slabs that are purged, */
-    LOOKS_AT_ONCE = 256, /* and slabs that are looked at, while the lock is held */
+    LOOKS_AT_ONCE = 256, /* slabs that are looked at while the lock is held */
 };
 
 /* Idle pages of several slabs, for one call of the kernel. */
 struct purge_batch {
     unsigned count;
+    size_t bytes;
     struct iovec ranges[RANGES];
     struct slab *slabs[RANGES]; /* that they are of */
 };
@@ -32,8 +32,14 @@ static void batch_add_locked(struct purge_batch *batch, struct slab *slab, unsig
     unsigned count = slab_idle_pages_locked(slab, ticks, &batch->ranges[batch->count]);
 
     for (; count > 0; count--) {
+        batch->bytes += batch->ranges[batch->count].iov_len;
         batch->slabs[batch->count++] = slab;
     }
+}
+
+static bool batch_is_full(const struct purge_batch *batch, size_t most_bytes)
+{
+    return batch->count + SLAB_RANGES_MAX > RANGES || batch->bytes >= most_bytes;
 }
 
 /* Returns the bytes that went back. What the kernel refused is tried again. */
@@ -48,7 +54,6 @@ static size_t batch_purge_locked(struct bin *bin, struct purge_batch *batch)
         bin->may_purge |= !batch->slabs[i]->settled;
         bytes += batch->ranges[i].iov_len;
     }
-    batch->count = 0;
     return bytes;
 }
 
@@ -88,32 +93,25 @@ static struct slab *purge_next_locked(struct bin *bin)
     return slab;
 }
 
-bool bin_purge_locked(struct bin *bin, size_t *bytes)
+bool bin_purge_locked(struct bin *bin, size_t most_bytes, size_t *bytes)
 {
     ASSERT(lock_is_held(&bin->lock));
     const unsigned ticks = bin->purge_ticks;
-    const unsigned units = size_classes[bin->class].units;
-    size_t units_left = size_max(UNITS_AT_ONCE, units);
     struct purge_batch batch = {.count = 0};
     struct slab *slab = NULL;
 
-    *bytes = 0;
-    for (unsigned looks = 0; looks < LOOKS_AT_ONCE && units_left >= units; looks++) {
+    for (unsigned looks = 0; looks < LOOKS_AT_ONCE && !batch_is_full(&batch, most_bytes); looks++) {
         slab = purge_next_locked(bin);
         if (slab == NULL) {
             bin->purge_tick = tick_now();
             break;
         }
         if (slab_may_purge_locked(slab, ticks)) {
-            if (batch.count + SLAB_RANGES_MAX > RANGES) {
-                *bytes += batch_purge_locked(bin, &batch);
-            }
             batch_add_locked(&batch, slab, ticks);
-            units_left -= units;
         }
         bin->may_purge |= !slab->settled;
     }
-    *bytes += batch_purge_locked(bin, &batch);
+    *bytes = batch_purge_locked(bin, &batch);
     return slab != NULL;
 }
 

@@ -14,9 +14,10 @@
  * stopped, unless one came to its end in this tick. False if there is nothing to look for. */
 bool bin_purge_begin_locked(struct bin *bin, unsigned ticks);
 
-/* Go on with a few slabs, for whoever began: of several purges at once each takes a part, and the
- * one that was begun for 0 ticks decides. True if there may be more; *bytes: what went back. */
-bool bin_purge_locked(struct bin *bin, size_t *bytes);
+/* Go on with a few slabs, until `most_bytes` are reached, for whoever began: of several purges at
+ * once each takes a part, and the one that was begun for 0 ticks decides. True if there may be
+ * more; *bytes: what went back. */
+bool bin_purge_locked(struct bin *bin, size_t most_bytes, size_t *bytes);
 
 /* The purge stops here: what is left is to be purged later. */
 void bin_purge_stop_locked(struct bin *bin);

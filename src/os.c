@@ -16,6 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "pace.h"
+
 /* Linux 5.14; not in every C library that may be older than the kernel. */
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
@@ -37,6 +39,8 @@
 #endif
 
 #define POPULATE_BYTES ((size_t)256 * 1024)
+
+enum { NS_PER_SECOND = 1000000000 };
 
 static _Atomic uint64_t calls;
 static _Atomic uint64_t fail_first;
@@ -133,6 +137,14 @@ void os_unmap(void *start, size_t bytes)
     (void)munmap(start, bytes);
 }
 
+uint64_t os_clock_ns(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * NS_PER_SECOND + (uint64_t)now.tv_nsec;
+}
+
 static bool purge(void *start, size_t bytes)
 {
     return madvise(start, bytes, MADV_DONTNEED) == 0 ||
@@ -172,7 +184,14 @@ static bool purge_zeroes(void)
 
 bool os_purge(void *start, size_t bytes)
 {
-    return purge_zeroes() && purge(start, bytes);
+    if (!purge_zeroes()) {
+        return false;
+    }
+    uint64_t begin = os_clock_ns();
+    bool done = purge(start, bytes);
+
+    pace_note(bytes, os_clock_ns() - begin);
+    return done;
 }
 
 /* Whether the kernel gives several ranges back in one call is asked once, early: one that cannot is
@@ -202,8 +221,12 @@ static size_t purge_at_once(const struct iovec *ranges, size_t count)
     if (count < 2 || !atomic_load_explicit(&purges_at_once, memory_order_relaxed)) {
         return 0;
     }
+    uint64_t begin = os_clock_ns();
     long bytes = process_madvise_self(ranges, count);
 
+    if (bytes > 0) {
+        pace_note((size_t)bytes, os_clock_ns() - begin);
+    }
     /* It is the call that is refused, and not the first range. */
     if (bytes < 0 && errno != EINVAL && errno != ENOMEM) {
         atomic_store_explicit(&purges_at_once, false, memory_order_relaxed);

@@ -56,6 +56,9 @@ struct os_thread {
 struct os_thread os_thread_self(void);
 bool os_thread_has_ended(struct os_thread thread);
 
+/* A clock that only goes forward; mostly no system call. */
+uint64_t os_clock_ns(void);
+
 /* Let time pass, roughly so much. No cancellation point; errno is not kept. */
 void os_sleep_us(unsigned microseconds);
 

@@ -21,10 +21,10 @@
 #include "growth.h"
 #include "limit.h"
 #include "os.h"
+#include "pace.h"
 
 enum {
     PRESS_SHARE = 16, /* the soft limit presses again when the heap has grown by this part of it */
-    PURGE_UNITS_AT_ONCE = 16,  /* the kernel takes a tenth of a millisecond for them */
     TRIM_UNITS_AT_ONCE = 256,  /* where the caller wants all to go back, and soon */
     ZERO_BY_PURGE_UNITS = 512, /* glibc has such blocks from the kernel each time too */
 };
@@ -330,14 +330,16 @@ size_t page_heap_decay(unsigned ticks, size_t most_bytes)
 {
     size_t most = most_bytes / UNIT_BYTES;
     size_t purged = 0;
+    size_t at_once;
     size_t now;
 
     do {
+        at_once = size_min(most - purged, pace_bytes(PACE_LOCK_US) / UNIT_BYTES);
         heap_lock_acquire();
-        now = purge_locked(ticks, size_min(most - purged, PURGE_UNITS_AT_ONCE), NULL);
+        now = purge_locked(ticks, at_once, NULL);
         lock_release(&page_heap_lock);
         purged += now;
-    } while (now == PURGE_UNITS_AT_ONCE && purged < most && gate_is_open());
+    } while (now == at_once && purged < most && gate_is_open());
     return purged * UNIT_BYTES;
 }
 

@@ -3,9 +3,9 @@
  *
  * Time goes by in ticks, a quarter of the decay time each. What is freed is stamped with the tick
  * (units by runs.c, slabs by slab.c); what has been free for DECAY_TICKS goes back, free pages of
- * slabs in use after SLAB_DECAY_TICKS. A step purges at most PURGE_STEP_BYTES and never holds a
- * lock for more than some 16 units' worth of it, or a huge page's; what is left is for the next
- * step, soon after. Where huge pages are asked for (thp:always), whole ones go first: to give a
+ * slabs in use after SLAB_DECAY_TICKS. A step purges at most PURGE_STEP_BYTES, and goes on for
+ * no more than STEP_NS where its thread allocates or frees; it holds a lock for a quarter of that,
+ * or for a huge page. What is left is for the next step, soon after. Where huge pages are asked for (thp:always), whole ones go first: to give a
  * part of one back, the kernel takes it apart, so parts wait PARTS_WAIT times as long.
  *
  * Threads that allocate or free poll the clock on slow paths. A process that does neither keeps
@@ -23,6 +23,8 @@
 
 #include "arena.h"
 #include "conf.h"
+#include "os.h"
+#include "pace.h"
 #include "page_heap.h"
 #include "reclaim.h"
 #include "tick.h"
@@ -32,19 +34,27 @@ enum {
     DECAY_TICKS = TICKS_PER_DECAY,
     SLAB_DECAY_TICKS = TICKS_PER_DECAY + 1,
     PARTS_WAIT = 4, /* times as long, where huge pages are asked for, waits what is less than one */
-    REST_MS = 5,    /* between two steps of one tick */
+    STEP_NS = PACE_STEP_US * 1000,
+    PIECE_BYTES = PACE_BYTES_LEAST, /* between two looks at how long it takes */
+    REST_MS = 2,                    /* between two steps of one tick */
     MS_PER_SECOND = 1000,
     NS_PER_MS = 1000000,
 };
 
+_Static_assert(PACE_BYTES_LEAST % UNIT_BYTES == 0, "what goes back in a row is whole units");
+
 static _Atomic uint64_t next_step_ms;
+
+static _Atomic bool is_behind; /* the last step has left something for the next */
 
 static uint64_t now_ms(void)
 {
     struct timespec now;
+    /* Relaxed: a hint. */
+    bool exactly = atomic_load_explicit(&is_behind, memory_order_relaxed);
 
-    /* Without a system call; exact to a few milliseconds. */
-    (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    /* The coarse one is never a system call, but stands still for some milliseconds. */
+    (void)clock_gettime(exactly ? CLOCK_MONOTONIC : CLOCK_MONOTONIC_COARSE, &now);
     return (uint64_t)now.tv_sec * MS_PER_SECOND + (uint64_t)now.tv_nsec / NS_PER_MS;
 }
 
@@ -54,22 +64,42 @@ static uint64_t tick_ms(void)
     return size_max(conf.decay_ms / TICKS_PER_DECAY, 1);
 }
 
-/* True if there is more to do. */
-static bool step(uint64_t now)
+/* Of what is due, up to PURGE_STEP_BYTES, piece by piece as long as there is time for the next;
+ * whether that was all. */
+static bool purge_due(size_t piece_bytes, uint64_t most_ns)
 {
     bool huge_pages = conf.thp == THP_ALWAYS;
-    uint8_t tick = tick_now();
     unsigned wait = huge_pages ? PARTS_WAIT : 1;
-    size_t bytes = huge_pages ? page_heap_decay_huge(DECAY_TICKS, PURGE_STEP_BYTES) : 0;
+    bool runs_are_done = false;
+    uint64_t begin = os_clock_ns();
 
-    if (bytes < PURGE_STEP_BYTES) {
-        bytes += page_heap_decay(wait * DECAY_TICKS, PURGE_STEP_BYTES - bytes);
+    for (size_t bytes = 0; bytes < PURGE_STEP_BYTES && os_clock_ns() - begin < most_ns;
+         bytes += piece_bytes) {
+        size_t left = piece_bytes;
+
+        if (!runs_are_done && huge_pages) {
+            left -= size_min(left, page_heap_decay_huge(DECAY_TICKS, left));
+        }
+        if (!runs_are_done) {
+            left -= page_heap_decay(wait * DECAY_TICKS, left);
+            runs_are_done = left > 0;
+        }
+        if (runs_are_done && reclaim_idle_pages_within(wait * SLAB_DECAY_TICKS, left)) {
+            return true;
+        }
     }
-    if (bytes < PURGE_STEP_BYTES) {
-        bytes += reclaim_idle_pages(wait * SLAB_DECAY_TICKS, PURGE_STEP_BYTES - bytes);
-    }
-    /* Relaxed: a hint; two threads that take a step at once do no harm. */
-    if (bytes >= PURGE_STEP_BYTES) {
+    return false;
+}
+
+/* True if there is more to do. */
+static bool step(uint64_t now, size_t piece_bytes, uint64_t most_ns)
+{
+    uint8_t tick = tick_now();
+    bool is_done = purge_due(piece_bytes, most_ns);
+
+    /* Relaxed: hints; two threads that take a step at once do no harm. */
+    atomic_store_explicit(&is_behind, !is_done, memory_order_relaxed);
+    if (!is_done) {
         atomic_store_explicit(&next_step_ms, now + REST_MS, memory_order_relaxed);
         return true;
     }
@@ -89,7 +119,7 @@ bool purge_poll(void)
     return now >= due &&
            atomic_compare_exchange_strong_explicit(&next_step_ms, &due, now + tick_ms(),
                                                    memory_order_relaxed, memory_order_relaxed) &&
-           step(now);
+           step(now, PIECE_BYTES, STEP_NS);
 }
 
 bool purge_is_due(void)
@@ -99,7 +129,7 @@ bool purge_is_due(void)
 
 bool purge_go_on(void)
 {
-    return step(now_ms());
+    return step(now_ms(), PURGE_STEP_BYTES, UINT64_MAX);
 }
 
 uint64_t purge_interval_ms(void)

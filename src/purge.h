@@ -3,13 +3,14 @@
 #ifndef BREAKWATER_PURGE_H
 #define BREAKWATER_PURGE_H
 
-#include "util.h"
+#include "pace.h"
 
-/* What a step gives back at most. */
-#define PURGE_STEP_BYTES ((size_t)4 * 1024 * 1024)
+/* What a thread gives back at a time that has nothing else to do, or as much to allocate or free. */
+#define PURGE_STEP_BYTES PACE_BYTES_MOST
 
-/* Now and then on slow paths: if a step is due, take it. True if there is more to do, after a rest;
- * then a thread that has nothing else to do may go on at once. Inside the gate, no lock held. */
+/* Now and then on slow paths: if a step is due, take it, a short one (pace.h). True if there is
+ * more to do, after a rest; then a thread that has nothing else to do may go on at once. Inside the
+ * gate, no lock held. */
 bool purge_poll(void);
 bool purge_go_on(void);
 

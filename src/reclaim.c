@@ -17,6 +17,7 @@
 #include "gate.h"
 #include "growth.h"
 #include "os.h"
+#include "pace.h"
 #include "page_heap.h"
 
 enum {
@@ -28,8 +29,8 @@ enum {
         1, /* after which free runs make up for growth: what was freed just now comes back */
 };
 
-/* A pause for who is about to grow the heap. */
-#define MAKE_UP_BYTES_MOST ((size_t)4 * 1024 * 1024)
+/* What it costs to look through the slabs that one hold of a lock is for, as if it were purged. */
+#define LOOKS_BYTES ((size_t)64 * 1024)
 
 static void reclaim_bin(struct arena *arena, struct bin *bin)
 {
@@ -106,19 +107,21 @@ void reclaim_all(void)
     run_cache_empty_all();
 }
 
-/* The lock is given up every few slabs, and all of it where somebody forks. */
-static size_t purge_bin(struct bin *bin, unsigned ticks, size_t most_bytes)
+/* Purge, and look through slabs, for `budget`, of which is left what was not needed. The bytes that
+ * went. The lock is given up every few slabs, and all of it where somebody forks. */
+static size_t purge_bin(struct bin *bin, unsigned ticks, size_t *budget)
 {
     size_t bytes = 0;
 
     lock_acquire(&bin->lock);
     bool more = os_page_bytes() == SLAB_PAGE_BYTES && bin_purge_begin_locked(bin, ticks);
 
-    while (more && bytes < most_bytes && gate_is_open()) {
+    while (more && *budget > 0 && gate_is_open()) {
         size_t now;
 
-        more = bin_purge_locked(bin, &now);
+        more = bin_purge_locked(bin, *budget, &now);
         bytes += now;
+        *budget -= size_min(*budget, more ? size_max(now, LOOKS_BYTES) : now);
         lock_release(&bin->lock);
         lock_acquire(&bin->lock);
     }
@@ -129,14 +132,25 @@ static size_t purge_bin(struct bin *bin, unsigned ticks, size_t most_bytes)
     return bytes;
 }
 
-size_t reclaim_idle_pages(unsigned ticks, size_t most_bytes)
+static size_t purge_bins(unsigned ticks, size_t *budget)
 {
     size_t bytes = 0;
 
-    for (struct bin_place at = {0}; bytes < most_bytes && arena_find_bin(&at); at.class ++) {
-        bytes += purge_bin(at.bin, ticks, most_bytes - bytes);
+    for (struct bin_place at = {0}; *budget > 0 && arena_find_bin(&at); at.class ++) {
+        bytes += purge_bin(at.bin, ticks, budget);
     }
     return bytes;
+}
+
+size_t reclaim_idle_pages(unsigned ticks, size_t most_bytes)
+{
+    return purge_bins(ticks, &most_bytes);
+}
+
+bool reclaim_idle_pages_within(unsigned ticks, size_t budget)
+{
+    (void)purge_bins(ticks, &budget);
+    return budget > 0;
 }
 
 static bool is_idle(struct bin *bin, unsigned class, uint64_t growth, size_t least_bytes)
@@ -154,7 +168,7 @@ static bool is_idle(struct bin *bin, unsigned class, uint64_t growth, size_t lea
 static void make_up_for_growth(void)
 {
     size_t heap_bytes;
-    size_t left = size_min(page_heap_take_growth(&heap_bytes), MAKE_UP_BYTES_MOST);
+    size_t left = size_min(page_heap_take_growth(&heap_bytes), pace_bytes(2 * PACE_STEP_US));
 
     if (left == 0) {
         return;
@@ -163,7 +177,7 @@ static void make_up_for_growth(void)
 
     for (struct bin_place at = {0}; left > 0 && arena_find_bin(&at); at.class ++) {
         if (is_idle(at.bin, at.class, growth, heap_bytes / IDLE_SHARE)) {
-            left -= size_min(left, purge_bin(at.bin, 0, left));
+            (void)purge_bin(at.bin, 0, &left);
         }
     }
 }

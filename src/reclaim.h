@@ -3,6 +3,7 @@
 #ifndef BREAKWATER_RECLAIM_H
 #define BREAKWATER_RECLAIM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Before the break grows: take in every queue, and give up what depots have held idly since the
@@ -21,6 +22,9 @@ void reclaim_aged(void);
 /* Give free pages of slabs that nothing was freed to for `ticks` back to the kernel, up to
  * `most_bytes` and what is left of a slab. Returns the bytes that went back. */
 size_t reclaim_idle_pages(unsigned ticks, size_t most_bytes);
+
+/* The same. False if `budget` bytes, or as much time, were not enough. */
+bool reclaim_idle_pages_within(unsigned ticks, size_t budget);
 
 /* Take in every queue, empty every depot, release every empty slab to the page heap. */
 void reclaim_all(void);

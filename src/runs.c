@@ -31,6 +31,15 @@ struct run_totals run_totals;
 static struct span *shelves[SHELF_COUNT];
 static uint64_t shelves_filled[SHELF_WORDS];
 
+/* Where the look for what is due goes on: at `next`, or at the first run of the next filled shelf
+ * from `shelf` on. It began at `tick`, for units that have been free for `ticks`. */
+static struct {
+    struct span *next;
+    unsigned shelf;
+    unsigned ticks;
+    uint8_t tick;
+} look = {.shelf = SHELF_COUNT};
+
 static unsigned shelf_of(size_t units)
 {
     if (units <= EXACT_UNITS) {
@@ -71,6 +80,9 @@ static void shelf_take(struct span *run)
 {
     unsigned shelf = shelf_of(run->units);
 
+    if (look.next == run) {
+        look.next = run->next;
+    }
     if (run->next != NULL) {
         run->next->prev = run->prev;
     }
@@ -301,18 +313,48 @@ static size_t run_purge_locked(struct span *run, unsigned ticks, size_t most)
     return purged;
 }
 
+/* Begin anew, unless the last look stopped half-way, at this tick, and has passed no unit that is
+ * due now but what was freed since. Where all that is free is to go, that is too. */
+static void look_begin_locked(unsigned ticks)
+{
+    ASSERT(lock_is_held(&page_heap_lock));
+    bool goes_on = look.next != NULL || shelf_next_filled(look.shelf) < SHELF_COUNT;
+
+    if (goes_on && ticks > 0 && ticks >= look.ticks && look.tick == tick_now()) {
+        return;
+    }
+    look.next = NULL;
+    look.shelf = 0;
+    look.ticks = ticks;
+    look.tick = tick_now();
+}
+
+/* The run to look at next, NULL at the end. */
+static struct span *look_run_locked(void)
+{
+    ASSERT(lock_is_held(&page_heap_lock));
+    if (look.next == NULL) {
+        unsigned shelf = shelf_next_filled(look.shelf);
+
+        look.next = shelf < SHELF_COUNT ? shelves[shelf] : NULL;
+        look.shelf = shelf + 1;
+    }
+    return look.next;
+}
+
 size_t runs_purge_locked(unsigned ticks, size_t most, const struct span *spared)
 {
     ASSERT(lock_is_held(&page_heap_lock));
     size_t purged = 0;
+    struct span *run;
 
-    for (unsigned shelf = shelf_next_filled(0); shelf < SHELF_COUNT && purged < most;
-         shelf = shelf_next_filled(shelf + 1)) {
-        for (struct span *run = shelves[shelf]; run != NULL && purged < most; run = run->next) {
-            if (run != spared && may_be_due(run, ticks)) {
-                purged += run_purge_locked(run, ticks, most - purged);
-            }
+    look_begin_locked(ticks);
+    while (purged < most && (run = look_run_locked()) != NULL) {
+        if (run != spared && may_be_due(run, ticks)) {
+            purged += run_purge_locked(run, ticks, most - purged);
         }
+        /* Of a run that was enough there may be more. */
+        look.next = purged < most ? run->next : run;
     }
     return purged;
 }

@@ -43,7 +43,7 @@ void upkeep_poll_for(struct cache *cache, size_t bytes)
         relieve(cache);
         return;
     }
-    for (bool more = purge_poll(); more && bytes > PURGE_STEP_BYTES && gate_is_open();
+    for (bool more = purge_poll(); more && bytes >= PURGE_STEP_BYTES && gate_is_open();
          bytes -= PURGE_STEP_BYTES) {
         more = purge_go_on();
     }

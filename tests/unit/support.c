@@ -24,6 +24,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "pace.h"
+
 enum { TEXT_BYTES = 16384, THREADS_MAX = 64, PAGES_AT_ONCE = 1024 };
 
 struct child_end {
@@ -275,6 +277,11 @@ void filter_calls(struct sock_filter *filter, size_t length)
 
     assert_int_equal(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
     assert_int_equal(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
+void set_pace(uint64_t page_ns)
+{
+    pace_note(PACE_BYTES_MOST, page_ns * (PACE_BYTES_MOST / 4096));
 }
 
 void answer_call(uint32_t call, uint32_t error)

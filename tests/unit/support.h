@@ -72,6 +72,9 @@ void filter_calls(struct sock_filter *filter, size_t length);
 /* Let the kernel do nothing in this call, and answer with this error, 0 for success. */
 void answer_call(uint32_t call, uint32_t error);
 
+/* As if the kernel had taken so long for each page that went back lately: pace.h. */
+void set_pace(uint64_t page_ns);
+
 /* Lock whole pages into memory, and let the kernel refuse to purge such, as before Linux 5.18. By
  * the system call, as sanitizers let mlock() do nothing. */
 void lock_pages(void *start, size_t bytes);

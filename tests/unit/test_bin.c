@@ -92,6 +92,9 @@ static void put(void **blocks, size_t count)
     bin_check_locked(&bin);
 }
 
+/* What goes back at once: so many slabs without a block in use. */
+enum { PURGED_AT_ONCE = 16 };
+
 /* A purge that has begun; the bytes that went back. */
 static size_t go_on_to_the_end(void)
 {
@@ -99,7 +102,7 @@ static size_t go_on_to_the_end(void)
     size_t bytes;
 
     for (bool more = true; more; sum += bytes) {
-        more = bin_purge_locked(&bin, &bytes);
+        more = bin_purge_locked(&bin, PURGED_AT_ONCE * UNIT_BYTES, &bytes);
     }
     return sum;
 }
@@ -421,7 +424,7 @@ static void a_purge_looks_through_slabs_only_as_long_as_there_may_be_something(v
 /* However many there are, and though the lock is given up in between. */
 static void a_purge_looks_at_each_slab_once(void **state)
 {
-    enum { SLABS = 600, PURGED_AT_ONCE = 16, SEEN_AT_ONCE = 256 };
+    enum { SLABS = 600, SEEN_AT_ONCE = 256 };
     unsigned calls = 0;
     size_t sum = 0;
     size_t bytes;
@@ -430,7 +433,7 @@ static void a_purge_looks_at_each_slab_once(void **state)
     new_bin();
     add_slabs(SLABS);
     for (bool more = bin_purge_begin_locked(&bin, 0); more; calls++) {
-        more = bin_purge_locked(&bin, &bytes);
+        more = bin_purge_locked(&bin, PURGED_AT_ONCE * UNIT_BYTES, &bytes);
         sum += bytes;
     }
     assert_int_equal(sum, SLABS * UNIT_BYTES);
@@ -438,7 +441,7 @@ static void a_purge_looks_at_each_slab_once(void **state)
     bin.may_purge = true;
     calls = 0;
     for (bool more = bin_purge_begin_locked(&bin, 0); more; calls++) {
-        more = bin_purge_locked(&bin, &bytes);
+        more = bin_purge_locked(&bin, PURGED_AT_ONCE * UNIT_BYTES, &bytes);
         assert_int_equal(bytes, 0);
     }
     assert_in_range(calls, 1, SLABS / SEEN_AT_ONCE + 1);
@@ -446,7 +449,7 @@ static void a_purge_looks_at_each_slab_once(void **state)
 
 static void a_purge_goes_on_where_a_slab_has_left_its_list(void **state)
 {
-    enum { SLABS = 20, PURGED_AT_ONCE = 16 };
+    enum { SLABS = 20 };
     static void *blocks[UNIT_BYTES / SIZE];
     size_t bytes;
 
@@ -454,13 +457,13 @@ static void a_purge_goes_on_where_a_slab_has_left_its_list(void **state)
     new_bin();
     add_slabs(SLABS);
     assert_true(bin_purge_begin_locked(&bin, 0));
-    assert_true(bin_purge_locked(&bin, &bytes));
+    assert_true(bin_purge_locked(&bin, PURGED_AT_ONCE * UNIT_BYTES, &bytes));
     assert_int_equal(bytes, PURGED_AT_ONCE * UNIT_BYTES);
     /* The next ones are in use now, all but the last. */
     for (unsigned i = 0; i + 1 < SLABS; i++) {
         take_slab(blocks);
     }
-    assert_false(bin_purge_locked(&bin, &bytes));
+    assert_false(bin_purge_locked(&bin, PURGED_AT_ONCE * UNIT_BYTES, &bytes));
     assert_int_equal(bytes, UNIT_BYTES);
     bin_check_locked(&bin);
 }
@@ -468,14 +471,14 @@ static void a_purge_goes_on_where_a_slab_has_left_its_list(void **state)
 /* Trims on two threads, and a decay step between: whoever goes on, all goes back. */
 static void two_purges_at_once_leave_nothing(void **state)
 {
-    enum { SLABS = 40, PURGED_AT_ONCE = 16, TICKS = 3 };
+    enum { SLABS = 40, TICKS = 3 };
     size_t bytes;
 
     (void)state;
     new_bin();
     add_slabs(SLABS);
     assert_true(bin_purge_begin_locked(&bin, 0));
-    assert_true(bin_purge_locked(&bin, &bytes));
+    assert_true(bin_purge_locked(&bin, PURGED_AT_ONCE * UNIT_BYTES, &bytes));
     assert_int_equal(bytes, PURGED_AT_ONCE * UNIT_BYTES);
     assert_true(bin_purge_begin_locked(&bin, TICKS));
     assert_true(bin_purge_begin_locked(&bin, 0));
@@ -495,14 +498,14 @@ static void a_trim_takes_over_a_decay_step(void **state)
     assert_true(bin_purge_begin_locked(&bin, TICKS));
     assert_true(bin_purge_begin_locked(&bin, 0));
     assert_true(bin_purge_begin_locked(&bin, TICKS));
-    assert_true(bin_purge_locked(&bin, &bytes));
+    assert_true(bin_purge_locked(&bin, PURGED_AT_ONCE * UNIT_BYTES, &bytes));
     assert_int_equal(bytes + go_on_to_the_end(), SLABS * UNIT_BYTES);
     assert_false(bin_purge_begin_locked(&bin, 0));
 }
 
 static void what_a_purge_has_left_waits_for_the_next(void **state)
 {
-    enum { SLABS = 20, PURGED_AT_ONCE = 16, TICKS = 3 };
+    enum { SLABS = 20, TICKS = 3 };
     size_t bytes;
 
     (void)state;
@@ -512,10 +515,10 @@ static void what_a_purge_has_left_waits_for_the_next(void **state)
         tick_advance();
     }
     assert_true(bin_purge_begin_locked(&bin, TICKS));
-    assert_true(bin_purge_locked(&bin, &bytes));
+    assert_true(bin_purge_locked(&bin, PURGED_AT_ONCE * UNIT_BYTES, &bytes));
     bin_purge_stop_locked(&bin);
     assert_true(bin_purge_begin_locked(&bin, TICKS));
-    assert_false(bin_purge_locked(&bin, &bytes));
+    assert_false(bin_purge_locked(&bin, PURGED_AT_ONCE * UNIT_BYTES, &bytes));
     assert_int_equal(bytes, (SLABS - PURGED_AT_ONCE) * UNIT_BYTES);
     /* No more in this tick. */
     bin.may_purge = true;
@@ -546,7 +549,7 @@ static void a_class_at_rest_is_left_alone_once_its_memory_has_gone(void **state)
     }
 }
 
-static void a_purge_counts_the_units_of_slabs(void **state)
+static void a_purge_stops_where_as_much_has_gone_as_was_asked_for(void **state)
 {
     enum { UNITS = 10, BLOCKS = 4 };
     void *blocks[3][BLOCKS];
@@ -565,13 +568,13 @@ static void a_purge_counts_the_units_of_slabs(void **state)
     }
     size_t size = size_classes[class_of_blocks].size;
 
-    /* Of 16 units at once a second slab would be too many. */
+    /* A block of each of three slabs. */
     assert_true(bin_purge_begin_locked(&bin, 0));
     for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
-        assert_true(bin_purge_locked(&bin, &bytes));
+        assert_true(bin_purge_locked(&bin, size, &bytes));
         assert_int_equal(bytes, size);
     }
-    assert_false(bin_purge_locked(&bin, &bytes));
+    assert_false(bin_purge_locked(&bin, size, &bytes));
     assert_int_equal(bytes, 0);
     for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
         assert_int_equal(resident_pages(blocks[i][0], size), 0);
@@ -885,7 +888,7 @@ int main(void)
         ISOLATED(a_trim_takes_over_a_decay_step),
         ISOLATED(what_a_purge_has_left_waits_for_the_next),
         ISOLATED(a_class_at_rest_is_left_alone_once_its_memory_has_gone),
-        ISOLATED(a_purge_counts_the_units_of_slabs),
+        ISOLATED(a_purge_stops_where_as_much_has_gone_as_was_asked_for),
         ISOLATED(a_bin_keeps_few_units_in_empty_slabs),
         ISOLATED(a_bin_is_sparse_as_long_as_much_of_its_slabs_is_free),
         ISOLATED(a_bin_none_of_whose_slabs_runs_empty_is_given_up),

@@ -11,12 +11,22 @@
 #include "breakwater/breakwater.h"
 #include "conf.h"
 #include "heap.h"
+#include "pace.h"
 #include "page_heap.h"
 #include "purge.h"
 #include "reclaim.h"
 #include "tick.h"
 
-enum { TICKS = 5, SLAB_TICKS = 7, SIZE = 512, BLOCKS = 4000, PAGE = 4096, HUGE = 2 * MIB };
+enum {
+    TICKS = 5,
+    SLAB_TICKS = 7,
+    QUICK_NS = 100,
+
+    SIZE = 512,
+    BLOCKS = 4000,
+    PAGE = 4096,
+    HUGE = 2 * MIB
+};
 
 /* Unless a test says otherwise the clock of decay stands still but for this. */
 enum { DECAY_MS_LONG = 1000000000 };
@@ -88,6 +98,40 @@ static void no_more_goes_back_at_once_than_was_asked_for(void **state)
     assert_in_range(resident_pages(run, 4 * MIB), 1, 3 * MIB / PAGE);
     assert_int_equal(page_heap_decay(TICKS, SIZE_MAX), 3 * MIB);
     assert_int_equal(resident_pages(run, 4 * MIB), 0);
+}
+
+/* Where the look for what is due stopped, it goes on, whatever becomes of the run that was next. */
+static void a_look_that_stopped_half_way_goes_on(void **state)
+{
+    enum { RUNS = 6 };
+    char *runs[RUNS];
+    char *again[RUNS];
+    size_t pages = 0;
+
+    (void)state;
+    for (size_t i = 0; i < RUNS; i++) {
+        runs[i] = filled(MIB);
+        (void)filled(SMALL_MAX_BYTES + 1);
+    }
+    free_to_page_heap(runs, RUNS);
+    let_ticks_pass(TICKS);
+    assert_int_equal(page_heap_decay(TICKS, MIB), MIB);
+    for (size_t i = 0; i < RUNS; i++) {
+        again[i] = filled(MIB);
+    }
+    assert_int_equal(page_heap_decay(TICKS, SIZE_MAX), 0);
+    free_to_page_heap(again, RUNS);
+    /* For less time it looks at all of them again. */
+    let_ticks_pass(TICKS);
+    assert_int_equal(page_heap_decay(1, 2 * MIB), 2 * MIB);
+    assert_int_equal(page_heap_decay(TICKS, MIB), MIB);
+    assert_int_equal(page_heap_decay(0, MIB), MIB);
+    assert_int_equal(page_heap_decay(1, SIZE_MAX), 2 * MIB);
+    for (size_t i = 0; i < RUNS; i++) {
+        pages += resident_pages(runs[i], MIB);
+    }
+    assert_int_equal(pages, 0);
+    page_heap_check();
 }
 
 static void of_many_free_runs_no_more_goes_back_than_was_asked_for(void **state)
@@ -275,6 +319,7 @@ static void a_class_in_no_demand_makes_up_for_growth(void **state)
     static char *blocks[BLOCKS];
 
     (void)state;
+    set_pace(QUICK_NS);
     thin_out(blocks);
     size_t before = resident_pages_of(blocks);
 
@@ -328,7 +373,7 @@ static void of_many_slabs_no_more_goes_back_at_once_than_was_asked_for(void **st
     size_t bytes = reclaim_idle_pages(SLAB_TICKS, PAGE);
 
     /* The slabs whose lock it took once, and no more. */
-    assert_in_range(bytes, PAGE, 16 * UNIT_BYTES);
+    assert_in_range(bytes, PAGE, 2 * PACE_BYTES_LEAST + UNIT_BYTES);
     assert_true(reclaim_idle_pages(SLAB_TICKS, SIZE_MAX) > 0);
     check_survivors(blocks);
 }
@@ -642,6 +687,7 @@ int main(void)
         ISOLATED(a_free_run_goes_back_when_its_time_has_come),
         ISOLATED(what_is_in_use_again_stays),
         ISOLATED(no_more_goes_back_at_once_than_was_asked_for),
+        ISOLATED(a_look_that_stopped_half_way_goes_on),
         ISOLATED(of_many_free_runs_no_more_goes_back_than_was_asked_for),
         ISOLATED(memory_that_went_back_reads_as_zero_and_can_be_used),
         ISOLATED(free_pages_of_slabs_in_use_go_back_too),
