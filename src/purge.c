@@ -3,10 +3,11 @@
  *
  * Time goes by in ticks, a quarter of the decay time each. What is freed is stamped with the tick
  * (units by runs.c, slabs by slab.c); what has been free for DECAY_TICKS goes back, free pages of
- * slabs in use after SLAB_DECAY_TICKS. A step purges at most PURGE_STEP_BYTES, and goes on for
- * no more than STEP_NS where its thread allocates or frees; it holds a lock for a quarter of that,
- * or for a huge page. What is left is for the next step, soon after. Where huge pages are asked for (thp:always), whole ones go first: to give a
- * part of one back, the kernel takes it apart, so parts wait PARTS_WAIT times as long.
+ * slabs in use after SLAB_DECAY_TICKS. A step purges at most PURGE_STEP_BYTES, and goes on for no
+ * more than STEP_NS where its thread allocates or frees; it holds a lock for a quarter of that, or
+ * for a huge page. What is left is for the next step, soon after. Where huge pages are asked for
+ * (thp:always), whole ones go first: to give a part of one back, the kernel takes it apart, so
+ * parts wait PARTS_WAIT times as long.
  *
  * Threads that allocate or free poll the clock on slow paths. A process that does neither keeps
  * what it has until malloc_trim(), unless it has a thread for it (background.c).

@@ -5,7 +5,8 @@
 
 #include "pace.h"
 
-/* What a thread gives back at a time that has nothing else to do, or as much to allocate or free. */
+/* What a thread gives back at a time that has nothing else to do, or as much to allocate or free.
+ */
 #define PURGE_STEP_BYTES PACE_BYTES_MOST
 
 /* Now and then on slow paths: if a step is due, take it, a short one (pace.h). True if there is
