@@ -144,7 +144,7 @@ static void *alloc_large_slow(struct cache *cache, size_t alignment, size_t size
     void *block = large_alloc(cache, alignment, size, purpose == FOR_ZEROES);
 
     if (purpose == FOR_MALLOC && size > SMALL_MAX_BYTES && alignment <= SLAB_PAGE_BYTES &&
-        limit_is_far(0)) {
+        limit_is_far()) {
         size_class_ask_medium(size);
     }
 
@@ -162,7 +162,7 @@ static void *pop_unlocked(struct cache *cache, unsigned class)
 {
     void *block = cache_pop_any(cache, class);
 
-    if (block != NULL || size_classes[class].units == 1 || limit_is_far(0)) {
+    if (block != NULL || size_classes[class].units == 1 || limit_is_far()) {
         return block;
     }
     unsigned single = size_class_single(class);

@@ -42,6 +42,11 @@ static inline void limit_note_used(size_t bytes)
     atomic_store_explicit(&limit.used_bytes, bytes, memory_order_relaxed);
 }
 
+static inline bool limit_is_set(void)
+{
+    return limit_soft() != 0 || limit_hard() != 0;
+}
+
 /* Is there room for so many bytes below `most`; 0: no end to it? What is free in the heap does not
  * count. */
 static inline bool limit_has_room(size_t most, size_t bytes)
@@ -58,14 +63,11 @@ static inline bool limit_allows(size_t bytes)
     return limit_has_room(limit_hard(), bytes);
 }
 
-/* Would three quarters of the limits do for so many bytes more? If not, memory is not held where
- * that only saves time. */
-static inline bool limit_is_far(size_t bytes)
+/* Has the heap handed out less than half of the limits? If not, memory is not held where that only
+ * saves time. */
+static inline bool limit_is_far(void)
 {
-    size_t soft = limit_soft();
-    size_t hard = limit_hard();
-
-    return limit_has_room(soft - soft / 4, bytes) && limit_has_room(hard - hard / 4, bytes);
+    return limit_has_room((limit_soft() + 1) / 2, 0) && limit_has_room((limit_hard() + 1) / 2, 0);
 }
 
 static inline bool limit_presses(void)

@@ -190,7 +190,9 @@ bool os_purge(void *start, size_t bytes)
     uint64_t begin = os_clock_ns();
     bool done = purge(start, bytes);
 
-    pace_note(bytes, os_clock_ns() - begin);
+    if (done) {
+        pace_note(bytes, os_clock_ns() - begin);
+    }
     return done;
 }
 

@@ -15,32 +15,34 @@
 enum {
     PAGE_BYTES = 4096,
     PAGES_OF_MEAN = 1024, /* roughly */
-    NS_FIRST = 1000,      /* a page is taken to need, before the first */
-    NS_MOST = 16000,      /* it took longer: somebody else had the processor */
+    NS_FIRST = 1000,      /* a page is taken to need, before the first; */
+    NS_LEAST = 40,        /* in less there was none, */
+    NS_MOST = 16000,      /* in more somebody else had the processor */
     NS_PER_US = 1000,
+    PARTS = 1024, /* of a nanosecond: single pages move the mean too */
 };
 
-static _Atomic uint32_t page_ns = NS_FIRST;
+static _Atomic uint32_t page_parts = NS_FIRST * PARTS;
 
 void pace_note(size_t bytes, uint64_t ns)
 {
     size_t pages = bytes / PAGE_BYTES;
 
-    if (pages == 0) {
+    if (pages == 0 || ns / pages < NS_LEAST) {
         return;
     }
     /* Relaxed, here and below: a hint. */
-    int64_t mean = atomic_load_explicit(&page_ns, memory_order_relaxed);
-    int64_t now = (int64_t)size_min(ns / pages, NS_MOST);
+    int64_t mean = atomic_load_explicit(&page_parts, memory_order_relaxed);
+    int64_t now = (int64_t)size_min(ns / pages, NS_MOST) * PARTS;
 
     mean += (now - mean) * (int64_t)size_min(pages, PAGES_OF_MEAN) / PAGES_OF_MEAN;
-    atomic_store_explicit(&page_ns, (uint32_t)mean, memory_order_relaxed);
+    atomic_store_explicit(&page_parts, (uint32_t)mean, memory_order_relaxed);
 }
 
 size_t pace_bytes(unsigned microseconds)
 {
-    size_t mean = atomic_load_explicit(&page_ns, memory_order_relaxed);
-    size_t pages = (size_t)microseconds * NS_PER_US / size_max(mean, 1);
+    size_t mean = atomic_load_explicit(&page_parts, memory_order_relaxed) / PARTS;
+    size_t pages = (size_t)microseconds * NS_PER_US / mean;
     size_t bytes = align_down(pages * PAGE_BYTES, PACE_BYTES_LEAST);
 
     return size_max(PACE_BYTES_LEAST, size_min(bytes, PACE_BYTES_MOST));

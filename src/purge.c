@@ -37,7 +37,8 @@ enum {
     PARTS_WAIT = 4, /* times as long, where huge pages are asked for, waits what is less than one */
     STEP_NS = PACE_STEP_US * 1000,
     PIECE_BYTES = PACE_BYTES_LEAST, /* between two looks at how long it takes */
-    REST_MS = 2,                    /* between two steps of one tick */
+    REST_MS = 1,                    /* between two steps of one tick */
+    POLL_MS_LEAST = 5,              /* between two of a thread that does nothing else */
     MS_PER_SECOND = 1000,
     NS_PER_MS = 1000000,
 };
@@ -45,6 +46,9 @@ enum {
 _Static_assert(PACE_BYTES_LEAST % UNIT_BYTES == 0, "what goes back in a row is whole units");
 
 static _Atomic uint64_t next_step_ms;
+
+/* Relaxed, as all of this: two steps at once look at the same again, and no more. */
+static _Atomic unsigned progress; /* the tick and the stage of the last step */
 
 static _Atomic bool is_behind; /* the last step has left something for the next */
 
@@ -65,38 +69,62 @@ static uint64_t tick_ms(void)
     return size_max(conf.decay_ms / TICKS_PER_DECAY, 1);
 }
 
-/* Of what is due, up to PURGE_STEP_BYTES, piece by piece as long as there is time for the next;
- * whether that was all. */
-static bool purge_due(size_t piece_bytes, uint64_t most_ns)
+/* What of this tick is done. */
+enum stage { STAGE_HUGE, STAGE_RUNS, STAGE_SLABS, STAGE_COUNT };
+
+static enum stage stage_now(uint8_t tick)
 {
-    bool huge_pages = conf.thp == THP_ALWAYS;
-    unsigned wait = huge_pages ? PARTS_WAIT : 1;
-    bool runs_are_done = false;
-    uint64_t begin = os_clock_ns();
+    unsigned place = atomic_load_explicit(&progress, memory_order_relaxed);
+    enum stage first = conf.thp == THP_ALWAYS ? STAGE_HUGE : STAGE_RUNS;
+    enum stage last = (enum stage)(place % STAGE_COUNT);
 
-    for (size_t bytes = 0; bytes < PURGE_STEP_BYTES && os_clock_ns() - begin < most_ns;
-         bytes += piece_bytes) {
-        size_t left = piece_bytes;
+    return place / STAGE_COUNT == tick && last > first ? last : first;
+}
 
-        if (!runs_are_done && huge_pages) {
-            left -= size_min(left, page_heap_decay_huge(DECAY_TICKS, left));
-        }
-        if (!runs_are_done) {
-            left -= page_heap_decay(wait * DECAY_TICKS, left);
-            runs_are_done = left > 0;
-        }
-        if (runs_are_done && reclaim_idle_pages_within(wait * SLAB_DECAY_TICKS, left)) {
-            return true;
-        }
+static void stage_set(uint8_t tick, enum stage stage)
+{
+    atomic_store_explicit(&progress, tick * (unsigned)STAGE_COUNT + stage, memory_order_relaxed);
+}
+
+/* Of what is due, up to `bytes`; whether the tick is through. */
+static bool purge_piece(uint8_t tick, size_t bytes)
+{
+    unsigned wait = conf.thp == THP_ALWAYS ? PARTS_WAIT : 1;
+    enum stage stage = stage_now(tick);
+    size_t left = bytes;
+
+    if (stage == STAGE_HUGE) {
+        left -= size_min(left, page_heap_decay_huge(DECAY_TICKS, left));
+        stage = left > 0 ? STAGE_RUNS : stage;
     }
-    return false;
+    if (stage == STAGE_RUNS && left > 0) {
+        left -= page_heap_decay(wait * DECAY_TICKS, left);
+        stage = left > 0 ? STAGE_SLABS : stage;
+    }
+    stage_set(tick, stage);
+    return stage == STAGE_SLABS && reclaim_idle_pages_within(wait * SLAB_DECAY_TICKS, left);
+}
+
+/* Up to PURGE_STEP_BYTES, piece by piece as long as there is time for the next; whether the tick is
+ * through. */
+static bool purge_due(uint8_t tick, size_t piece_bytes, uint64_t most_ns)
+{
+    uint64_t begin = os_clock_ns();
+    size_t bytes = 0;
+    bool is_done;
+
+    do {
+        is_done = purge_piece(tick, piece_bytes);
+        bytes += piece_bytes;
+    } while (!is_done && bytes < PURGE_STEP_BYTES && os_clock_ns() - begin < most_ns);
+    return is_done;
 }
 
 /* True if there is more to do. */
 static bool step(uint64_t now, size_t piece_bytes, uint64_t most_ns)
 {
     uint8_t tick = tick_now();
-    bool is_done = purge_due(piece_bytes, most_ns);
+    bool is_done = purge_due(tick, piece_bytes, most_ns);
 
     /* Relaxed: hints; two threads that take a step at once do no harm. */
     atomic_store_explicit(&is_behind, !is_done, memory_order_relaxed);
@@ -138,7 +166,7 @@ uint64_t purge_interval_ms(void)
     uint64_t now = now_ms();
     uint64_t due = atomic_load_explicit(&next_step_ms, memory_order_relaxed);
 
-    return due > now + REST_MS ? due - now : REST_MS;
+    return due > now + POLL_MS_LEAST ? due - now : POLL_MS_LEAST;
 }
 
 size_t purge_all(size_t pad_bytes)

@@ -233,7 +233,7 @@ void *refill_near(struct arena *arena, unsigned class, size_t alignment)
     void *block = take_near_from_stock(arena, class, alignment);
 
     /* Near a limit memory is not for slabs that may stay half empty. */
-    if (block != NULL || !limit_is_far(0)) {
+    if (block != NULL || !limit_is_far()) {
         return block;
     }
     if (slab_add(arena, class, false)) {

@@ -139,7 +139,7 @@ static bool resize_in_place(void *block, size_t old_size, size_t size)
  * long as there is address space for many. */
 static size_t size_to_grow_to(size_t old_size, size_t size)
 {
-    if (size <= old_size || old_size < GROWTH_BYTES_LEAST || !limit_is_far(2 * old_size)) {
+    if (size <= old_size || old_size < GROWTH_BYTES_LEAST || limit_is_set()) {
         return size;
     }
     if (old_size >= HUGE_BYTES && old_size < os_address_space_bytes() / ROOMS) {

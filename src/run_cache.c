@@ -126,7 +126,7 @@ bool run_cache_put(struct run_cache *cache, struct span *span)
     size_t used_units = span->used_units;
     unsigned slot;
 
-    if (span->units > RUN_CACHE_UNITS || !limit_is_far(0)) {
+    if (span->units > RUN_CACHE_UNITS || !limit_is_far()) {
         return false;
     }
     while ((slot = slot_for(cache, span->units)) < RUN_CACHE_SLOTS) {

@@ -51,15 +51,18 @@ static void one_call_that_took_very_long_changes_little(void **state)
     assert_int_equal(pace_bytes(PACE_STEP_US), PACE_BYTES_MOST);
 }
 
-static void what_is_no_page_says_nothing(void **state)
+static void what_had_no_page_says_nothing(void **state)
 {
     (void)state;
     set_pace(QUICK_NS);
     pace_note(0, SLOW_NS);
     pace_note(PAGE - 1, SLOW_NS);
-    set_pace(0);
-    assert_int_equal(pace_bytes(2), PACE_BYTES_MOST);
     assert_int_equal(pace_bytes(0), PACE_BYTES_LEAST);
+    assert_int_equal(pace_bytes(PACE_STEP_US), PACE_BYTES_MOST);
+    /* Nor what had no memory. */
+    set_pace(SLOW_NS);
+    pace_note((size_t)1024 * PAGE, (uint64_t)1024);
+    assert_int_equal(pace_bytes(PACE_STEP_US), PACE_BYTES_LEAST);
 }
 
 int main(void)
@@ -69,7 +72,7 @@ int main(void)
         ISOLATED(of_a_slow_one_nobody_waits_long),
         ISOLATED(calls_count_by_their_pages),
         ISOLATED(one_call_that_took_very_long_changes_little),
-        ISOLATED(what_is_no_page_says_nothing),
+        ISOLATED(what_had_no_page_says_nothing),
     };
 
     return run_isolated(tests, ARRAY_SIZE(tests));

@@ -134,6 +134,61 @@ static void a_look_that_stopped_half_way_goes_on(void **state)
     page_heap_check();
 }
 
+/* A run that is free since a tick, shorter than another that has been for TICKS and the rest of
+ * which is still to go, as all of a third: a look for the latter has passed it. */
+static void look_half_way(char **recent, char **long_free)
+{
+    char *blocks[3];
+
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        blocks[i] = filled(MIB << i);
+        (void)filled(SMALL_MAX_BYTES + 1);
+    }
+    *recent = blocks[0];
+    *long_free = blocks[1];
+    free_to_page_heap(&blocks[1], 2);
+    let_ticks_pass(TICKS);
+    free_to_page_heap(&blocks[0], 1);
+    let_ticks_pass(1);
+    assert_int_equal(page_heap_decay(TICKS, MIB / 2), MIB / 2);
+    assert_true(resident_pages(*recent, MIB) == MIB / PAGE);
+}
+
+static void a_look_for_less_time_begins_anew(void **state)
+{
+    char *recent;
+    char *long_free;
+
+    (void)state;
+    look_half_way(&recent, &long_free);
+    assert_int_equal(page_heap_decay(1, SIZE_MAX), 6 * MIB + MIB / 2);
+    assert_int_equal(resident_pages(recent, MIB) + resident_pages(long_free, 2 * MIB), 0);
+}
+
+static void a_look_at_another_tick_begins_anew(void **state)
+{
+    char *recent;
+    char *long_free;
+
+    (void)state;
+    look_half_way(&recent, &long_free);
+    let_ticks_pass(TICKS);
+    assert_int_equal(page_heap_decay(TICKS, SIZE_MAX), 6 * MIB + MIB / 2);
+    assert_int_equal(resident_pages(recent, MIB) + resident_pages(long_free, 2 * MIB), 0);
+}
+
+static void a_look_goes_on_in_the_middle_of_a_run(void **state)
+{
+    char *recent;
+    char *long_free;
+
+    (void)state;
+    look_half_way(&recent, &long_free);
+    assert_int_equal(page_heap_decay(TICKS, SIZE_MAX), 5 * MIB + MIB / 2);
+    assert_int_equal(resident_pages(long_free, 2 * MIB), 0);
+    page_heap_check();
+}
+
 static void of_many_free_runs_no_more_goes_back_than_was_asked_for(void **state)
 {
     char *runs[4];
@@ -319,9 +374,10 @@ static void a_class_in_no_demand_makes_up_for_growth(void **state)
     static char *blocks[BLOCKS];
 
     (void)state;
-    set_pace(QUICK_NS);
     thin_out(blocks);
     size_t before = resident_pages_of(blocks);
+
+    set_pace(QUICK_NS);
 
     /* Blocks of the class were asked for since the heap grew last. */
     grow_heap();
@@ -424,6 +480,55 @@ static void polling_purges_after_the_decay_time(void **state)
         purge_poll();
     }
     assert_int_equal(resident_pages(run, MIB), 0);
+}
+
+/* Instead of the clock that a step looks at; 0: the clock's own. */
+static uint64_t ns_a_look;
+
+uint64_t __real_os_clock_ns(void);
+uint64_t __wrap_os_clock_ns(void);
+
+uint64_t __wrap_os_clock_ns(void)
+{
+    static uint64_t now;
+
+    now += ns_a_look;
+    return ns_a_look != 0 ? now : __real_os_clock_ns();
+}
+
+/* Of how much that was due a step leaves the memory, where each look at the clock is so late. */
+static size_t left_by_a_step(uint64_t late_ns)
+{
+    const size_t bytes = 8 * MIB;
+
+    conf.decay_ms = 0;
+    char *run = free_run(bytes);
+
+    let_ticks_pass(TICKS);
+    let_clock_move();
+    ns_a_look = late_ns;
+    assert_true(purge_poll());
+    ns_a_look = 0;
+    return resident_pages(run, bytes) * PAGE;
+}
+
+static void a_step_ends_when_its_time_is_up(void **state)
+{
+    (void)state;
+    assert_int_equal(left_by_a_step((uint64_t)PACE_STEP_US * 1000), 8 * MIB - PACE_BYTES_LEAST);
+}
+
+static void a_step_that_has_time_looks_at_the_clock_in_between(void **state)
+{
+    (void)state;
+    assert_int_equal(left_by_a_step((uint64_t)PACE_STEP_US * 1000 / 2),
+                     8 * MIB - 2 * PACE_BYTES_LEAST);
+}
+
+static void a_step_that_takes_no_time_gives_4_MiB_back(void **state)
+{
+    (void)state;
+    assert_int_equal(left_by_a_step(1), 4 * MIB);
 }
 
 /* Rounds of which each ends with a swap: no miss lets time pass. */
@@ -688,6 +793,9 @@ int main(void)
         ISOLATED(what_is_in_use_again_stays),
         ISOLATED(no_more_goes_back_at_once_than_was_asked_for),
         ISOLATED(a_look_that_stopped_half_way_goes_on),
+        ISOLATED(a_look_for_less_time_begins_anew),
+        ISOLATED(a_look_at_another_tick_begins_anew),
+        ISOLATED(a_look_goes_on_in_the_middle_of_a_run),
         ISOLATED(of_many_free_runs_no_more_goes_back_than_was_asked_for),
         ISOLATED(memory_that_went_back_reads_as_zero_and_can_be_used),
         ISOLATED(free_pages_of_slabs_in_use_go_back_too),
@@ -701,6 +809,9 @@ int main(void)
         ISOLATED(free_pages_of_slabs_wait_where_somebody_forks),
         ISOLATED(pages_used_again_go_back_again),
         ISOLATED(polling_purges_after_the_decay_time),
+        ISOLATED(a_step_ends_when_its_time_is_up),
+        ISOLATED(a_step_that_has_time_looks_at_the_clock_in_between),
+        ISOLATED(a_step_that_takes_no_time_gives_4_MiB_back),
         ISOLATED(time_passes_where_every_request_is_a_hit),
         ISOLATED(time_passes_where_only_large_blocks_come_and_go),
         ISOLATED(time_passes_for_a_thread_without_a_cache),
