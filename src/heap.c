@@ -184,6 +184,7 @@ static void *alloc_slow(size_t alignment, size_t size, enum purpose purpose)
     ASSERT(purpose == FOR_MALLOC || size > SMALL_MAX_BYTES);
     unsigned class = purpose == FOR_MALLOC ? class_of_any(alignment, size) : CLASS_COUNT;
 
+    /* Without a cache for the others of a slab, one unit will do. */
     if (class != CLASS_COUNT && size_classes[class].units > 1 && !cache_is_real(cache)) {
         class = size_class_single(class);
     }

@@ -55,11 +55,12 @@ static _Atomic bool is_behind; /* the last step has left something for the next 
 static uint64_t now_ms(void)
 {
     struct timespec now;
-    /* Relaxed: a hint. */
-    bool exactly = atomic_load_explicit(&is_behind, memory_order_relaxed);
 
-    /* The coarse one is never a system call, but stands still for some milliseconds. */
-    (void)clock_gettime(exactly ? CLOCK_MONOTONIC : CLOCK_MONOTONIC_COARSE, &now);
+    if (atomic_load_explicit(&is_behind, memory_order_relaxed)) {
+        return os_clock_ns() / NS_PER_MS;
+    }
+    /* The same, and never a system call, but it stands still for some milliseconds. */
+    (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
     return (uint64_t)now.tv_sec * MS_PER_SECOND + (uint64_t)now.tv_nsec / NS_PER_MS;
 }
 
@@ -97,7 +98,7 @@ static bool purge_piece(uint8_t tick, size_t bytes)
         left -= size_min(left, page_heap_decay_huge(DECAY_TICKS, left));
         stage = left > 0 ? STAGE_RUNS : stage;
     }
-    if (stage == STAGE_RUNS && left > 0) {
+    if (stage == STAGE_RUNS) {
         left -= page_heap_decay(wait * DECAY_TICKS, left);
         stage = left > 0 ? STAGE_SLABS : stage;
     }

@@ -279,11 +279,6 @@ void filter_calls(struct sock_filter *filter, size_t length)
     assert_int_equal(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
 }
 
-void set_pace(uint64_t page_ns)
-{
-    pace_note(PACE_BYTES_MOST, page_ns * (PACE_BYTES_MOST / 4096));
-}
-
 void answer_call(uint32_t call, uint32_t error)
 {
     struct sock_filter filter[] = {
@@ -294,6 +289,11 @@ void answer_call(uint32_t call, uint32_t error)
     };
 
     filter_calls(filter, ARRAY_SIZE(filter));
+}
+
+void set_pace(uint64_t page_ns)
+{
+    pace_note(PACE_BYTES_MOST, page_ns * (PACE_BYTES_MOST / 4096));
 }
 
 /* As before Linux 5.18. */

@@ -17,16 +17,7 @@
 #include "reclaim.h"
 #include "tick.h"
 
-enum {
-    TICKS = 5,
-    SLAB_TICKS = 7,
-    QUICK_NS = 100,
-
-    SIZE = 512,
-    BLOCKS = 4000,
-    PAGE = 4096,
-    HUGE = 2 * MIB
-};
+enum { TICKS = 5, SLAB_TICKS = 7, SIZE = 512, BLOCKS = 4000, PAGE = 4096, HUGE = 2 * MIB };
 
 /* Unless a test says otherwise the clock of decay stands still but for this. */
 enum { DECAY_MS_LONG = 1000000000 };
@@ -154,27 +145,28 @@ static void look_half_way(char **recent, char **long_free)
     assert_true(resident_pages(*recent, MIB) == MIB / PAGE);
 }
 
-static void a_look_for_less_time_begins_anew(void **state)
+/* So many ticks later a look for what has been free for `ticks` finds all. */
+static void assert_the_next_look_finds_all(unsigned later, unsigned ticks)
 {
     char *recent;
     char *long_free;
 
-    (void)state;
     look_half_way(&recent, &long_free);
-    assert_int_equal(page_heap_decay(1, SIZE_MAX), 6 * MIB + MIB / 2);
+    let_ticks_pass(later);
+    assert_int_equal(page_heap_decay(ticks, SIZE_MAX), 6 * MIB + MIB / 2);
     assert_int_equal(resident_pages(recent, MIB) + resident_pages(long_free, 2 * MIB), 0);
+}
+
+static void a_look_for_less_time_begins_anew(void **state)
+{
+    (void)state;
+    assert_the_next_look_finds_all(0, 1);
 }
 
 static void a_look_at_another_tick_begins_anew(void **state)
 {
-    char *recent;
-    char *long_free;
-
     (void)state;
-    look_half_way(&recent, &long_free);
-    let_ticks_pass(TICKS);
-    assert_int_equal(page_heap_decay(TICKS, SIZE_MAX), 6 * MIB + MIB / 2);
-    assert_int_equal(resident_pages(recent, MIB) + resident_pages(long_free, 2 * MIB), 0);
+    assert_the_next_look_finds_all(TICKS, TICKS);
 }
 
 static void a_look_goes_on_in_the_middle_of_a_run(void **state)
@@ -371,6 +363,7 @@ static void who_frees_much_lets_much_go_back(void **state)
 
 static void a_class_in_no_demand_makes_up_for_growth(void **state)
 {
+    enum { QUICK_NS = 100 };
     static char *blocks[BLOCKS];
 
     (void)state;
@@ -378,7 +371,6 @@ static void a_class_in_no_demand_makes_up_for_growth(void **state)
     size_t before = resident_pages_of(blocks);
 
     set_pace(QUICK_NS);
-
     /* Blocks of the class were asked for since the heap grew last. */
     grow_heap();
     assert_int_equal(resident_pages_of(blocks), before);
@@ -428,8 +420,8 @@ static void of_many_slabs_no_more_goes_back_at_once_than_was_asked_for(void **st
     let_ticks_pass(SLAB_TICKS);
     size_t bytes = reclaim_idle_pages(SLAB_TICKS, PAGE);
 
-    /* The slabs whose lock it took once, and no more. */
-    assert_in_range(bytes, PAGE, 2 * PACE_BYTES_LEAST + UNIT_BYTES);
+    /* The first slab that had any. */
+    assert_in_range(bytes, PAGE, UNIT_BYTES);
     assert_true(reclaim_idle_pages(SLAB_TICKS, SIZE_MAX) > 0);
     check_survivors(blocks);
 }
