@@ -8,7 +8,7 @@
  *   late       a block freed remotely is taken in twice, once
  *   twice      a refill hands one block out twice, once
  *   leak       a descriptor is allocated for nothing
- *   overflow   the allocator writes into a block of the program's
+ *   overflow   the allocator writes into blocks of the program's, again and again
  */
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -28,13 +28,24 @@ size_t __wrap_slab_take_locked(struct slab *slab, void **out, size_t want);
 
 static _Atomic unsigned calls;
 
-/* Once, a little into the run: is it this fault's turn? */
-static bool strikes(const char *fault)
+/* How often this fault could have struck before, or 0 where another is chosen. */
+static unsigned chances(const char *fault)
 {
     const char *chosen = getenv("STRESS_MUTANT");
 
-    return chosen != NULL && strcmp(chosen, fault) == 0 &&
-           atomic_fetch_add(&calls, 1) == HEALTHY_CALLS;
+    return chosen != NULL && strcmp(chosen, fault) == 0 ? atomic_fetch_add(&calls, 1) : 0;
+}
+
+/* Once, a little into the run: is it this fault's turn? */
+static bool strikes(const char *fault)
+{
+    return chances(fault) == HEALTHY_CALLS;
+}
+
+/* From then on, every time: for a fault that nobody sees where it happens to strike a free block. */
+static bool strikes_again(const char *fault)
+{
+    return chances(fault) >= HEALTHY_CALLS;
 }
 
 uint64_t __wrap_remote_take_word(struct slab *slab, unsigned word)
@@ -60,8 +71,8 @@ size_t __wrap_slab_take_locked(struct slab *slab, void **out, size_t want)
     if (taken > 0 && strikes("leak")) {
         (void)meta_alloc(1);
     }
-    /* The first block of the slab, which is with the program unless this is it. */
-    if (taken > 0 && (uintptr_t)out[want - 1] != slab->start && strikes("overflow")) {
+    /* The end of the block before, which may be with the program. */
+    if (taken > 0 && (uintptr_t)out[want - 1] != slab->start && strikes_again("overflow")) {
         ((volatile char *)out[want - 1])[-1] ^= 1;
     }
     return taken;
