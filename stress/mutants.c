@@ -42,7 +42,7 @@ static bool strikes(const char *fault)
     return chances(fault) == HEALTHY_CALLS;
 }
 
-/* From then on, every time: for a fault that nobody sees where it happens to strike a free block. */
+/* From then on, every time: a fault that nobody sees where it happens to strike a free block. */
 static bool strikes_again(const char *fault)
 {
     return chances(fault) >= HEALTHY_CALLS;
