@@ -33,7 +33,7 @@ build()
     fi
     rm -f pan pan.?
     "${SPIN:-spin}" -a "$@" "$model"
-    "${CC:-cc}" -O2 -w "${flags[@]}" -o pan pan.c
+    "${CC:-cc}" -O1 -w "${flags[@]}" -o pan pan.c
 }
 
 # search KIND OPTION...
