@@ -47,10 +47,10 @@ struct bin {
     uint64_t hopeless_free; /* as many were free when it was given up; 0: it is not */
     bool may_purge;         /* some slab may have free pages that have not gone back */
     /* Of a purge that is under way (bin_purge.c): the slab to look at next (NULL: the first of the
-     * next list), how many lists are to come, and when the last one came to its end. */
+     * next list), how many lists are to come, and the pass that was last at its end. */
     struct slab *purge_next;
     uint8_t purge_lists_left;
-    uint8_t purge_tick;
+    uint8_t purge_pass;
     uint16_t purge_ticks; /* how long what it looks for has been free */
     struct bin_stats stats;
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* bin_purge.c - free pages of a bin's slabs go back to the kernel, some slabs at a time.
  *
- * Owns         purge_next, purge_lists_left, purge_tick and purge_ticks of a bin; bin.c moves
+ * Owns         purge_next, purge_lists_left, purge_pass and purge_ticks of a bin; bin.c moves
  *              purge_next on where its slab leaves the list.
  * Invariants   a slab that may have something to give back is looked at by the purge that is under
  *              way, or may_purge is set.
@@ -62,7 +62,7 @@ bool bin_purge_begin_locked(struct bin *bin, unsigned ticks)
     ASSERT(lock_is_held(&bin->lock));
     bool under_way = bin->purge_next != NULL || bin->purge_lists_left > 0;
 
-    if (ticks > 0 && (under_way || bin->purge_tick == tick_now())) {
+    if (ticks > 0 && (under_way || bin->purge_pass == pass_now())) {
         return under_way;
     }
     /* One that is under way may look for less, or have passed slabs that were not yet due: it
@@ -103,7 +103,7 @@ bool bin_purge_locked(struct bin *bin, size_t most_bytes, size_t *bytes)
     for (unsigned looks = 0; looks < LOOKS_AT_ONCE && !batch_is_full(&batch, most_bytes); looks++) {
         slab = purge_next_locked(bin);
         if (slab == NULL) {
-            bin->purge_tick = tick_now();
+            bin->purge_pass = pass_now();
             break;
         }
         if (slab_may_purge_locked(slab, ticks)) {

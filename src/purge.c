@@ -2,17 +2,18 @@
 /* purge.c - the clock of decay.
  *
  * Time goes by in ticks, a quarter of the decay time each. What is freed is stamped with the tick
- * (units by runs.c, slabs by slab.c); what has been free for DECAY_TICKS goes back, free pages of
- * slabs in use after SLAB_DECAY_TICKS. A step purges at most PURGE_STEP_BYTES, and goes on for no
- * more than STEP_NS where its thread allocates or frees; it holds a lock for a quarter of that, or
- * for a huge page. What is left is for the next step, soon after. Where huge pages are asked for
+ * (units by runs.c, slabs by slab.c). With each tick begins a pass through what is free: what has
+ * been so for DECAY_TICKS goes back, free pages of slabs in use after SLAB_DECAY_TICKS. A step of
+ * it purges at most PURGE_STEP_BYTES, and goes on for no more than STEP_NS where its thread
+ * allocates or frees; it holds a lock for a quarter of that, or for a huge page. What is left is
+ * for the next step, soon after; a pass may go on over some ticks. Where huge pages are asked for
  * (thp:always), whole ones go first: to give a part of one back, the kernel takes it apart, so
  * parts wait PARTS_WAIT times as long.
  *
  * Threads that allocate or free poll the clock on slow paths. A process that does neither keeps
  * what it has until malloc_trim(), unless it has a thread for it (background.c).
  *
- * Owns         the tick, the time of the next step.
+ * Owns         the tick and the pass, the times of the next tick and the next step.
  * Concurrency  any thread may take a step; an exchange decides who takes the one that is due.
  *              Two at once, as purge_go_on() may make them, do no harm.
  * Called by    upkeep.c, heap.c and background.c.
@@ -37,20 +38,20 @@ enum {
     PARTS_WAIT = 4, /* times as long, where huge pages are asked for, waits what is less than one */
     STEP_NS = PACE_STEP_US * 1000,
     PIECE_BYTES = PACE_BYTES_LEAST, /* between two looks at how long it takes */
-    REST_MS = 1,                    /* between two steps of one tick */
-    POLL_MS_LEAST = 5,              /* between two of a thread that does nothing else */
+    REST_MS = 1,                    /* between two steps of one pass */
+    TICK_MS_LEAST = 4,
+    POLL_MS_LEAST = 5, /* between two of a thread that does nothing else */
     MS_PER_SECOND = 1000,
     NS_PER_MS = 1000000,
 };
 
 _Static_assert(PACE_BYTES_LEAST % UNIT_BYTES == 0, "what goes back in a row is whole units");
 
-static _Atomic uint64_t next_step_ms;
-
 /* Relaxed, as all of this: two steps at once look at the same again, and no more. */
-static _Atomic unsigned progress; /* the tick and the stage of the last step */
-
-static _Atomic bool is_behind; /* the last step has left something for the next */
+static _Atomic uint64_t next_step_ms;
+static _Atomic uint64_t next_tick_ms;
+static _Atomic unsigned progress; /* the pass and the stage of the last step */
+static _Atomic bool is_behind;    /* the last step has left something for the next */
 
 static uint64_t now_ms(void)
 {
@@ -64,34 +65,34 @@ static uint64_t now_ms(void)
     return (uint64_t)now.tv_sec * MS_PER_SECOND + (uint64_t)now.tv_nsec / NS_PER_MS;
 }
 
-/* With decay_ms:0 too a step looks at every bin: not more often than the clock moves. */
+/* With decay_ms:0 too a pass looks at every bin: not more often than the coarse clock moves. */
 static uint64_t tick_ms(void)
 {
-    return size_max(conf.decay_ms / TICKS_PER_DECAY, 1);
+    return size_max(conf.decay_ms / TICKS_PER_DECAY, TICK_MS_LEAST);
 }
 
-/* What of this tick is done. */
+/* What of this pass is done. */
 enum stage { STAGE_HUGE, STAGE_RUNS, STAGE_SLABS, STAGE_COUNT };
 
-static enum stage stage_now(uint8_t tick)
+static enum stage stage_now(uint8_t pass)
 {
     unsigned place = atomic_load_explicit(&progress, memory_order_relaxed);
     enum stage first = conf.thp == THP_ALWAYS ? STAGE_HUGE : STAGE_RUNS;
     enum stage last = (enum stage)(place % STAGE_COUNT);
 
-    return place / STAGE_COUNT == tick && last > first ? last : first;
+    return place / STAGE_COUNT == pass && last > first ? last : first;
 }
 
-static void stage_set(uint8_t tick, enum stage stage)
+static void stage_set(uint8_t pass, enum stage stage)
 {
-    atomic_store_explicit(&progress, tick * (unsigned)STAGE_COUNT + stage, memory_order_relaxed);
+    atomic_store_explicit(&progress, pass * (unsigned)STAGE_COUNT + stage, memory_order_relaxed);
 }
 
-/* Of what is due, up to `bytes`; whether the tick is through. */
-static bool purge_piece(uint8_t tick, size_t bytes)
+/* Of what is due, up to `bytes`; whether the pass is through. */
+static bool purge_piece(uint8_t pass, size_t bytes)
 {
     unsigned wait = conf.thp == THP_ALWAYS ? PARTS_WAIT : 1;
-    enum stage stage = stage_now(tick);
+    enum stage stage = stage_now(pass);
     size_t left = bytes;
 
     if (stage == STAGE_HUGE) {
@@ -102,42 +103,54 @@ static bool purge_piece(uint8_t tick, size_t bytes)
         left -= page_heap_decay(wait * DECAY_TICKS, left);
         stage = left > 0 ? STAGE_SLABS : stage;
     }
-    stage_set(tick, stage);
+    stage_set(pass, stage);
     return stage == STAGE_SLABS && reclaim_idle_pages_within(wait * SLAB_DECAY_TICKS, left);
 }
 
-/* Up to PURGE_STEP_BYTES, piece by piece as long as there is time for the next; whether the tick is
+/* Up to PURGE_STEP_BYTES, piece by piece as long as there is time for the next; whether the pass is
  * through. */
-static bool purge_due(uint8_t tick, size_t piece_bytes, uint64_t most_ns)
+static bool purge_due(size_t piece_bytes, uint64_t most_ns)
 {
+    uint8_t pass = pass_now();
     uint64_t begin = os_clock_ns();
     size_t bytes = 0;
     bool is_done;
 
     do {
-        is_done = purge_piece(tick, piece_bytes);
+        is_done = purge_piece(pass, piece_bytes);
         bytes += piece_bytes;
     } while (!is_done && bytes < PURGE_STEP_BYTES && os_clock_ns() - begin < most_ns);
+    if (is_done) {
+        page_heap_give_up_clean();
+        pass_advance_from(pass);
+    }
     return is_done;
+}
+
+/* Whether or not the pass is through: what is freed does not wait longer where there is much. */
+static void let_time_pass(uint64_t now)
+{
+    uint64_t due = atomic_load_explicit(&next_tick_ms, memory_order_relaxed);
+
+    if (now >= due &&
+        atomic_compare_exchange_strong_explicit(&next_tick_ms, &due, now + tick_ms(),
+                                                memory_order_relaxed, memory_order_relaxed)) {
+        reclaim_aged();
+        tick_advance();
+    }
 }
 
 /* True if there is more to do. */
 static bool step(uint64_t now, size_t piece_bytes, uint64_t most_ns)
 {
-    uint8_t tick = tick_now();
-    bool is_done = purge_due(tick, piece_bytes, most_ns);
+    bool is_done = purge_due(piece_bytes, most_ns);
 
-    /* Relaxed: hints; two threads that take a step at once do no harm. */
+    let_time_pass(now);
+    uint64_t next = is_done ? atomic_load_explicit(&next_tick_ms, memory_order_relaxed) : 0;
+
     atomic_store_explicit(&is_behind, !is_done, memory_order_relaxed);
-    if (!is_done) {
-        atomic_store_explicit(&next_step_ms, now + REST_MS, memory_order_relaxed);
-        return true;
-    }
-    page_heap_give_up_clean();
-    reclaim_aged();
-    tick_advance_from(tick);
-    atomic_store_explicit(&next_step_ms, now + tick_ms(), memory_order_relaxed);
-    return false;
+    atomic_store_explicit(&next_step_ms, size_max(next, now + REST_MS), memory_order_relaxed);
+    return !is_done;
 }
 
 bool purge_poll(void)

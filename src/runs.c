@@ -32,12 +32,12 @@ static struct span *shelves[SHELF_COUNT];
 static uint64_t shelves_filled[SHELF_WORDS];
 
 /* Where the look for what is due goes on: at `next`, or at the first run of the next filled shelf
- * from `shelf` on. It began at `tick`, for units that have been free for `ticks`. */
+ * from `shelf` on. It began in `pass`, for units that have been free for `ticks`. */
 static struct {
     struct span *next;
     unsigned shelf;
     unsigned ticks;
-    uint8_t tick;
+    uint8_t pass;
 } look = {.shelf = SHELF_COUNT};
 
 static unsigned shelf_of(size_t units)
@@ -313,20 +313,21 @@ static size_t run_purge_locked(struct span *run, unsigned ticks, size_t most)
     return purged;
 }
 
-/* Begin anew, unless the last look stopped half-way, at this tick, and has passed no unit that is
- * due now but what was freed since. Where all that is free is to go, that is too. */
+/* Begin anew, unless the last look stopped half-way, in this pass, and was for units that have been
+ * free no longer: what it has gone by is for the next pass. Where all that is free is to go, that
+ * is too. */
 static void look_begin_locked(unsigned ticks)
 {
     ASSERT(lock_is_held(&page_heap_lock));
     bool goes_on = look.next != NULL || shelf_next_filled(look.shelf) < SHELF_COUNT;
 
-    if (goes_on && ticks > 0 && ticks >= look.ticks && look.tick == tick_now()) {
+    if (goes_on && ticks > 0 && ticks >= look.ticks && look.pass == pass_now()) {
         return;
     }
     look.next = NULL;
     look.shelf = 0;
     look.ticks = ticks;
-    look.tick = tick_now();
+    look.pass = pass_now();
 }
 
 /* The run to look at next, NULL at the end. */

@@ -3,3 +3,4 @@
 #include "tick.h"
 
 _Atomic uint8_t tick_current;
+_Atomic uint8_t pass_current;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* tick.h - the coarse clock that free memory is stamped with; purge.c lets it run. */
+/* tick.h - the coarse clock that free memory is stamped with, and the number of the pass through
+ * all of it that looks for what is due; purge.c lets both run. */
 #ifndef BREAKWATER_TICK_H
 #define BREAKWATER_TICK_H
 
@@ -8,6 +9,7 @@
 #include "util.h"
 
 extern _Atomic uint8_t tick_current;
+extern _Atomic uint8_t pass_current;
 
 /* Relaxed throughout: a stamp that is a tick off changes when memory goes back, nothing else. */
 static inline uint8_t tick_now(void)
@@ -20,10 +22,17 @@ static inline void tick_advance(void)
     atomic_fetch_add_explicit(&tick_current, 1, memory_order_relaxed);
 }
 
-/* Unless somebody else has since it was `seen`. */
-static inline void tick_advance_from(uint8_t seen)
+/* A pass that takes long goes on over ticks. What is marked as seen with its number, it does not
+ * look at again; with one that is long past, the mark costs no more than a pass. */
+static inline uint8_t pass_now(void)
 {
-    (void)atomic_compare_exchange_strong_explicit(&tick_current, &seen, (uint8_t)(seen + 1),
+    return atomic_load_explicit(&pass_current, memory_order_relaxed);
+}
+
+/* Unless somebody else has since it was `seen`. */
+static inline void pass_advance_from(uint8_t seen)
+{
+    (void)atomic_compare_exchange_strong_explicit(&pass_current, &seen, (uint8_t)(seen + 1),
                                                   memory_order_relaxed, memory_order_relaxed);
 }
 

@@ -486,6 +486,13 @@ static void two_purges_at_once_leave_nothing(void **state)
     assert_false(bin_purge_begin_locked(&bin, 0));
 }
 
+/* With the pass of it. */
+static void let_a_tick_pass(void)
+{
+    tick_advance();
+    pass_advance_from(pass_now());
+}
+
 static void a_trim_takes_over_a_decay_step(void **state)
 {
     enum { SLABS = 40, TICKS = 3 };
@@ -494,7 +501,7 @@ static void a_trim_takes_over_a_decay_step(void **state)
     (void)state;
     new_bin();
     add_slabs(SLABS);
-    tick_advance();
+    let_a_tick_pass();
     assert_true(bin_purge_begin_locked(&bin, TICKS));
     assert_true(bin_purge_begin_locked(&bin, 0));
     assert_true(bin_purge_begin_locked(&bin, TICKS));
@@ -512,7 +519,7 @@ static void what_a_purge_has_left_waits_for_the_next(void **state)
     new_bin();
     add_slabs(SLABS);
     for (unsigned i = 0; i < TICKS; i++) {
-        tick_advance();
+        let_a_tick_pass();
     }
     assert_true(bin_purge_begin_locked(&bin, TICKS));
     assert_true(bin_purge_locked(&bin, PURGED_AT_ONCE * UNIT_BYTES, &bytes));
@@ -520,10 +527,10 @@ static void what_a_purge_has_left_waits_for_the_next(void **state)
     assert_true(bin_purge_begin_locked(&bin, TICKS));
     assert_false(bin_purge_locked(&bin, PURGED_AT_ONCE * UNIT_BYTES, &bytes));
     assert_int_equal(bytes, (SLABS - PURGED_AT_ONCE) * UNIT_BYTES);
-    /* No more in this tick. */
+    /* No more in this pass. */
     bin.may_purge = true;
     assert_false(bin_purge_begin_locked(&bin, TICKS));
-    tick_advance();
+    let_a_tick_pass();
     assert_true(bin_purge_begin_locked(&bin, TICKS));
 }
 
@@ -536,15 +543,15 @@ static void a_class_at_rest_is_left_alone_once_its_memory_has_gone(void **state)
     new_bin();
     add_slabs(SLABS);
     for (unsigned i = 1; i < TICKS; i++) {
-        tick_advance();
+        let_a_tick_pass();
         assert_true(bin_purge_begin_locked(&bin, TICKS));
         assert_int_equal(go_on_to_the_end(), 0);
     }
-    tick_advance();
+    let_a_tick_pass();
     assert_true(bin_purge_begin_locked(&bin, TICKS));
     assert_int_equal(go_on_to_the_end(), SLABS * UNIT_BYTES);
     for (unsigned i = 0; i < TICKS; i++) {
-        tick_advance();
+        let_a_tick_pass();
         assert_false(bin_purge_begin_locked(&bin, TICKS));
     }
 }

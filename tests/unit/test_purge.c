@@ -26,6 +26,7 @@ static void let_ticks_pass(unsigned ticks)
 {
     for (; ticks > 0; ticks--) {
         tick_advance();
+        pass_advance_from(pass_now());
     }
 }
 
@@ -163,7 +164,7 @@ static void a_look_for_less_time_begins_anew(void **state)
     assert_the_next_look_finds_all(0, 1);
 }
 
-static void a_look_at_another_tick_begins_anew(void **state)
+static void a_look_in_another_pass_begins_anew(void **state)
 {
     (void)state;
     assert_the_next_look_finds_all(TICKS, TICKS);
@@ -522,6 +523,60 @@ static void a_step_that_takes_no_time_gives_4_MiB_back(void **state)
     assert_int_equal(left_by_a_step(1), 4 * MIB);
 }
 
+enum { TICK_MS = 400, MUCH = 12 * MIB };
+
+/* The first step of a purge of MUCH, of which much is left, with which a tick begins. */
+static char *purge_begun(void)
+{
+    conf.decay_ms = 0;
+    char *run = free_run(MUCH);
+
+    let_ticks_pass(TICKS);
+    let_clock_move();
+    conf.decay_ms = 4 * TICK_MS;
+    ns_a_look = (uint64_t)PACE_STEP_US * 1000;
+    assert_true(purge_poll());
+    return run;
+}
+
+static void let_step_clock_move(unsigned ms)
+{
+    step_clock_ns += (uint64_t)ms * 1000 * 1000;
+}
+
+/* The next one begins a tick after the first step, not after the last. */
+static void a_tick_is_no_longer_for_its_purge(void **state)
+{
+    (void)state;
+    char *run = purge_begun();
+
+    let_step_clock_move(TICK_MS * 3 / 4);
+    while (purge_go_on()) {
+    }
+    assert_int_equal(resident_pages(run, MUCH), 0);
+    assert_in_range(purge_interval_ms(), 0, TICK_MS);
+}
+
+static void ticks_go_by_while_a_purge_goes_on(void **state)
+{
+    (void)state;
+    char *run = purge_begun();
+    uint8_t tick = tick_now();
+    uint8_t pass = pass_now();
+
+    let_step_clock_move(TICK_MS - 100);
+    assert_true(purge_go_on());
+    assert_int_equal(tick_now(), tick);
+    let_step_clock_move(101);
+    assert_true(purge_go_on());
+    assert_int_equal(tick_now(), (uint8_t)(tick + 1));
+    assert_int_equal(pass_now(), pass);
+    assert_false(purge_go_on());
+    assert_int_equal(tick_now(), (uint8_t)(tick + 1));
+    assert_int_equal(pass_now(), (uint8_t)(pass + 1));
+    assert_int_equal(resident_pages(run, MUCH), 0);
+}
+
 /* Rounds of which each ends with a swap: no miss lets time pass. */
 static void time_passes_where_every_request_is_a_hit(void **state)
 {
@@ -614,6 +669,7 @@ static void as_time_goes_by_the_break_is_lowered(void **state)
     enum { STEPS_MOST = 200 };
 
     (void)state;
+    conf.decay_ms = 0;
     (void)filled(8 * MIB);
     heap_free(filled(24 * MIB));
     run_cache_empty_all();
@@ -621,7 +677,8 @@ static void as_time_goes_by_the_break_is_lowered(void **state)
     unsigned steps = 0;
 
     while (page_heap_stats().total_units == units && steps < STEPS_MOST) {
-        (void)purge_go_on();
+        let_clock_move();
+        (void)purge_poll();
         steps++;
     }
     assert_in_range(page_heap_stats().total_units, 8 * MIB / UNIT_BYTES + 1,
@@ -785,7 +842,7 @@ int main(void)
         ISOLATED(no_more_goes_back_at_once_than_was_asked_for),
         ISOLATED(a_look_that_stopped_half_way_goes_on),
         ISOLATED(a_look_for_less_time_begins_anew),
-        ISOLATED(a_look_at_another_tick_begins_anew),
+        ISOLATED(a_look_in_another_pass_begins_anew),
         ISOLATED(a_look_goes_on_in_the_middle_of_a_run),
         ISOLATED(of_many_free_runs_no_more_goes_back_than_was_asked_for),
         ISOLATED(memory_that_went_back_reads_as_zero_and_can_be_used),
@@ -803,6 +860,8 @@ int main(void)
         ISOLATED(a_step_ends_when_its_time_is_up),
         ISOLATED(a_step_that_has_time_looks_at_the_clock_in_between),
         ISOLATED(a_step_that_takes_no_time_gives_4_MiB_back),
+        ISOLATED(a_tick_is_no_longer_for_its_purge),
+        ISOLATED(ticks_go_by_while_a_purge_goes_on),
         ISOLATED(time_passes_where_every_request_is_a_hit),
         ISOLATED(time_passes_where_only_large_blocks_come_and_go),
         ISOLATED(time_passes_for_a_thread_without_a_cache),
