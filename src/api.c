@@ -291,6 +291,11 @@ __attribute__((destructor(101))) static void api_destruct(void)
     if (!conf.stats_print) {
         return;
     }
+    /* In a handler of a signal, which exits, with our locks held. */
+    if (gate_has_caller(cache_gate(cache_self))) {
+        warn_line((const char *const[]){"no statistics: malloc or free was interrupted", NULL});
+        return;
+    }
     if (is_exit_stream(exit_stream.descriptor)) {
         stream = fdopen(exit_stream.descriptor, "w");
     }

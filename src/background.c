@@ -133,6 +133,11 @@ void background_stop(void)
     if (runs()) {
         has_started = false;
         (void)sem_post(&stop);
+        /* In a handler of a signal that has interrupted us inside, and exits, it may wait for a
+         * lock that we hold. */
+        if (gate_has_caller(cache_gate(cache_self))) {
+            return;
+        }
         /* pthread_join() is a cancellation point, we are not. */
         (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
         (void)pthread_join(thread, NULL);

@@ -67,8 +67,8 @@ struct deferred {
 };
 
 static _Atomic(struct run *) runs;
-/* From this one on the list holds what a parent left us: it serves no more. Written by the only
- * thread of a child. */
+/* From this one on the list holds what a parent left us, with blocks in it: it serves no more.
+ * Written by the only thread of a child. */
 static struct run *old_runs;
 static struct __cds_lfs_stack deferred_blocks;
 /* A thread that forks defers apart: what others defer, a child cannot rely on. A stack like the
@@ -107,6 +107,12 @@ static struct run *run_create(const struct request *request)
     run->count = count;
     atomic_fetch_add_explicit(&mapped_bytes, bytes, memory_order_relaxed);
     return run;
+}
+
+/* With its table. */
+static size_t run_bytes(const struct run *run)
+{
+    return run->start - (uintptr_t)run + run->count * run->granule_bytes;
 }
 
 static void run_publish(struct run *run)
@@ -395,7 +401,9 @@ static void *block_alloc(const struct request *request)
     void *block = NULL;
 
     atomic_fetch_add_explicit(&alloc_count, 1, memory_order_relaxed);
-    for (struct run *run = run_first(); run != old_runs && block == NULL; run = run->next) {
+    /* To the end, if a handler of a signal has forked meanwhile. */
+    for (struct run *run = run_first(); run != NULL && run != old_runs && block == NULL;
+         run = run->next) {
         block = run_alloc(run, request);
     }
     if (block == NULL) {
@@ -513,12 +521,46 @@ void emergency_release_deferred(void (*release)(void *block))
     purge_runs();
 }
 
+/* Nor was any thread of the parent at it, or it had claimed something. Relaxed: the child has one
+ * thread. */
+static bool run_is_unused(struct run *run)
+{
+    for (size_t granule = 0; granule < run->count; granule += BITS_PER_WORD) {
+        if (atomic_load_explicit(&word_of(run, granule)->used, memory_order_relaxed) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Those that are unused come first and serve on, or a chain of children would have one more run
+ * each. Whoever was on the way through the list, and was interrupted by the fork, still comes by
+ * all that have blocks. The limit is for what can serve. */
 void emergency_reset_in_child(void)
 {
+    struct run *unused = NULL;
+    struct run *others = NULL;
+    struct run **unused_end = &unused;
+    struct run **others_end = &others;
+    size_t bytes = 0;
+
     __cds_lfs_init(&deferred_blocks);
-    old_runs = run_first();
-    /* The limit is for what can serve. */
-    atomic_store_explicit(&mapped_bytes, 0, memory_order_relaxed);
+    for (struct run *run = run_first(); run != NULL; run = run->next) {
+        if (run_is_unused(run)) {
+            *unused_end = run;
+            unused_end = &run->next;
+            bytes += run_bytes(run);
+            atomic_store_explicit(&run->refused, 0, memory_order_relaxed);
+        } else {
+            *others_end = run;
+            others_end = &run->next;
+        }
+    }
+    *others_end = NULL;
+    *unused_end = others;
+    old_runs = others;
+    atomic_store_explicit(&runs, unused, memory_order_relaxed);
+    atomic_store_explicit(&mapped_bytes, bytes, memory_order_relaxed);
 }
 
 struct emergency_stats emergency_stats(void)

@@ -9,11 +9,15 @@
  * included: what happens here touches no thread's cache. What it interrupted goes on in the child
  * too (settle() in life.c, child_opens() in gate.c).
  *
+ * Owns         whether the handlers are registered.
+ * Concurrency  the handlers run in the thread that forks; fork_watch_threads() in any.
  * Called by    heap.c; the C library around fork().
  */
 #include "fork.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
 
 #include "cache.h"
 #include "emergency.h"
@@ -63,11 +67,50 @@ static void child(void)
     }
 }
 
+/* What pthread_atfork() calls, with the library whose handlers are to go when it is finalized. Ours
+ * must not: destructors that run after ours, and threads meanwhile, may fork. */
+/* NOLINTNEXTLINE(bugprone-reserved-identifier) */
+extern int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void),
+                             void *library) __attribute__((weak));
+
+static _Atomic bool is_registered;
+
+static void register_handlers(void)
+{
+    /* Relaxed: an exchange decides; the C library orders what follows. */
+    if (atomic_exchange_explicit(&is_registered, true, memory_order_relaxed)) {
+        return;
+    }
+    if (__register_atfork != NULL) {
+        (void)__register_atfork(prepare, parent, child, NULL);
+    } else {
+        (void)pthread_atfork(prepare, parent, child);
+    }
+}
+
+/* Constructors of the program's libraries run before that of a preloaded one, and may start
+ * threads. */
+void fork_watch_threads(void)
+{
+    static _Atomic uintptr_t first_thread;
+    uintptr_t first = 0;
+    uintptr_t self = (uintptr_t)&cache_self;
+
+    if (atomic_load_explicit(&is_registered, memory_order_relaxed)) {
+        return;
+    }
+    if (!atomic_compare_exchange_strong_explicit(&first_thread, &first, self, memory_order_relaxed,
+                                                 memory_order_relaxed) &&
+        first != self) {
+        register_handlers();
+    }
+}
+
 /* As early as constructors run, so that handlers registered later, the program's own, run before
  * our first and after our last. Those of libraries whose constructors ran before ours find the gate
  * closed: what they allocate is emergency memory, what they free is deferred. Not with the first
  * call of all: pthread_atfork() takes a lock of its own, and allocates beyond 48 handlers. */
 __attribute__((constructor(101))) static void fork_construct(void)
 {
-    (void)pthread_atfork(prepare, parent, child);
+    register_handlers();
 }

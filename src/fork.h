@@ -7,4 +7,8 @@
  * constructor. */
 void fork_on_deferred(void (*release)(void *block));
 
+/* For a thread on a slow path, no lock held: forks are to be prepared for from now on, if this is
+ * the second thread of a process that has not come to our constructor. */
+void fork_watch_threads(void);
+
 #endif

@@ -22,7 +22,9 @@
 #include "gate.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 
 #include "os.h"
 
@@ -42,6 +44,10 @@ static _Atomic bool is_closed_for_good;
  * is known to be counted there. Volatile: a handler reads them, between any two instructions. */
 static _Thread_local volatile uint32_t own_inside __attribute__((tls_model("initial-exec")));
 static _Thread_local volatile uint32_t own_counted __attribute__((tls_model("initial-exec")));
+
+/* How often the thread has closed the gate and not opened it again: forks may be nested, where a
+ * handler of a fork, or of a signal that comes during one, forks. */
+static _Thread_local uint32_t own_closed __attribute__((tls_model("initial-exec")));
 
 /* The thread has closed the gate without waiting for all others to leave. */
 static _Thread_local bool has_lost_patience __attribute__((tls_model("initial-exec")));
@@ -122,7 +128,8 @@ static bool child_opens(void)
     atomic_store_explicit(&child_inside, NULL, memory_order_relaxed);
     /* Relaxed: nobody has been in since. The fork may have come between the thread's own counts. */
     atomic_store_explicit(&anonymous_inside, 0, memory_order_relaxed);
-    (void)gate_open();
+    /* What gate_reset_in_child() has left closed. */
+    atomic_fetch_sub_explicit(&closed, 1, memory_order_seq_cst);
     return true;
 }
 
@@ -172,13 +179,29 @@ static bool wait_for_others(unsigned *turn, bool inside)
     return true;
 }
 
+/* The thread closes or opens the gate; how often it was closed before. A handler of a signal, which
+ * may fork, finds both counts changed or neither. */
+static uint32_t count_closed(uint32_t change)
+{
+    sigset_t all;
+    sigset_t mask;
+
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &mask);
+    own_closed += change;
+    uint32_t before = atomic_fetch_add_explicit(&closed, change, memory_order_seq_cst);
+
+    (void)pthread_sigmask(SIG_SETMASK, &mask, NULL);
+    return before;
+}
+
 void gate_close(const struct gate_slot *self)
 {
     bool inside = gate_has_caller(self);
     unsigned turn = 0;
 
     has_lost_patience = false;
-    atomic_fetch_add_explicit(&closed, 1, memory_order_seq_cst);
+    (void)count_closed(1);
     if (atomic_load_explicit(&is_closed_for_good, memory_order_seq_cst)) {
         return;
     }
@@ -213,7 +236,7 @@ bool gate_open(void)
 {
     /* Sequentially consistent: see gate_is_open(). A thread that finds the gate open sees what we
      * did while it was closed. */
-    return atomic_fetch_sub_explicit(&closed, 1, memory_order_seq_cst) == 1;
+    return count_closed(UINT32_MAX) == 1;
 }
 
 void gate_keep_only(struct gate_slot *self)
@@ -236,7 +259,9 @@ void gate_reset_in_child(struct gate_slot *self)
     atomic_store_explicit(&child_inside,
                           inside && !has_lost_patience && !for_good ? &own_inside : NULL,
                           memory_order_relaxed);
-    atomic_store_explicit(&closed, inside || for_good, memory_order_relaxed);
+    /* This fork is over; those that it came in the middle of go on. */
+    own_closed -= own_closed > 0;
+    atomic_store_explicit(&closed, own_closed + (inside || for_good), memory_order_relaxed);
 }
 
 void gate_check(void)

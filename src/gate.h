@@ -56,7 +56,8 @@ void gate_check(void);
 void gate_keep_only(struct gate_slot *self);
 
 /* In a forked child, whose only thread is the caller: open, nobody inside, and only `self`, which
- * may be NULL, registered. If the caller is inside, the gate is closed until it has left. */
+ * may be NULL, registered. If the caller is inside, the gate is closed until it has left; if it is
+ * in another fork besides, until that is over. */
 void gate_reset_in_child(struct gate_slot *self);
 
 #endif

@@ -174,6 +174,7 @@ static void *alloc_slow(size_t alignment, size_t size, enum purpose purpose)
 {
     struct cache *cache = life_cache();
 
+    fork_watch_threads();
     if (unlikely(!life_started())) {
         /* Closed for a fork before the very first block, or no memory to begin with. */
         void *first = emergency_alloc(size, alignment);

@@ -9,6 +9,8 @@
  *             another thread waits for with the lock in its hands that fork() needs
  *   prepare   a handler that runs before fork() waits for a thread to end
  *   release   a handler that runs before fork() frees memory: the child has it free too
+ *   nested    a handler that runs before fork() forks, and its child goes on with that
+ *   chain     each child is the parent of the next, and handlers that run before fork() allocate
  */
 #include "fault.h"
 
@@ -345,13 +347,101 @@ static void run_release(void)
     wait_for(child);
 }
 
+/* nested */
+
+/* What is freed goes back: nothing is put off for ever. */
+static void use_and_give_back(void)
+{
+    enum { COUNT = 2000, BYTES = 10000 };
+    static char *blocks[COUNT];
+    size_t before = fault_resident_bytes();
+
+    for (size_t i = 0; i < COUNT; i++) {
+        blocks[i] = (char *)fault_block(BYTES);
+    }
+    for (size_t i = 0; i < COUNT; i++) {
+        fault_free(blocks[i], BYTES);
+    }
+    CHECK(malloc_trim(0) == 1);
+    CHECK(fault_resident_bytes() < before + (size_t)COUNT * BYTES / 2);
+}
+
+static void fork_in_prepare(void)
+{
+    early_set_prepare(NULL);
+    pid_t child = fork();
+
+    CHECK(child >= 0);
+    if (child != 0) {
+        wait_for(child);
+    }
+}
+
+static void run_nested(void)
+{
+    early_set_prepare(fork_in_prepare);
+    pid_t child = fork();
+
+    CHECK(child >= 0);
+    use_and_give_back();
+    /* Twice in the inner child. */
+    if (child == 0) {
+        _exit(0);
+    }
+    wait_for(child);
+}
+
+/* chain */
+
+static void *kept;
+
+static void allocate(void)
+{
+    fault_free(fault_block(BLOCK_MOST), BLOCK_MOST);
+    free(kept);
+    kept = fault_block(100);
+}
+
+static size_t mappings(void)
+{
+    FILE *maps = fopen("/proc/self/maps", "re");
+    size_t lines = 0;
+
+    CHECK(maps != NULL);
+    for (int c; (c = fgetc(maps)) != EOF;) {
+        lines += c == '\n';
+    }
+    CHECK(fclose(maps) == 0);
+    return lines;
+}
+
+static void run_chain(void)
+{
+    enum { GENERATIONS = 100, FIRST = 5, MORE = 20 };
+    size_t first = 0;
+
+    early_set_prepare(allocate);
+    for (int generation = 0; generation < GENERATIONS; generation++) {
+        first = generation == FIRST ? mappings() : first;
+        pid_t child = fork();
+
+        CHECK(child >= 0);
+        if (child != 0) {
+            wait_for(child);
+            _exit(0);
+        }
+    }
+    CHECK(mappings() < first + MORE);
+}
+
 int main(int count, char **arguments)
 {
     static const struct {
         const char *name;
         void (*run)(void);
     } modes[] = {{"handler", run_handler}, {"abort", run_abort},     {"crowd", run_crowd},
-                 {"trim", run_trim},       {"prepare", run_prepare}, {"release", run_release}};
+                 {"trim", run_trim},       {"prepare", run_prepare}, {"release", run_release},
+                 {"nested", run_nested},   {"chain", run_chain}};
 
     fault_start();
     for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
@@ -360,6 +450,6 @@ int main(int count, char **arguments)
             return 0;
         }
     }
-    (void)fprintf(stderr, "usage: forks handler|abort|crowd|trim|prepare|release\n");
+    (void)fprintf(stderr, "usage: forks handler|abort|crowd|trim|prepare|release|nested|chain\n");
     return 2;
 }

@@ -465,6 +465,30 @@ static void a_child_forgets_what_was_deferred_and_leaves_old_runs_alone(void **s
     assert_dies_at(free_address, before, "double free of", (uintptr_t)before);
 }
 
+/* Or each of a chain of children would have one run more. */
+static void runs_that_are_unused_serve_a_child(void **state)
+{
+    char *page = block_of(os_page_bytes() + 1, 16);
+    char *small = block_of(100, 16);
+
+    (void)state;
+    size_t mapped = emergency_stats().mapped_bytes;
+
+    emergency_free((uintptr_t)small);
+    emergency_reset_in_child();
+    assert_in_range(emergency_stats().mapped_bytes, MIB, mapped - MIB);
+    assert_ptr_equal(block_of(100, 16), small);
+    char *other = block_of(os_page_bytes() + 1, 16);
+
+    assert_true(other > page + MIB / 2 || page > other + MIB / 2);
+    emergency_free((uintptr_t)page);
+    emergency_free((uintptr_t)other);
+    emergency_reset_in_child();
+    assert_true(emergency_stats().mapped_bytes > mapped - MIB);
+    assert_int_equal(emergency_usable_size((uintptr_t)small) >= 100, true);
+    emergency_check();
+}
+
 static void what_the_forking_thread_deferred_is_released_in_the_child(void **state)
 {
     int others;
@@ -742,6 +766,7 @@ int main(void)
         ISOLATED(what_the_forking_thread_deferred_is_released_in_the_child),
         ISOLATED(in_the_parent_all_is_released),
         ISOLATED(what_a_child_frees_of_old_runs_goes_back),
+        ISOLATED(runs_that_are_unused_serve_a_child),
         ISOLATED(threads_never_share_a_block),
         ISOLATED(blocks_that_threads_exchange_leave_no_memory_behind),
         ISOLATED(threads_lose_no_deferred_block),

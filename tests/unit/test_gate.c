@@ -200,6 +200,25 @@ static void the_gate_of_a_child_forked_inside_opens_when_it_is_left(void **state
     assert_opens_when_left(NULL, NULL);
 }
 
+/* A handler of a fork that forks: its child is in the outer fork still. */
+static void the_child_of_a_fork_in_a_fork_opens_the_gate_after_both(void **state)
+{
+    (void)state;
+    gate_close(NULL);
+    gate_close(NULL);
+    gate_reset_in_child(NULL);
+    assert_false(gate_is_open());
+    assert_false(gate_enter(NULL));
+    assert_true(gate_open());
+    gate_check();
+    /* Or the outer one has a child too. */
+    gate_close(NULL);
+    gate_close(NULL);
+    gate_reset_in_child(NULL);
+    gate_reset_in_child(NULL);
+    gate_check();
+}
+
 /* Who is inside itself may be what others wait for in there. */
 static void who_is_inside_does_not_wait_for_ever_for_others(void **state)
 {
@@ -374,6 +393,7 @@ int main(void)
         ISOLATED(patience_ends),
         ISOLATED(who_closes_the_gate_does_not_wait_for_itself),
         ISOLATED(the_gate_of_a_child_forked_inside_opens_when_it_is_left),
+        ISOLATED(the_child_of_a_fork_in_a_fork_opens_the_gate_after_both),
         ISOLATED(who_is_inside_does_not_wait_for_ever_for_others),
         ISOLATED(a_child_starts_with_an_open_gate_and_nobody_inside),
         ISOLATED(a_gate_closed_for_good_lets_nobody_in_and_waits_for_nobody),

@@ -950,17 +950,30 @@ static bool child_without_deferred_frees_lives(void *unused)
     return gate_is_open() && released_count == 0 && use_all_kinds();
 }
 
+static void *close_the_gate(void *unused)
+{
+    gate_close(NULL);
+    return unused;
+}
+
+static void *open_the_gate(void *unused)
+{
+    (void)gate_open();
+    return unused;
+}
+
 static void a_child_forgets_what_its_parent_has_deferred(void **state)
 {
     void *block = bw_malloc(LARGE);
 
     (void)state;
     /* As while another thread forks. */
-    gate_close(cache_gate(cache_self));
+    run_threads(1, close_the_gate, NULL);
     bw_free(block);
     assert_works_in_child(child_without_deferred_frees_lives, NULL);
     assert_false(gate_is_open());
-    assert_true(gate_open());
+    run_threads(1, open_the_gate, NULL);
+    assert_true(gate_is_open());
     emergency_release_deferred(free_block);
     (void)bw_malloc_trim(0);
     assert_int_equal(stats_memory().used_bytes, 0);
