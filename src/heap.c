@@ -268,6 +268,8 @@ static void *pop_or_swap(struct cache *cache, unsigned class, size_t alignment)
     }
     if (unlikely(cache_is_trim_due(cache, class))) {
         look_after(cache, class);
+    } else if (unlikely(purge_is_behind() && purge_is_due())) {
+        poll_clock(cache);
     }
     return block;
 }

@@ -37,6 +37,8 @@ enum {
     SLAB_DECAY_TICKS = TICKS_PER_DECAY + 1,
     PARTS_WAIT = 4, /* times as long, where huge pages are asked for, waits what is less than one */
     STEP_NS = PACE_STEP_US * 1000,
+    STEP_NS_SELDOM = 2 * STEP_NS, /* where nobody came by for */
+    SELDOM_MS = 8,
     PIECE_BYTES = PACE_BYTES_LEAST, /* between two looks at how long it takes */
     REST_MS = 1,                    /* between two steps of one pass */
     TICK_MS_LEAST = 4,
@@ -51,13 +53,13 @@ _Static_assert(PACE_BYTES_LEAST % UNIT_BYTES == 0, "what goes back in a row is w
 static _Atomic uint64_t next_step_ms;
 static _Atomic uint64_t next_tick_ms;
 static _Atomic unsigned progress; /* the pass and the stage of the last step */
-static _Atomic bool is_behind;    /* the last step has left something for the next */
+_Atomic bool purge_left;
 
 static uint64_t now_ms(void)
 {
     struct timespec now;
 
-    if (atomic_load_explicit(&is_behind, memory_order_relaxed)) {
+    if (purge_is_behind()) {
         return os_clock_ns() / NS_PER_MS;
     }
     /* The same, and never a system call, but it stands still for some milliseconds. */
@@ -148,7 +150,7 @@ static bool step(uint64_t now, size_t piece_bytes, uint64_t most_ns)
     let_time_pass(now);
     uint64_t next = is_done ? atomic_load_explicit(&next_tick_ms, memory_order_relaxed) : 0;
 
-    atomic_store_explicit(&is_behind, !is_done, memory_order_relaxed);
+    atomic_store_explicit(&purge_left, !is_done, memory_order_relaxed);
     atomic_store_explicit(&next_step_ms, size_max(next, now + REST_MS), memory_order_relaxed);
     return !is_done;
 }
@@ -162,7 +164,7 @@ bool purge_poll(void)
     return now >= due &&
            atomic_compare_exchange_strong_explicit(&next_step_ms, &due, now + tick_ms(),
                                                    memory_order_relaxed, memory_order_relaxed) &&
-           step(now, PIECE_BYTES, STEP_NS);
+           step(now, PIECE_BYTES, now - due < SELDOM_MS ? STEP_NS : STEP_NS_SELDOM);
 }
 
 bool purge_is_due(void)

@@ -3,6 +3,8 @@
 #ifndef BREAKWATER_PURGE_H
 #define BREAKWATER_PURGE_H
 
+#include <stdatomic.h>
+
 #include "pace.h"
 
 /* What a thread gives back at a time that has nothing else to do, or as much to allocate or free.
@@ -14,6 +16,15 @@
  * gate, no lock held. */
 bool purge_poll(void);
 bool purge_go_on(void);
+
+/* Has the last step left something for the next? Then who seldom comes by should poll each time. */
+extern _Atomic bool purge_left;
+
+static inline bool purge_is_behind(void)
+{
+    /* Relaxed: a hint. */
+    return atomic_load_explicit(&purge_left, memory_order_relaxed);
+}
 
 /* Is a step due? For who would have to enter the gate to take it. */
 bool purge_is_due(void);

@@ -54,12 +54,12 @@ void upkeep_poll(struct cache *cache)
     upkeep_poll_for(cache, 0);
 }
 
-/* A look at the clock costs some nanoseconds: not at every miss. */
+/* A look at the clock costs some nanoseconds: not at every miss, unless something is left to do. */
 void upkeep_after_miss(struct cache *cache)
 {
     scavenge_cache(cache);
     balance_cache(cache);
-    if (cache->misses % MISSES_PER_POLL == 0 || unlikely(limit_presses())) {
+    if (cache->misses % MISSES_PER_POLL == 0 || purge_is_behind() || unlikely(limit_presses())) {
         upkeep_poll(cache);
     }
 }

@@ -489,44 +489,11 @@ static void polling_purges_after_the_decay_time(void **state)
     assert_int_equal(resident_pages(run, MIB), 0);
 }
 
-/* Of how much that was due a step leaves the memory, where each look at the clock is so late. */
-static size_t left_by_a_step(uint64_t late_ns)
-{
-    const size_t bytes = 8 * MIB;
+enum { TICK_MS = 400, MUCH = 12 * MIB, STEP_NS = PACE_STEP_US * 1000 };
 
-    conf.decay_ms = 0;
-    char *run = free_run(bytes);
-
-    let_ticks_pass(TICKS);
-    let_clock_move();
-    ns_a_look = late_ns;
-    assert_true(purge_poll());
-    return resident_pages(run, bytes) * PAGE;
-}
-
-static void a_step_ends_when_its_time_is_up(void **state)
-{
-    (void)state;
-    assert_int_equal(left_by_a_step((uint64_t)PACE_STEP_US * 1000), 8 * MIB - PACE_BYTES_LEAST);
-}
-
-static void a_step_that_has_time_looks_at_the_clock_in_between(void **state)
-{
-    (void)state;
-    assert_int_equal(left_by_a_step((uint64_t)PACE_STEP_US * 1000 / 2),
-                     8 * MIB - 2 * PACE_BYTES_LEAST);
-}
-
-static void a_step_that_takes_no_time_gives_4_MiB_back(void **state)
-{
-    (void)state;
-    assert_int_equal(left_by_a_step(1), 4 * MIB);
-}
-
-enum { TICK_MS = 400, MUCH = 12 * MIB };
-
-/* The first step of a purge of MUCH, of which much is left, with which a tick begins. */
-static char *purge_begun(void)
+/* The first step of a purge of MUCH, long after it was due, with which a tick begins; each look at
+ * the clock is so late. */
+static char *purge_begun(uint64_t late_ns)
 {
     conf.decay_ms = 0;
     char *run = free_run(MUCH);
@@ -534,9 +501,14 @@ static char *purge_begun(void)
     let_ticks_pass(TICKS);
     let_clock_move();
     conf.decay_ms = 4 * TICK_MS;
-    ns_a_look = (uint64_t)PACE_STEP_US * 1000;
+    ns_a_look = late_ns;
     assert_true(purge_poll());
     return run;
+}
+
+static size_t gone_of(const char *run)
+{
+    return MUCH - resident_pages(run, MUCH) * PAGE;
 }
 
 static void let_step_clock_move(unsigned ms)
@@ -544,11 +516,66 @@ static void let_step_clock_move(unsigned ms)
     step_clock_ns += (uint64_t)ms * 1000 * 1000;
 }
 
+static void a_step_ends_when_its_time_is_up(void **state)
+{
+    (void)state;
+    assert_int_equal(gone_of(purge_begun(2 * (uint64_t)STEP_NS)), PACE_BYTES_LEAST);
+}
+
+static void a_step_that_has_time_looks_at_the_clock_in_between(void **state)
+{
+    (void)state;
+    assert_int_equal(gone_of(purge_begun(STEP_NS)), 2 * PACE_BYTES_LEAST);
+}
+
+static void a_step_that_takes_no_time_gives_4_MiB_back(void **state)
+{
+    (void)state;
+    assert_int_equal(gone_of(purge_begun(1)), 4 * MIB);
+}
+
+/* Who seldom comes by has twice the time. */
+static void a_step_soon_after_the_last_has_half_the_time(void **state)
+{
+    enum { SOON_MS = 2 };
+
+    (void)state;
+    char *run = purge_begun(STEP_NS);
+
+    /* From the second step on they go by one clock. */
+    let_step_clock_move(SOON_MS);
+    assert_true(purge_poll());
+    size_t gone = gone_of(run);
+
+    let_step_clock_move(SOON_MS);
+    assert_true(purge_poll());
+    assert_int_equal(gone_of(run), gone + PACE_BYTES_LEAST);
+}
+
+/* As long as there is something to do. */
+static void who_seldom_comes_by_takes_a_step_each_time(void **state)
+{
+    enum { WARM = 100, TURNS = 2 * MUCH / PACE_BYTES_LEAST, PAUSE_MS = 2 };
+
+    (void)state;
+    conf.decay_ms = 0;
+    for (unsigned i = 0; i < WARM; i++) {
+        heap_free(heap_alloc(SIZE));
+    }
+    char *run = purge_begun(STEP_NS);
+
+    for (unsigned i = 0; i < TURNS; i++) {
+        let_step_clock_move(PAUSE_MS);
+        heap_free(heap_alloc(SIZE));
+    }
+    assert_int_equal(gone_of(run), MUCH);
+}
+
 /* The next one begins a tick after the first step, not after the last. */
 static void a_tick_is_no_longer_for_its_purge(void **state)
 {
     (void)state;
-    char *run = purge_begun();
+    char *run = purge_begun(STEP_NS);
 
     let_step_clock_move(TICK_MS * 3 / 4);
     while (purge_go_on()) {
@@ -560,7 +587,7 @@ static void a_tick_is_no_longer_for_its_purge(void **state)
 static void ticks_go_by_while_a_purge_goes_on(void **state)
 {
     (void)state;
-    char *run = purge_begun();
+    char *run = purge_begun(STEP_NS);
     uint8_t tick = tick_now();
     uint8_t pass = pass_now();
 
@@ -860,6 +887,8 @@ int main(void)
         ISOLATED(a_step_ends_when_its_time_is_up),
         ISOLATED(a_step_that_has_time_looks_at_the_clock_in_between),
         ISOLATED(a_step_that_takes_no_time_gives_4_MiB_back),
+        ISOLATED(a_step_soon_after_the_last_has_half_the_time),
+        ISOLATED(who_seldom_comes_by_takes_a_step_each_time),
         ISOLATED(a_tick_is_no_longer_for_its_purge),
         ISOLATED(ticks_go_by_while_a_purge_goes_on),
         ISOLATED(time_passes_where_every_request_is_a_hit),
