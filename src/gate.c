@@ -17,7 +17,7 @@
  * Concurrency  lock-free but for gate_close() and gate_enter_patiently(), which wait for others to
  *              leave or to open.
  * Called by    emergency.c, page_heap.c, reclaim.c, life.c, fork.c, upkeep.c, heap.c, resize.c,
- *              stats.c and background.c.
+ *              stats.c, background.c and api.c.
  */
 #include "gate.h"
 

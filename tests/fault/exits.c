@@ -25,8 +25,9 @@ static _Noreturn void replace_until_the_end(unsigned seed)
 {
     static void *blocks[BLOCKS];
     const struct itimerval time = {.it_value = {0, FIRST_US + seed * 997 % SPREAD_US}};
+    const struct sigaction action = {.sa_handler = end_process};
 
-    CHECK(signal(SIGVTALRM, end_process) != SIG_ERR);
+    CHECK(sigaction(SIGVTALRM, &action, NULL) == 0);
     CHECK(setitimer(ITIMER_VIRTUAL, &time, NULL) == 0);
     for (;;) {
         size_t at = (size_t)rand_r(&seed) % BLOCKS;
