@@ -12,7 +12,7 @@
 
 #include "fault.h"
 
-enum { FORKS = 100, THREADS = 2, BLOCKS = 200, STEP = 157, PATIENCE_S = 20 };
+enum { FORKS = 100, THREADS = 2, BLOCKS = 200, STEP = 40, PATIENCE_S = 20 };
 
 void edges_keep(void);
 

@@ -26,7 +26,7 @@
 
 #include "early.h"
 
-enum { FORKS = 300, BLOCKS = 64, BLOCK_MOST = 300000, INTERVAL_US = 1000 };
+enum { FORKS = 300, TRIM_FORKS = 100, BLOCKS = 64, BLOCK_MOST = 300000, INTERVAL_US = 1000 };
 
 static volatile sig_atomic_t forks_done;
 
@@ -227,7 +227,7 @@ static FILE *locked;
 
 static void *trim_with_lock(void *unused)
 {
-    while (forks_done < FORKS) {
+    while (forks_done < TRIM_FORKS) {
         flockfile(locked);
         (void)malloc_trim(0);
         (void)mallinfo2();
@@ -240,7 +240,7 @@ static void *trim_with_lock(void *unused)
 
 static void *flush_all(void *unused)
 {
-    while (forks_done < FORKS) {
+    while (forks_done < TRIM_FORKS) {
         (void)fflush(NULL);
     }
     return unused;
@@ -254,7 +254,7 @@ static void run_trim(void)
     CHECK(locked != NULL);
     CHECK(pthread_create(&threads[0], NULL, trim_with_lock, NULL) == 0);
     CHECK(pthread_create(&threads[1], NULL, flush_all, NULL) == 0);
-    while (forks_done < FORKS) {
+    while (forks_done < TRIM_FORKS) {
         pid_t child = fork();
 
         if (child == 0) {
