@@ -32,8 +32,9 @@ void emergency_fork_ends(void);
  * of the memory that became free meanwhile. Outside the gate. */
 void emergency_release_deferred(void (*release)(void *block));
 
-/* In a forked child: what other threads deferred is lost with them, and their runs serve no more,
- * since their last changes may be seen in part. Blocks in them are freed as ever. */
+/* In a forked child: what other threads deferred is lost with them, and runs with blocks in them
+ * serve no more, since the last changes of those threads may be seen in part. Blocks in them are
+ * freed as ever. */
 void emergency_reset_in_child(void);
 
 struct emergency_stats {

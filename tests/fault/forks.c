@@ -30,15 +30,6 @@ enum { FORKS = 300, TRIM_FORKS = 100, BLOCKS = 64, BLOCK_MOST = 300000, INTERVAL
 
 static volatile sig_atomic_t forks_done;
 
-static void wait_for(pid_t child)
-{
-    int status = -1;
-
-    CHECK(child > 0);
-    CHECK(waitpid(child, &status, 0) == child);
-    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-}
-
 /* handler */
 
 /* The child may not call malloc here; it returns to what was interrupted, which goes on. */
@@ -61,7 +52,7 @@ static void fork_in_handler(int signal)
         is_child = 1;
         return;
     }
-    wait_for(child);
+    fault_wait(child);
     if (++forks_done < FORKS) {
         set_alarm();
     }
@@ -103,7 +94,7 @@ static void run_handler(void)
             fault_free(fault_block(BLOCK_MOST), BLOCK_MOST);
             _exit(0);
         }
-        wait_for(child);
+        fault_wait(child);
         _exit(0);
     }
 }
@@ -142,7 +133,7 @@ static void fork_a_reporter(int signal)
     if (child == 0) {
         _exit(0);
     }
-    wait_for(child);
+    fault_wait(child);
     _exit(0);
 }
 
@@ -177,7 +168,7 @@ static void run_abort(void)
         if (child == 0) {
             free_twice(ARRAY_SIZE(twice), sizes[i]);
         }
-        wait_for(child);
+        fault_wait(child);
     }
 }
 
@@ -217,7 +208,7 @@ static void run_crowd(void)
         if (child == 0) {
             free_twice_in_a_crowd();
         }
-        wait_for(child);
+        fault_wait(child);
     }
 }
 
@@ -261,7 +252,7 @@ static void run_trim(void)
             fault_free(fault_block(BLOCK_MOST), BLOCK_MOST);
             _exit(0);
         }
-        wait_for(child);
+        fault_wait(child);
         forks_done++;
     }
     CHECK(pthread_join(threads[0], NULL) == 0);
@@ -307,7 +298,7 @@ static void run_prepare(void)
             _exit(0);
         }
         early_set_prepare(NULL);
-        wait_for(child);
+        fault_wait(child);
     }
 }
 
@@ -344,7 +335,7 @@ static void run_release(void)
     if (child == 0) {
         _exit(0);
     }
-    wait_for(child);
+    fault_wait(child);
 }
 
 /* nested */
@@ -373,7 +364,7 @@ static void fork_in_prepare(void)
 
     CHECK(child >= 0);
     if (child != 0) {
-        wait_for(child);
+        fault_wait(child);
     }
 }
 
@@ -388,7 +379,7 @@ static void run_nested(void)
     if (child == 0) {
         _exit(0);
     }
-    wait_for(child);
+    fault_wait(child);
 }
 
 /* chain */
@@ -427,7 +418,7 @@ static void run_chain(void)
 
         CHECK(child >= 0);
         if (child != 0) {
-            wait_for(child);
+            fault_wait(child);
             _exit(0);
         }
     }

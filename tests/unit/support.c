@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "pace.h"
+#include "tick.h"
 
 enum { TEXT_BYTES = 16384, THREADS_MAX = 64, PAGES_AT_ONCE = 1024 };
 
@@ -220,6 +221,14 @@ void run_threads(unsigned count, void *(*body)(void *argument), void *argument)
     }
     for (unsigned i = 0; i < count; i++) {
         assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+}
+
+void let_ticks_pass(unsigned ticks)
+{
+    for (; ticks > 0; ticks--) {
+        tick_advance();
+        pass_advance_from(pass_now());
     }
 }
 

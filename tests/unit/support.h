@@ -52,6 +52,9 @@ void assert_warns(void (*act)(void *argument), void *argument, const char *text)
 /* Let `count` threads run `body` with the same argument, and wait for their ends. */
 void run_threads(unsigned count, void *(*body)(void *argument), void *argument);
 
+/* Each with its pass (tick.h). */
+void let_ticks_pass(unsigned ticks);
+
 /* The break, asked of the kernel. */
 uintptr_t current_break(void);
 

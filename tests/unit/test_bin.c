@@ -486,13 +486,6 @@ static void two_purges_at_once_leave_nothing(void **state)
     assert_false(bin_purge_begin_locked(&bin, 0));
 }
 
-/* With the pass of it. */
-static void let_a_tick_pass(void)
-{
-    tick_advance();
-    pass_advance_from(pass_now());
-}
-
 static void a_trim_takes_over_a_decay_step(void **state)
 {
     enum { SLABS = 40, TICKS = 3 };
@@ -501,7 +494,7 @@ static void a_trim_takes_over_a_decay_step(void **state)
     (void)state;
     new_bin();
     add_slabs(SLABS);
-    let_a_tick_pass();
+    let_ticks_pass(1);
     assert_true(bin_purge_begin_locked(&bin, TICKS));
     assert_true(bin_purge_begin_locked(&bin, 0));
     assert_true(bin_purge_begin_locked(&bin, TICKS));
@@ -518,9 +511,7 @@ static void what_a_purge_has_left_waits_for_the_next(void **state)
     (void)state;
     new_bin();
     add_slabs(SLABS);
-    for (unsigned i = 0; i < TICKS; i++) {
-        let_a_tick_pass();
-    }
+    let_ticks_pass(TICKS);
     assert_true(bin_purge_begin_locked(&bin, TICKS));
     assert_true(bin_purge_locked(&bin, PURGED_AT_ONCE * UNIT_BYTES, &bytes));
     bin_purge_stop_locked(&bin);
@@ -530,7 +521,7 @@ static void what_a_purge_has_left_waits_for_the_next(void **state)
     /* No more in this pass. */
     bin.may_purge = true;
     assert_false(bin_purge_begin_locked(&bin, TICKS));
-    let_a_tick_pass();
+    let_ticks_pass(1);
     assert_true(bin_purge_begin_locked(&bin, TICKS));
 }
 
@@ -543,15 +534,15 @@ static void a_class_at_rest_is_left_alone_once_its_memory_has_gone(void **state)
     new_bin();
     add_slabs(SLABS);
     for (unsigned i = 1; i < TICKS; i++) {
-        let_a_tick_pass();
+        let_ticks_pass(1);
         assert_true(bin_purge_begin_locked(&bin, TICKS));
         assert_int_equal(go_on_to_the_end(), 0);
     }
-    let_a_tick_pass();
+    let_ticks_pass(1);
     assert_true(bin_purge_begin_locked(&bin, TICKS));
     assert_int_equal(go_on_to_the_end(), SLABS * UNIT_BYTES);
     for (unsigned i = 0; i < TICKS; i++) {
-        let_a_tick_pass();
+        let_ticks_pass(1);
         assert_false(bin_purge_begin_locked(&bin, TICKS));
     }
 }

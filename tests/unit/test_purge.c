@@ -19,16 +19,8 @@
 
 enum { TICKS = 5, SLAB_TICKS = 7, SIZE = 512, BLOCKS = 4000, PAGE = 4096, HUGE = 2 * MIB };
 
-/* Unless a test says otherwise the clock of decay stands still but for this. */
+/* Unless a test says otherwise the clock of decay stands still but for let_ticks_pass(). */
 enum { DECAY_MS_LONG = 1000000000 };
-
-static void let_ticks_pass(unsigned ticks)
-{
-    for (; ticks > 0; ticks--) {
-        tick_advance();
-        pass_advance_from(pass_now());
-    }
-}
 
 /* Blocks whose runs are free when this returns. */
 static void free_to_page_heap(char *const *blocks, size_t count)
