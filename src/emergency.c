@@ -11,21 +11,19 @@
  * while the gate is closed and the memory likely to serve again, when it opens. It is claimed for
  * that like a block.
  *
- * Owns         the list of runs; the stacks of deferred frees: one that all threads share, and one
- *              of each thread that forks.
+ * Owns         the list of runs.
  * Invariants   a granule belongs to whoever set its bit in `used`, and nobody else touches it, or
  *              its bits, until that one clears it. A bit of `starts` is set exactly while a live
  *              block starts there; the next bit of `ends` is then its last granule. Granules that
  *              are not `dirty` have no memory behind them.
  * Concurrency  lock-free throughout. Runs are only ever added to the list.
- * Called by    heap.c and resize.c; fork.c; stats.c.
+ * Called by    heap.c and resize.c; deferred.c; fork.c; stats.c.
  */
 #include "emergency.h"
 
 #include <stdatomic.h>
 
 #include "gate.h"
-#include "lfstack.h"
 #include "limit.h"
 #include "os.h"
 
@@ -61,27 +59,13 @@ struct request {
     bool is_limited; /* by the hard limit */
 };
 
-struct deferred {
-    struct cds_lfs_node node;
-    void *block;
-};
-
 static _Atomic(struct run *) runs;
 /* From this one on the list holds what a parent left us, with blocks in it: it serves no more.
  * Written by the only thread of a child. */
 static struct run *old_runs;
-static struct __cds_lfs_stack deferred_blocks;
-/* A thread that forks defers apart: what others defer, a child cannot rely on. A stack like the
- * other, since a signal handler may defer in the middle. */
-static _Thread_local struct {
-    unsigned forks; /* that the thread is in */
-    struct __cds_lfs_stack blocks;
-} forking __attribute__((tls_model("initial-exec")));
 
 /* Counters: relaxed, they order nothing. */
 static _Atomic uint64_t alloc_count;
-static _Atomic uint64_t deferred_count;
-static _Atomic uint64_t lost_count;
 static _Atomic uint64_t mapped_bytes;
 
 /* Runs */
@@ -274,7 +258,7 @@ static void run_release(struct run *run, size_t first, size_t end)
 
     if (!is_open) {
         /* Sequentially consistent: either we see the gate open after this, or whoever opens it sees
-         * the flag (purge_all()). */
+         * the flag (emergency_purge()). */
         atomic_store_explicit(&run->to_purge, true, memory_order_seq_cst);
         is_open = gate_is_open();
     }
@@ -284,8 +268,7 @@ static void run_release(struct run *run, size_t first, size_t end)
     run_accept(run);
 }
 
-/* What became free while the gate was closed. */
-static void purge_runs(void)
+void emergency_purge(void)
 {
     for (struct run *run = run_first(); run != NULL; run = run->next) {
         /* Sequentially consistent: see run_release(). */
@@ -387,13 +370,13 @@ static void *run_alloc(struct run *run, const struct request *request)
     return block;
 }
 
-static struct request request_for(size_t size, size_t alignment)
+static struct request request_for(size_t size, size_t alignment, bool is_limited)
 {
     size_t page = os_page_bytes();
     size_t granule_bytes = size <= page && alignment <= page ? page / BITS_PER_WORD : page;
     size_t count = size / granule_bytes + (size % granule_bytes != 0);
 
-    return (struct request){granule_bytes, size_max(count, 1), alignment, true};
+    return (struct request){granule_bytes, size_max(count, 1), alignment, is_limited};
 }
 
 static void *block_alloc(const struct request *request)
@@ -420,7 +403,14 @@ static void *block_alloc(const struct request *request)
 
 void *emergency_alloc(size_t size, size_t alignment)
 {
-    const struct request request = request_for(size, alignment);
+    const struct request request = request_for(size, alignment, true);
+
+    return block_alloc(&request);
+}
+
+void *emergency_alloc_unlimited(size_t size, size_t alignment)
+{
+    const struct request request = request_for(size, alignment, false);
 
     return block_alloc(&request);
 }
@@ -468,58 +458,7 @@ void emergency_free(uintptr_t address)
     run_release(run, first, end);
 }
 
-/* Frees that wait */
-
-bool emergency_defer(void *block)
-{
-    struct request request = request_for(sizeof(struct deferred), _Alignof(struct deferred));
-
-    /* Or the block would be lost for good. */
-    request.is_limited = false;
-    struct deferred *deferred = (struct deferred *)block_alloc(&request);
-
-    if (deferred == NULL) {
-        atomic_fetch_add_explicit(&lost_count, 1, memory_order_relaxed);
-        return false;
-    }
-    deferred->block = block;
-    atomic_fetch_add_explicit(&deferred_count, 1, memory_order_relaxed);
-    (void)cds_lfs_push(forking.forks > 0 ? &forking.blocks : &deferred_blocks, &deferred->node);
-    return true;
-}
-
-void emergency_fork_begins(void)
-{
-    forking.forks++;
-}
-
-void emergency_fork_ends(void)
-{
-    forking.forks--;
-    struct cds_lfs_head *head = forking.forks == 0 ? __cds_lfs_pop_all(&forking.blocks) : NULL;
-
-    for (struct cds_lfs_node *node = head != NULL ? &head->node : NULL, *next; node != NULL;
-         node = next) {
-        next = node->next;
-        (void)cds_lfs_push(&deferred_blocks, node);
-    }
-}
-
-void emergency_release_deferred(void (*release)(void *block))
-{
-    struct cds_lfs_head *head = __cds_lfs_pop_all(&deferred_blocks);
-    struct cds_lfs_node *node = head != NULL ? &head->node : NULL;
-
-    while (node != NULL) {
-        struct deferred *deferred = caa_container_of(node, struct deferred, node);
-        void *block = deferred->block;
-
-        node = node->next;
-        emergency_free((uintptr_t)deferred);
-        release(block);
-    }
-    purge_runs();
-}
+/* A child */
 
 /* Nor was any thread of the parent at it, or it had claimed something. Relaxed: the child has one
  * thread. */
@@ -544,7 +483,6 @@ void emergency_reset_in_child(void)
     struct run **others_end = &others;
     size_t bytes = 0;
 
-    __cds_lfs_init(&deferred_blocks);
     for (struct run *run = run_first(); run != NULL; run = run->next) {
         if (run_is_unused(run)) {
             *unused_end = run;
@@ -567,8 +505,6 @@ struct emergency_stats emergency_stats(void)
 {
     return (struct emergency_stats){
         .allocs = atomic_load_explicit(&alloc_count, memory_order_relaxed),
-        .deferred = atomic_load_explicit(&deferred_count, memory_order_relaxed),
-        .lost = atomic_load_explicit(&lost_count, memory_order_relaxed),
         .mapped_bytes = atomic_load_explicit(&mapped_bytes, memory_order_relaxed),
     };
 }

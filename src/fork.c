@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "cache.h"
+#include "deferred.h"
 #include "emergency.h"
 #include "life.h"
 
@@ -32,20 +33,20 @@ void fork_on_deferred(void (*release)(void *block))
 
 static void prepare(void)
 {
-    emergency_fork_begins();
+    deferred_fork_begins();
     gate_close(cache_gate(cache_self));
 }
 
 static void release_all(void)
 {
     if (release_deferred != NULL) {
-        emergency_release_deferred(release_deferred);
+        deferred_release(release_deferred);
     }
 }
 
 static void parent(void)
 {
-    emergency_fork_ends();
+    deferred_fork_ends();
     /* In a handler of a signal that interrupted the thread inside, what was put off is left to the
      * end of the next fork. */
     if (!gate_open() || gate_has_caller(cache_gate(cache_self))) {
@@ -58,7 +59,8 @@ static void parent(void)
 static void child(void)
 {
     emergency_reset_in_child();
-    emergency_fork_ends();
+    deferred_reset_in_child();
+    deferred_fork_ends();
     gate_reset_in_child(cache_gate(cache_self));
     life_reset_in_child();
     /* Or the fork was a handler's, as above. */

@@ -3,7 +3,7 @@
 #ifndef BREAKWATER_FORK_H
 #define BREAKWATER_FORK_H
 
-/* What to do with each deferred block when a fork is over (emergency.h); set once by heap.c's
+/* What to do with each deferred block when a fork is over (deferred.h); set once by heap.c's
  * constructor. */
 void fork_on_deferred(void (*release)(void *block));
 

@@ -2,7 +2,7 @@
 /* heap.c - what malloc and free do off the fast path: misses, other blocks, faults.
  *
  * Every function that takes a lock does so inside the gate; while that is closed for a fork, blocks
- * come from emergency.c, and blocks that would need a lock to free are deferred.
+ * come from emergency.c, and blocks that would need a lock to free are put off (deferred.c).
  *
  * Owns         nothing.
  * Concurrency  any thread, no lock held.
@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "break.h"
+#include "deferred.h"
 #include "emergency.h"
 #include "fork.h"
 #include "large.h"
@@ -338,8 +339,8 @@ static void free_deferred(void *block);
  * and the push, and its thread have looked for deferred blocks in vain: then we are the one. */
 static void free_later(void *block)
 {
-    if (emergency_defer(block) && gate_is_open()) {
-        emergency_release_deferred(free_deferred);
+    if (deferred_push(block) && gate_is_open()) {
+        deferred_release(free_deferred);
     }
 }
 

@@ -13,6 +13,7 @@
 #include <pthread.h>
 
 #include "break.h"
+#include "deferred.h"
 #include "emergency.h"
 #include "life.h"
 #include "meta.h"
@@ -27,6 +28,7 @@ struct snapshot {
     struct meta_stats meta;
     struct life_stats life;
     struct emergency_stats emergency;
+    struct deferred_stats deferred;
 };
 
 struct bin_snapshot {
@@ -69,6 +71,7 @@ static bool take_snapshot(struct snapshot *snapshot)
     snapshot->meta = meta_stats();
     snapshot->life = life_stats();
     snapshot->emergency = emergency_stats();
+    snapshot->deferred = deferred_stats();
     fill_memory(snapshot);
     gate_leave(cache_gate(cache_self));
     return true;
@@ -160,8 +163,8 @@ static void print_layers(FILE *stream, const struct snapshot *snapshot)
     print_counter(stream, "arenas", snapshot->life.arenas);
     print_counter(stream, "changes of arena", snapshot->life.changes);
     print_counter(stream, "blocks served during forks", snapshot->emergency.allocs);
-    print_counter(stream, "frees deferred during forks", snapshot->emergency.deferred);
-    print_counter(stream, "blocks lost during forks", snapshot->emergency.lost);
+    print_counter(stream, "frees deferred during forks", snapshot->deferred.count);
+    print_counter(stream, "blocks lost during forks", snapshot->deferred.lost);
 }
 
 static void print_bin(FILE *stream, unsigned class, const struct bin_snapshot *bin)

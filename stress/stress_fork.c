@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "deferred.h"
 #include "emergency.h"
 #include "heap.h"
 
@@ -79,8 +80,8 @@ static void step(struct stress_thread *self)
 
 static void settle(void)
 {
-    if (emergency_stats().lost != 0) {
-        stress_fail("%llu blocks were lost", (unsigned long long)emergency_stats().lost);
+    if (deferred_stats().lost != 0) {
+        stress_fail("%llu blocks were lost", (unsigned long long)deferred_stats().lost);
     }
 }
 
@@ -100,6 +101,6 @@ int main(int argc, char **argv)
     status = stress_rounds();
     printf("%llu blocks served and %llu frees deferred during forks\n",
            (unsigned long long)emergency_stats().allocs,
-           (unsigned long long)emergency_stats().deferred);
+           (unsigned long long)deferred_stats().count);
     return status;
 }

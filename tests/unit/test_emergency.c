@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* test_emergency.c - memory while the gate is closed: no lock, space that serves again, memory that
- * goes back, frees that wait. */
+ * goes back. */
 #include "support.h"
 
 #include <stdatomic.h>
@@ -117,10 +117,8 @@ static void without_memory_it_gives_null_until_there_is_some(void **state)
     (void)state;
     os_fail_calls(1, UINT64_MAX);
     assert_null(emergency_alloc(1, 16));
-    assert_false(emergency_defer(&state));
     os_fail_calls(0, 0);
     assert_int_equal(emergency_stats().mapped_bytes, 0);
-    assert_int_equal(emergency_stats().lost, 1);
     (void)block_of(1, 16);
 }
 
@@ -273,17 +271,11 @@ static void forks_without_end_need_no_memory_without_end(void **state)
 
 /* Memory that goes back */
 
-static void release_nothing(void *block)
-{
-    (void)block;
-    fail();
-}
-
 /* As when the last fork ends. */
 static void open_gate(void)
 {
     assert_true(gate_open());
-    emergency_release_deferred(release_nothing);
+    emergency_purge();
 }
 
 static void memory_of_a_long_block_goes_back(void **state)
@@ -397,63 +389,16 @@ static void bad_frees_die(void **state)
     emergency_free((uintptr_t)other);
 }
 
-/* Deferred frees */
-
-static void *released[8];
-static size_t released_count;
-
-static void release(void *block)
-{
-    released[released_count++] = block;
-}
-
-static void each_deferred_block_is_released_once(void **state)
-{
-    int blocks[3];
-
-    (void)state;
-    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
-        assert_true(emergency_defer(&blocks[i]));
-    }
-    assert_int_equal(emergency_stats().deferred, 3);
-    emergency_release_deferred(release);
-    assert_int_equal(released_count, 3);
-    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
-        bool found = false;
-
-        for (size_t k = 0; k < released_count; k++) {
-            found = found || released[k] == &blocks[i];
-        }
-        assert_true(found);
-    }
-    emergency_release_deferred(release);
-    assert_int_equal(released_count, 3);
-}
-
-static void what_remembers_deferred_blocks_is_given_back(void **state)
-{
-    char *first = block_of(16, 16);
-
-    (void)state;
-    emergency_free((uintptr_t)first);
-    assert_true(emergency_defer(&state));
-    emergency_release_deferred(release);
-    assert_ptr_equal(block_of(16, 16), first);
-}
-
 /* A fork */
 
-static void a_child_forgets_what_was_deferred_and_leaves_old_runs_alone(void **state)
+static void a_child_leaves_old_runs_alone(void **state)
 {
     char *before = block_of(100, 16);
 
     (void)state;
     memset(before, 0x5a, 100);
-    assert_true(emergency_defer(&state));
     emergency_reset_in_child();
     assert_int_equal(emergency_stats().mapped_bytes, 0);
-    emergency_release_deferred(release);
-    assert_int_equal(released_count, 0);
     /* Old blocks are still blocks, and may be freed, but their run does not serve again. */
     assert_true(is_all(before, 100, 0x5a));
     assert_true(emergency_usable_size((uintptr_t)before) >= 100);
@@ -487,41 +432,6 @@ static void runs_that_are_unused_serve_a_child(void **state)
     assert_true(emergency_stats().mapped_bytes > mapped - MIB);
     assert_int_equal(emergency_usable_size((uintptr_t)small) >= 100, true);
     emergency_check();
-}
-
-static void what_the_forking_thread_deferred_is_released_in_the_child(void **state)
-{
-    int others;
-    int own[2];
-
-    (void)state;
-    assert_true(emergency_defer(&others));
-    emergency_fork_begins();
-    assert_true(emergency_defer(&own[0]));
-    /* A handler may fork as well. */
-    emergency_fork_begins();
-    assert_true(emergency_defer(&own[1]));
-    emergency_fork_ends();
-    emergency_reset_in_child();
-    emergency_fork_ends();
-    emergency_release_deferred(release);
-    assert_int_equal(released_count, 2);
-    assert_ptr_equal(released[0], &own[0]);
-    assert_ptr_equal(released[1], &own[1]);
-}
-
-static void in_the_parent_all_is_released(void **state)
-{
-    int others;
-    int own;
-
-    (void)state;
-    assert_true(emergency_defer(&others));
-    emergency_fork_begins();
-    assert_true(emergency_defer(&own));
-    emergency_fork_ends();
-    emergency_release_deferred(release);
-    assert_int_equal(released_count, 2);
 }
 
 static void what_a_child_frees_of_old_runs_goes_back(void **state)
@@ -582,7 +492,6 @@ static void threads_never_share_a_block(void **state)
     run_threads(THREADS, allocate_and_free, &failed);
     assert_false(failed);
     assert_int_equal(emergency_stats().allocs, THREADS * ROUNDS * HELD);
-    assert_int_equal(emergency_stats().lost, 0);
     emergency_check();
 }
 
@@ -671,35 +580,6 @@ static void blocks_that_threads_exchange_leave_no_memory_behind(void **state)
     emergency_check();
 }
 
-static _Atomic size_t released_by_threads;
-
-static void count_release(void *block)
-{
-    (void)block;
-    atomic_fetch_add(&released_by_threads, 1);
-}
-
-static void *defer_and_release(void *argument)
-{
-    for (int round = 0; round < ROUNDS; round++) {
-        (void)emergency_defer(argument);
-        if (round % 10 == 0) {
-            emergency_release_deferred(count_release);
-        }
-    }
-    return NULL;
-}
-
-static void threads_lose_no_deferred_block(void **state)
-{
-    (void)state;
-    run_threads(THREADS, defer_and_release, &released_by_threads);
-    emergency_release_deferred(count_release);
-    assert_int_equal(released_by_threads, THREADS * ROUNDS);
-    assert_int_equal(emergency_stats().lost, 0);
-    emergency_check();
-}
-
 enum { MARKS = 4 };
 
 /* The words of marks of a run's first granules, where its only block is the first of them: they lie
@@ -760,16 +640,11 @@ int main(void)
         ISOLATED(memory_that_the_kernel_keeps_goes_back_later),
         ISOLATED(only_the_start_of_a_live_block_has_a_size),
         ISOLATED(bad_frees_die),
-        ISOLATED(each_deferred_block_is_released_once),
-        ISOLATED(what_remembers_deferred_blocks_is_given_back),
-        ISOLATED(a_child_forgets_what_was_deferred_and_leaves_old_runs_alone),
-        ISOLATED(what_the_forking_thread_deferred_is_released_in_the_child),
-        ISOLATED(in_the_parent_all_is_released),
+        ISOLATED(a_child_leaves_old_runs_alone),
         ISOLATED(what_a_child_frees_of_old_runs_goes_back),
         ISOLATED(runs_that_are_unused_serve_a_child),
         ISOLATED(threads_never_share_a_block),
         ISOLATED(blocks_that_threads_exchange_leave_no_memory_behind),
-        ISOLATED(threads_lose_no_deferred_block),
         ISOLATED(a_check_misses_each_mark_of_a_block),
     };
 

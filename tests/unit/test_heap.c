@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "break.h"
+#include "deferred.h"
 #include "emergency.h"
 #include "gate.h"
 #include "large.h"
@@ -426,7 +427,7 @@ static void a_small_block_of_a_mapped_region_goes_on_a_stack_too(void **state)
     /* What needs more than the stack would have to wait. */
     gate_close(cache_gate(cache_self));
     heap_free(block);
-    assert_int_equal(emergency_stats().deferred, 0);
+    assert_int_equal(deferred_stats().count, 0);
     assert_dies_at(free_it, block, "double free of", (uintptr_t)block);
     open_gate();
     assert_int_equal(cache_self->misses, misses);
@@ -587,9 +588,9 @@ static void frees_with_the_gate_closed_are_done_when_it_opens(void **state)
         heap_free(blocks[i]);
     }
     heap_free(large);
-    assert_true(emergency_stats().deferred > 0);
+    assert_true(deferred_stats().count > 0);
     open_gate();
-    assert_int_equal(emergency_stats().lost, 0);
+    assert_int_equal(deferred_stats().lost, 0);
     assert_nothing_is_used();
 }
 
@@ -613,7 +614,7 @@ static void what_was_deferred_goes_back_past_the_cache(void **state)
     for (size_t i = 0; i < MANY; i++) {
         heap_free(blocks[i]);
     }
-    assert_int_equal(emergency_stats().deferred, MANY);
+    assert_int_equal(deferred_stats().count, MANY);
     open_gate();
     cache_count(cache_self, &cached[1], &bytes);
     assert_int_equal(cached[1], cached[0]);

@@ -12,7 +12,7 @@
 
 #include "break.h"
 #include "breakwater/breakwater.h"
-#include "emergency.h"
+#include "deferred.h"
 #include "gate.h"
 #include "heap.h"
 #include "life.h"
@@ -945,7 +945,7 @@ static void count_release(void *block)
 static bool child_without_deferred_frees_lives(void *unused)
 {
     (void)unused;
-    emergency_release_deferred(count_release);
+    deferred_release(count_release);
     check_all();
     return gate_is_open() && released_count == 0 && use_all_kinds();
 }
@@ -974,7 +974,7 @@ static void a_child_forgets_what_its_parent_has_deferred(void **state)
     assert_false(gate_is_open());
     run_threads(1, open_the_gate, NULL);
     assert_true(gate_is_open());
-    emergency_release_deferred(free_block);
+    deferred_release(free_block);
     (void)bw_malloc_trim(0);
     assert_int_equal(stats_memory().used_bytes, 0);
 }

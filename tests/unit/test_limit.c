@@ -8,6 +8,7 @@
 #include "break.h"
 #include "breakwater/breakwater.h"
 #include "conf.h"
+#include "deferred.h"
 #include "emergency.h"
 #include "gate.h"
 #include "life.h"
@@ -212,9 +213,9 @@ static void at_the_hard_limit_no_free_is_lost_in_a_fork(void **state)
         bw_free(blocks[i]);
     }
     assert_true(gate_open());
-    assert_int_equal(emergency_stats().deferred, count);
-    assert_int_equal(emergency_stats().lost, 0);
-    emergency_release_deferred(bw_free);
+    assert_int_equal(deferred_stats().count, count);
+    assert_int_equal(deferred_stats().lost, 0);
+    deferred_release(bw_free);
     assert_int_equal(take_all(blocks, count, MIB - UNIT_BYTES), count);
 }
 

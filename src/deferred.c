@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* deferred.c - frees that wait while the gate is closed, in nodes of emergency memory.
+ *
+ * Owns         the stack of deferred frees that all threads share, and one of each thread that
+ *              forks.
+ * Invariants   a node belongs to whoever has it from emergency.c until it is pushed, then to the
+ *              stack, then to whoever takes all of that.
+ * Concurrency  lock-free throughout.
+ * Called by    heap.c; fork.c; stats.c.
+ */
+#include "deferred.h"
+
+#include <stdatomic.h>
+
+#include "emergency.h"
+#include "lfstack.h"
+
+struct deferred {
+    struct cds_lfs_node node;
+    void *block;
+};
+
+static struct __cds_lfs_stack all;
+/* A thread that forks defers apart: what others defer, a child cannot rely on. A stack like the
+ * other, since a signal handler may defer in the middle. */
+static _Thread_local struct {
+    unsigned forks; /* that the thread is in */
+    struct __cds_lfs_stack blocks;
+} forking __attribute__((tls_model("initial-exec")));
+
+/* Counters: relaxed, they order nothing. */
+static _Atomic uint64_t count;
+static _Atomic uint64_t lost_count;
+
+bool deferred_push(void *block)
+{
+    /* Past the limit, or the block would be lost for good. */
+    struct deferred *deferred = (struct deferred *)emergency_alloc_unlimited(
+        sizeof(struct deferred), _Alignof(struct deferred));
+
+    if (deferred == NULL) {
+        atomic_fetch_add_explicit(&lost_count, 1, memory_order_relaxed);
+        return false;
+    }
+    deferred->block = block;
+    atomic_fetch_add_explicit(&count, 1, memory_order_relaxed);
+    (void)cds_lfs_push(forking.forks > 0 ? &forking.blocks : &all, &deferred->node);
+    return true;
+}
+
+/* All there is, the last pushed first. */
+static struct cds_lfs_node *take_all(struct __cds_lfs_stack *stack)
+{
+    struct cds_lfs_head *head = __cds_lfs_pop_all(stack);
+
+    return head != NULL ? &head->node : NULL;
+}
+
+void deferred_release(void (*release)(void *block))
+{
+    struct cds_lfs_node *node = take_all(&all);
+
+    while (node != NULL) {
+        struct deferred *deferred = caa_container_of(node, struct deferred, node);
+        void *block = deferred->block;
+
+        node = node->next;
+        emergency_free((uintptr_t)deferred);
+        release(block);
+    }
+    emergency_purge();
+}
+
+void deferred_fork_begins(void)
+{
+    forking.forks++;
+}
+
+void deferred_fork_ends(void)
+{
+    forking.forks--;
+    struct cds_lfs_node *node = forking.forks == 0 ? take_all(&forking.blocks) : NULL;
+
+    while (node != NULL) {
+        struct cds_lfs_node *next = node->next;
+
+        (void)cds_lfs_push(&all, node);
+        node = next;
+    }
+}
+
+void deferred_reset_in_child(void)
+{
+    __cds_lfs_init(&all);
+}
+
+struct deferred_stats deferred_stats(void)
+{
+    return (struct deferred_stats){
+        .count = atomic_load_explicit(&count, memory_order_relaxed),
+        .lost = atomic_load_explicit(&lost_count, memory_order_relaxed),
+    };
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* deferred.h - blocks of the heap that wait for the gate to open.
+ */
+#ifndef BREAKWATER_DEFERRED_H
+#define BREAKWATER_DEFERRED_H
+
+#include "util.h"
+
+/* Remember a block of the heap that could not be freed while the gate is closed. False without
+ * memory for it. Lock-free. */
+bool deferred_push(void *block);
+
+/* The gate is open again: free what was deferred through `release`, a block at a time, and let go
+ * of the emergency memory that became free meanwhile. Outside the gate. */
+void deferred_release(void (*release)(void *block));
+
+/* Around a fork, in the thread that forks: what it defers in between, its child has too. At the end
+ * it is put with what others deferred; in the child after deferred_reset_in_child(). Lock-free. */
+void deferred_fork_begins(void);
+void deferred_fork_ends(void);
+
+/* In a forked child: what other threads deferred is lost with them. */
+void deferred_reset_in_child(void);
+
+struct deferred_stats {
+    uint64_t count;
+    uint64_t lost; /* blocks that could be neither freed nor deferred */
+};
+
+struct deferred_stats deferred_stats(void);
+
+#endif
