@@ -1,117 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* test_bin.c - one bin by itself: what it hands out, keeps, gives up and purges. */
-#include "support.h"
+/* test_bin.c - one bin by itself: what it hands out, keeps and gives up. */
+#include "bin_support.h"
 
 #include <string.h>
 
-#include "bin_purge.h"
 #include "page_heap.h"
-#include "remote.h"
-#include "tick.h"
-
-enum { SIZE = 512, PATTERN = 0x5a };
-
-static struct bin bin;
-static struct remote_queue queue;
-static unsigned class_of_blocks;
-
-/* An empty bin, whose lock is held from now on. */
-static void new_bin_of_class(unsigned class)
-{
-    size_class_init();
-    class_of_blocks = class;
-    remote_queue_init(&queue);
-    bin_init(&bin, class_of_blocks);
-    lock_acquire(&bin.lock);
-}
-
-static void new_bin_of(size_t size)
-{
-    size_class_init();
-    new_bin_of_class(size_class_of(size));
-}
-
-static void new_bin(void)
-{
-    new_bin_of(SIZE);
-}
-
-static unsigned blocks_per_slab(void)
-{
-    return size_classes[class_of_blocks].blocks;
-}
-
-/* One more slab; the page heap is called with no bin locked. */
-static struct slab *add_slab(void)
-{
-    lock_release(&bin.lock);
-    struct span *span =
-        page_heap_alloc(&(struct run_request){.units = size_classes[class_of_blocks].units,
-                                              .align_units = 1,
-                                              .state = SPAN_SLAB,
-                                              .grow = true});
-
-    assert_non_null(span);
-    struct slab *slab = slab_create(span, class_of_blocks, 0, &queue);
-
-    assert_non_null(slab);
-    lock_acquire(&bin.lock);
-    bin_add_locked(&bin, slab);
-    return slab;
-}
-
-static void add_slabs(unsigned count)
-{
-    for (; count > 0; count--) {
-        (void)add_slab();
-    }
-}
-
-static void *take(void)
-{
-    void *block = bin_take_one_locked(&bin);
-
-    assert_non_null(block);
-    memset(block, PATTERN, size_classes[class_of_blocks].size);
-    return block;
-}
-
-static void take_slab(void **blocks)
-{
-    for (size_t i = 0; i < blocks_per_slab(); i++) {
-        blocks[i] = take();
-    }
-}
-
-static void put(void **blocks, size_t count)
-{
-    struct slab *released = NULL;
-
-    bin_put_locked(&bin, blocks, count, false, &released);
-    assert_null(released);
-    bin_check_locked(&bin);
-}
-
-/* What goes back at once: so many slabs without a block in use. */
-enum { PURGED_AT_ONCE = 16 };
-
-/* A purge that has begun; the bytes that went back. */
-static size_t go_on_to_the_end(void)
-{
-    size_t sum = 0;
-    size_t bytes;
-
-    for (bool more = true; more; sum += bytes) {
-        more = bin_purge_locked(&bin, PURGED_AT_ONCE * UNIT_BYTES, &bytes);
-    }
-    return sum;
-}
-
-/* All that can be. */
-static size_t purge_all(void)
-{
-    return bin_purge_begin_locked(&bin, 0) ? go_on_to_the_end() : 0;
-}
 
 static void a_new_bin_has_nothing(void **state)
 {
@@ -123,8 +16,6 @@ static void a_new_bin_has_nothing(void **state)
     new_bin();
     assert_null(bin_take_one_locked(&bin));
     assert_null(bin_refill_locked(&bin, stack, 5));
-    assert_false(bin_purge_begin_locked(&bin, 0));
-    assert_int_equal(purge_all(), 0);
     bin_age_locked(&bin, UINT32_MAX, &released);
     bin_reclaim_locked(&bin, &released);
     assert_null(released);
@@ -395,191 +286,6 @@ static void what_a_bin_gives_up_is_chained_to_what_was_given_up_before(void **st
     bin_check_locked(&bin);
 }
 
-static void a_purge_looks_through_slabs_only_as_long_as_there_may_be_something(void **state)
-{
-    static void *blocks[2][UNIT_BYTES / SIZE];
-
-    (void)state;
-    new_bin();
-    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
-        (void)add_slab();
-        take_slab(blocks[i]);
-    }
-    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
-        put(&blocks[i][1], blocks_per_slab() - 1);
-    }
-    /* All of each slab but the page of the block in use. */
-    assert_true(bin.may_purge);
-    assert_int_equal(purge_all(), ARRAY_SIZE(blocks) * (UNIT_BYTES - SLAB_PAGE_BYTES));
-    assert_false(bin.may_purge);
-    assert_false(bin_purge_begin_locked(&bin, 0));
-    assert_true(is_all(blocks[0][0], SIZE, PATTERN));
-    assert_true(is_all(blocks[1][0], SIZE, PATTERN));
-    /* The last block of a slab, and with it the page. */
-    put(&blocks[0][0], 1);
-    assert_true(bin.may_purge);
-    assert_int_equal(purge_all(), SLAB_PAGE_BYTES);
-}
-
-/* However many there are, and though the lock is given up in between. */
-static void a_purge_looks_at_each_slab_once(void **state)
-{
-    enum { SLABS = 600, SEEN_AT_ONCE = 256 };
-    unsigned calls = 0;
-    size_t sum = 0;
-    size_t bytes;
-
-    (void)state;
-    new_bin();
-    add_slabs(SLABS);
-    for (bool more = bin_purge_begin_locked(&bin, 0); more; calls++) {
-        more = bin_purge_locked(&bin, PURGED_AT_ONCE * UNIT_BYTES, &bytes);
-        sum += bytes;
-    }
-    assert_int_equal(sum, SLABS * UNIT_BYTES);
-    assert_in_range(calls, SLABS / PURGED_AT_ONCE, SLABS / PURGED_AT_ONCE + 2);
-    bin.may_purge = true;
-    calls = 0;
-    for (bool more = bin_purge_begin_locked(&bin, 0); more; calls++) {
-        more = bin_purge_locked(&bin, PURGED_AT_ONCE * UNIT_BYTES, &bytes);
-        assert_int_equal(bytes, 0);
-    }
-    assert_in_range(calls, 1, SLABS / SEEN_AT_ONCE + 1);
-}
-
-static void a_purge_goes_on_where_a_slab_has_left_its_list(void **state)
-{
-    enum { SLABS = 20 };
-    static void *blocks[UNIT_BYTES / SIZE];
-    size_t bytes;
-
-    (void)state;
-    new_bin();
-    add_slabs(SLABS);
-    assert_true(bin_purge_begin_locked(&bin, 0));
-    assert_true(bin_purge_locked(&bin, PURGED_AT_ONCE * UNIT_BYTES, &bytes));
-    assert_int_equal(bytes, PURGED_AT_ONCE * UNIT_BYTES);
-    /* The next ones are in use now, all but the last. */
-    for (unsigned i = 0; i + 1 < SLABS; i++) {
-        take_slab(blocks);
-    }
-    assert_false(bin_purge_locked(&bin, PURGED_AT_ONCE * UNIT_BYTES, &bytes));
-    assert_int_equal(bytes, UNIT_BYTES);
-    bin_check_locked(&bin);
-}
-
-/* Trims on two threads, and a decay step between: whoever goes on, all goes back. */
-static void two_purges_at_once_leave_nothing(void **state)
-{
-    enum { SLABS = 40, TICKS = 3 };
-    size_t bytes;
-
-    (void)state;
-    new_bin();
-    add_slabs(SLABS);
-    assert_true(bin_purge_begin_locked(&bin, 0));
-    assert_true(bin_purge_locked(&bin, PURGED_AT_ONCE * UNIT_BYTES, &bytes));
-    assert_int_equal(bytes, PURGED_AT_ONCE * UNIT_BYTES);
-    assert_true(bin_purge_begin_locked(&bin, TICKS));
-    assert_true(bin_purge_begin_locked(&bin, 0));
-    assert_int_equal(go_on_to_the_end(), (SLABS - PURGED_AT_ONCE) * UNIT_BYTES);
-    assert_false(bin_purge_begin_locked(&bin, 0));
-}
-
-static void a_trim_takes_over_a_decay_step(void **state)
-{
-    enum { SLABS = 40, TICKS = 3 };
-    size_t bytes;
-
-    (void)state;
-    new_bin();
-    add_slabs(SLABS);
-    let_ticks_pass(1);
-    assert_true(bin_purge_begin_locked(&bin, TICKS));
-    assert_true(bin_purge_begin_locked(&bin, 0));
-    assert_true(bin_purge_begin_locked(&bin, TICKS));
-    assert_true(bin_purge_locked(&bin, PURGED_AT_ONCE * UNIT_BYTES, &bytes));
-    assert_int_equal(bytes + go_on_to_the_end(), SLABS * UNIT_BYTES);
-    assert_false(bin_purge_begin_locked(&bin, 0));
-}
-
-static void what_a_purge_has_left_waits_for_the_next(void **state)
-{
-    enum { SLABS = 20, TICKS = 3 };
-    size_t bytes;
-
-    (void)state;
-    new_bin();
-    add_slabs(SLABS);
-    let_ticks_pass(TICKS);
-    assert_true(bin_purge_begin_locked(&bin, TICKS));
-    assert_true(bin_purge_locked(&bin, PURGED_AT_ONCE * UNIT_BYTES, &bytes));
-    bin_purge_stop_locked(&bin);
-    assert_true(bin_purge_begin_locked(&bin, TICKS));
-    assert_false(bin_purge_locked(&bin, PURGED_AT_ONCE * UNIT_BYTES, &bytes));
-    assert_int_equal(bytes, (SLABS - PURGED_AT_ONCE) * UNIT_BYTES);
-    /* No more in this pass. */
-    bin.may_purge = true;
-    assert_false(bin_purge_begin_locked(&bin, TICKS));
-    let_ticks_pass(1);
-    assert_true(bin_purge_begin_locked(&bin, TICKS));
-}
-
-/* However many slabs it has: a tick in which nothing was freed looks at none of them. */
-static void a_class_at_rest_is_left_alone_once_its_memory_has_gone(void **state)
-{
-    enum { SLABS = 20, TICKS = 3 };
-
-    (void)state;
-    new_bin();
-    add_slabs(SLABS);
-    for (unsigned i = 1; i < TICKS; i++) {
-        let_ticks_pass(1);
-        assert_true(bin_purge_begin_locked(&bin, TICKS));
-        assert_int_equal(go_on_to_the_end(), 0);
-    }
-    let_ticks_pass(1);
-    assert_true(bin_purge_begin_locked(&bin, TICKS));
-    assert_int_equal(go_on_to_the_end(), SLABS * UNIT_BYTES);
-    for (unsigned i = 0; i < TICKS; i++) {
-        let_ticks_pass(1);
-        assert_false(bin_purge_begin_locked(&bin, TICKS));
-    }
-}
-
-static void a_purge_stops_where_as_much_has_gone_as_was_asked_for(void **state)
-{
-    enum { UNITS = 10, BLOCKS = 4 };
-    void *blocks[3][BLOCKS];
-    size_t bytes;
-
-    (void)state;
-    new_bin_of_class(CLASS_COUNT - 4);
-    assert_int_equal(size_classes[class_of_blocks].units, UNITS);
-    assert_int_equal(blocks_per_slab(), BLOCKS);
-    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
-        (void)add_slab();
-        take_slab(blocks[i]);
-    }
-    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
-        put(blocks[i], 1);
-    }
-    size_t size = size_classes[class_of_blocks].size;
-
-    /* A block of each of three slabs. */
-    assert_true(bin_purge_begin_locked(&bin, 0));
-    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
-        assert_true(bin_purge_locked(&bin, size, &bytes));
-        assert_int_equal(bytes, size);
-    }
-    assert_false(bin_purge_locked(&bin, size, &bytes));
-    assert_int_equal(bytes, 0);
-    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
-        assert_int_equal(resident_pages(blocks[i][0], size), 0);
-        assert_true(is_all((char *)blocks[i][1], size, PATTERN));
-    }
-}
-
 static void a_bin_keeps_few_units_in_empty_slabs(void **state)
 {
     enum { BLOCKS = 4, KEPT = 4 };
@@ -588,7 +294,7 @@ static void a_bin_keeps_few_units_in_empty_slabs(void **state)
 
     (void)state;
     new_bin_of_class(CLASS_COUNT - 1);
-    assert_int_equal(blocks_per_slab(), BLOCKS);
+    assert_int_equal(blocks_of_slab(), BLOCKS);
     for (size_t i = 0; i <= KEPT; i++) {
         (void)add_slab();
         take_slab(blocks[i]);
@@ -628,16 +334,16 @@ static void a_bin_is_sparse_as_long_as_much_of_its_slabs_is_free(void **state)
 {
     (void)state;
     new_bin();
-    struct magazine *magazine = magazine_create(size_classes[class_of_blocks].capacity);
+    struct magazine *magazine = magazine_create(size_classes[class_of_bin].capacity);
 
     use_slabs();
     /* A half, but for one block: more than a quarter, but not 256 KiB. */
-    put_of_each(0, blocks_per_slab() / 2 - 1);
+    put_of_each(0, blocks_of_slab() / 2 - 1);
     for (size_t i = 0; i < SPARSE_SLABS - 1; i++) {
-        put(&in_use[i][blocks_per_slab() - 1], 1);
+        put(&in_use[i][blocks_of_slab() - 1], 1);
     }
     assert_false(bin_is_sparse(&bin));
-    put(&in_use[SPARSE_SLABS - 1][blocks_per_slab() - 1], 1);
+    put(&in_use[SPARSE_SLABS - 1][blocks_of_slab() - 1], 1);
     assert_true(bin_is_sparse(&bin));
     while (bin_refill_locked(&bin, magazine, magazine->capacity) != NULL) {
         magazine->count = 0;
@@ -649,8 +355,8 @@ static void a_bin_is_sparse_as_long_as_much_of_its_slabs_is_free(void **state)
 /* So many times what the slabs hold comes and goes. */
 static void come_and_go(size_t turns)
 {
-    struct magazine *magazine = magazine_create(size_classes[class_of_blocks].capacity);
-    size_t blocks = turns * SPARSE_SLABS * blocks_per_slab();
+    struct magazine *magazine = magazine_create(size_classes[class_of_bin].capacity);
+    size_t blocks = turns * SPARSE_SLABS * blocks_of_slab();
 
     for (size_t done = 0; done < blocks; done += magazine->capacity) {
         assert_ptr_equal(bin_refill_locked(&bin, magazine, magazine->capacity), magazine);
@@ -665,7 +371,7 @@ static void a_bin_none_of_whose_slabs_runs_empty_is_given_up(void **state)
     (void)state;
     new_bin();
     use_slabs();
-    put_of_each(0, blocks_per_slab() / 2);
+    put_of_each(0, blocks_of_slab() / 2);
     come_and_go(3);
     assert_true(bin_is_sparse(&bin));
     come_and_go(2);
@@ -673,23 +379,23 @@ static void a_bin_none_of_whose_slabs_runs_empty_is_given_up(void **state)
     come_and_go(5);
     assert_false(bin_is_sparse(&bin));
     /* Nor as it comes and goes across the bound. */
-    struct magazine *out = magazine_create(size_classes[class_of_blocks].capacity);
+    struct magazine *out = magazine_create(size_classes[class_of_bin].capacity);
 
     assert_ptr_equal(bin_refill_locked(&bin, out, out->capacity), out);
     come_and_go(1);
     put(out->slots, out->count);
     assert_false(bin_is_sparse(&bin));
     /* An eighth more. */
-    put_of_each(blocks_per_slab() / 2, blocks_per_slab() / 16);
+    put_of_each(blocks_of_slab() / 2, blocks_of_slab() / 16);
     assert_false(bin_is_sparse(&bin));
-    put_of_each(blocks_per_slab() / 2 + blocks_per_slab() / 16, blocks_per_slab() / 16);
+    put_of_each(blocks_of_slab() / 2 + blocks_of_slab() / 16, blocks_of_slab() / 16);
     assert_true(bin_is_sparse(&bin));
     come_and_go(5);
     assert_false(bin_is_sparse(&bin));
     /* A slab runs empty after all. */
-    size_t left = blocks_per_slab() / 2 + blocks_per_slab() / 8;
+    size_t left = blocks_of_slab() / 2 + blocks_of_slab() / 8;
 
-    put(&in_use[0][left], blocks_per_slab() - left);
+    put(&in_use[0][left], blocks_of_slab() - left);
     assert_true(bin_is_sparse(&bin));
     lock_release(&bin.lock);
 }
@@ -701,14 +407,14 @@ static void a_bin_that_was_given_up_is_tried_again_once_little_was_free(void **s
     (void)state;
     new_bin();
     use_slabs();
-    put_of_each(0, blocks_per_slab() / 2);
+    put_of_each(0, blocks_of_slab() / 2);
     come_and_go(5);
     assert_false(bin_is_sparse(&bin));
     for (size_t i = 0; i < ARRAY_SIZE(out); i++) {
-        out[i] = magazine_create(size_classes[class_of_blocks].capacity);
+        out[i] = magazine_create(size_classes[class_of_bin].capacity);
         assert_ptr_equal(bin_refill_locked(&bin, out[i], out[i]->capacity), out[i]);
     }
-    assert_true(bin.free_blocks < blocks_per_slab() / 2 * SPARSE_SLABS / 2);
+    assert_true(bin.free_blocks < blocks_of_slab() / 2 * SPARSE_SLABS / 2);
     for (size_t i = 0; i < ARRAY_SIZE(out); i++) {
         put(out[i]->slots, out[i]->count);
     }
@@ -723,9 +429,9 @@ static void a_quarter_of_many_slabs_is_not_much(void **state)
     use_slabs();
     use_slabs();
     /* 256 KiB of 1 MiB, then more. */
-    put_of_each(0, blocks_per_slab() / 2);
+    put_of_each(0, blocks_of_slab() / 2);
     assert_false(bin_is_sparse(&bin));
-    put(&in_use[0][blocks_per_slab() - 1], 1);
+    put(&in_use[0][blocks_of_slab() - 1], 1);
     assert_true(bin_is_sparse(&bin));
     lock_release(&bin.lock);
 }
@@ -735,7 +441,7 @@ static void empty_slabs_do_not_make_a_bin_sparse(void **state)
     (void)state;
     new_bin();
     use_slabs();
-    put_of_each(0, blocks_per_slab());
+    put_of_each(0, blocks_of_slab());
     assert_int_equal(bin.empty_slabs, SPARSE_SLABS);
     assert_false(bin_is_sparse(&bin));
     lock_release(&bin.lock);
@@ -748,7 +454,7 @@ static void a_bin_of_blocks_longer_than_a_page_is_never_sparse(void **state)
     (void)state;
     new_bin_of(LARGE);
     use_slabs();
-    put_of_each(0, blocks_per_slab() - 1);
+    put_of_each(0, blocks_of_slab() - 1);
     assert_false(bin_is_sparse(&bin));
     lock_release(&bin.lock);
 }
@@ -757,84 +463,22 @@ static void a_sparse_bin_serves_from_slabs_and_not_from_its_depot(void **state)
 {
     (void)state;
     new_bin();
-    struct magazine *kept = magazine_create(size_classes[class_of_blocks].capacity);
-    struct magazine *empty = magazine_create(size_classes[class_of_blocks].capacity);
+    struct magazine *kept = magazine_create(size_classes[class_of_bin].capacity);
+    struct magazine *empty = magazine_create(size_classes[class_of_bin].capacity);
 
     use_slabs();
     while (kept->count < kept->capacity) {
         kept->slots[kept->count] = in_use[0][kept->count];
         kept->count++;
     }
-    assert_non_null(depot_put_locked(&bin.depot, class_of_blocks, kept));
-    put_of_each(blocks_per_slab() / 2, blocks_per_slab() / 2);
+    assert_non_null(depot_put_locked(&bin.depot, class_of_bin, kept));
+    put_of_each(blocks_of_slab() / 2, blocks_of_slab() / 2);
     assert_true(bin_is_sparse(&bin));
     assert_ptr_equal(bin_refill_locked(&bin, empty, empty->capacity), empty);
     /* Then less than 256 KiB are free. */
     empty->count = 0;
     assert_ptr_equal(bin_refill_locked(&bin, empty, empty->capacity), kept);
     lock_release(&bin.lock);
-}
-
-/* Slabs whose every second page has no block in use: eight ranges each. */
-
-enum { HALF_FREE_SLABS = 10, BLOCKS_PER_PAGE = SLAB_PAGE_BYTES / SIZE };
-
-static void free_every_second_page(void)
-{
-    static void *blocks[HALF_FREE_SLABS][UNIT_BYTES / SIZE];
-
-    for (size_t i = 0; i < HALF_FREE_SLABS; i++) {
-        (void)add_slab();
-        take_slab(blocks[i]);
-    }
-    for (size_t i = 0; i < HALF_FREE_SLABS; i++) {
-        for (size_t at = 0; at < blocks_per_slab(); at += (size_t)2 * BLOCKS_PER_PAGE) {
-            put(&blocks[i][at], BLOCKS_PER_PAGE);
-        }
-    }
-}
-
-static size_t purged_pages(void)
-{
-    size_t pages = 0;
-
-    for (unsigned list = 0; list < SLAB_LIST_COUNT; list++) {
-        for (const struct slab *slab = bin.slabs[list]; slab != NULL; slab = slab->next) {
-            void *memory = (void *)slab->start; /* NOLINT(performance-no-int-to-ptr) */
-
-            assert_int_equal(bit_count(slab->purged) + resident_pages(memory, UNIT_BYTES),
-                             UNIT_BYTES / SLAB_PAGE_BYTES);
-            pages += bit_count(slab->purged);
-        }
-    }
-    return pages;
-}
-
-static void free_pages_of_many_slabs_go_back(void **state)
-{
-    size_t pages = (size_t)HALF_FREE_SLABS * SLAB_RANGES_MAX;
-
-    (void)state;
-    new_bin();
-    free_every_second_page();
-    assert_int_equal(purge_all(), pages * SLAB_PAGE_BYTES);
-    assert_int_equal(purged_pages(), pages);
-    bin_check_locked(&bin);
-}
-
-static void a_page_that_the_kernel_refuses_is_not_taken_for_purged(void **state)
-{
-    size_t pages = (size_t)HALF_FREE_SLABS * SLAB_RANGES_MAX - 1;
-
-    (void)state;
-    new_bin();
-    free_every_second_page();
-    const struct slab *slab = bin.slabs[SLAB_LIST_PARTIAL + 2];
-
-    lock_pages((char *)slab->start + (size_t)4 * SLAB_PAGE_BYTES, SLAB_PAGE_BYTES);
-    assert_int_equal(purge_all(), pages * SLAB_PAGE_BYTES);
-    assert_int_equal(purged_pages(), pages);
-    assert_int_equal(slab->purged >> 4 & 1, 0);
 }
 
 static void check(void *argument)
@@ -879,14 +523,6 @@ int main(void)
         ISOLATED(what_is_no_block_dies_among_scattered_ones),
         ISOLATED(a_block_of_another_class_dies_among_scattered_ones),
         ISOLATED(what_a_bin_gives_up_is_chained_to_what_was_given_up_before),
-        ISOLATED(a_purge_looks_through_slabs_only_as_long_as_there_may_be_something),
-        ISOLATED(a_purge_looks_at_each_slab_once),
-        ISOLATED(a_purge_goes_on_where_a_slab_has_left_its_list),
-        ISOLATED(two_purges_at_once_leave_nothing),
-        ISOLATED(a_trim_takes_over_a_decay_step),
-        ISOLATED(what_a_purge_has_left_waits_for_the_next),
-        ISOLATED(a_class_at_rest_is_left_alone_once_its_memory_has_gone),
-        ISOLATED(a_purge_stops_where_as_much_has_gone_as_was_asked_for),
         ISOLATED(a_bin_keeps_few_units_in_empty_slabs),
         ISOLATED(a_bin_is_sparse_as_long_as_much_of_its_slabs_is_free),
         ISOLATED(a_bin_none_of_whose_slabs_runs_empty_is_given_up),
@@ -895,8 +531,6 @@ int main(void)
         ISOLATED(empty_slabs_do_not_make_a_bin_sparse),
         ISOLATED(a_bin_of_blocks_longer_than_a_page_is_never_sparse),
         ISOLATED(a_sparse_bin_serves_from_slabs_and_not_from_its_depot),
-        ISOLATED(free_pages_of_many_slabs_go_back),
-        ISOLATED(a_page_that_the_kernel_refuses_is_not_taken_for_purged),
         ISOLATED(the_check_sees_what_does_not_add_up),
     };
 
