@@ -29,7 +29,7 @@
 enum { MXFAST_MOST = 80 * sizeof(size_t) / 4 };
 
 /* Lower ones are left to the program. */
-enum { EXIT_DESCRIPTOR_LEAST = 100 };
+enum { EXIT_DESCRIPTOR_LEAST = 100, EXIT_BUFFER_BYTES = 1024 };
 
 void *bw_malloc(size_t size)
 {
@@ -300,6 +300,10 @@ __attribute__((destructor(101))) static void api_destruct(void)
         stream = fdopen(exit_stream.descriptor, "w");
     }
     if (stream != NULL) {
+        static char buffer[EXIT_BUFFER_BYTES];
+
+        /* Or stdio asks the kernel for a terminal's settings, which a filter may kill for. */
+        (void)setvbuf(stream, buffer, _IOFBF, sizeof(buffer));
         stats_print_text(stream);
         (void)fclose(stream);
     } else if (is_exit_stream(STDERR_FILENO)) {

@@ -11,7 +11,7 @@
  *              arena take turns. A thread holds one bin's lock at a time. The page heap is called
  *              with no bin locked, so that it may be slow.
  * Called by    refill.c, reclaim.c, stacks.c, singles.c, proof.c, remote_buffer.c, cache.c,
- *              large.c, heap.c, spread.c, balance.c and stats.c.
+ *              large.c, heap.c, resize.c, spread.c, balance.c and stats.c.
  */
 #include "arena.h"
 
@@ -185,6 +185,13 @@ void arena_free_blocks(struct arena *arena, unsigned class, void **blocks, size_
     arena_release_slabs(arena, released, true);
 }
 
+/* Is the block free in its slab, or pending there? */
+static bool is_free_locked(struct slab *slab, unsigned index)
+{
+    ASSERT(lock_rank_is_held(LOCK_RANK_BIN));
+    return slab_has_free_locked(slab, index) || remote_is_pending(slab, index);
+}
+
 static void check_taken_locked(struct arena *arena, struct bin *bin, void *const *blocks,
                                size_t count)
 {
@@ -197,7 +204,7 @@ static void check_taken_locked(struct arena *arena, struct bin *bin, void *const
         if (slab->class != bin->class || slab->arena != arena->index) {
             fatal_at("double free of", (uintptr_t)blocks[i]);
         }
-        if (slab_has_free_locked(slab, index) || remote_is_pending(slab, index)) {
+        if (is_free_locked(slab, index)) {
             slab_fatal_double_free(slab, index);
         }
     }
@@ -220,6 +227,17 @@ void arena_try_check_taken(struct arena *arena, unsigned class, void *const *blo
         check_taken_locked(arena, bin, blocks, count);
         lock_release(&bin->lock);
     }
+}
+
+bool arena_has_free(struct slab *slab, unsigned index)
+{
+    struct bin *bin = arena_bin(arena_by_index(slab->arena), slab->class);
+
+    lock_acquire(&bin->lock);
+    bool is_free = is_free_locked(slab, index);
+
+    lock_release(&bin->lock);
+    return is_free;
 }
 
 /* Remote frees */

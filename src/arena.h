@@ -81,6 +81,10 @@ void arena_check_taken(struct arena *arena, unsigned class, void *const *blocks,
 /* The same; nothing where that would mean to wait for another thread. */
 void arena_try_check_taken(struct arena *arena, unsigned class, void *const *blocks, size_t count);
 
+/* Is the block free in its slab, of any arena, or pending there? What caches and depots hold is
+ * not. */
+bool arena_has_free(struct slab *slab, unsigned index);
+
 /* Publish blocks of any arena as freed; they are not touched. */
 void arena_free_remote(void **blocks, size_t count);
 

@@ -46,7 +46,12 @@ const char *cgroup_parse_number(const char *text, uint64_t *number)
 {
     *number = 0;
     while (*text >= '0' && *text <= '9') {
-        *number = *number * DECIMAL + (uint64_t)(*text++ - '0');
+        uint64_t digit = (uint64_t)(*text++ - '0');
+
+        if (__builtin_mul_overflow(*number, DECIMAL, number) ||
+            __builtin_add_overflow(*number, digit, number)) {
+            *number = UINT64_MAX;
+        }
     }
     return text;
 }

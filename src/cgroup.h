@@ -27,7 +27,7 @@ bool cgroup_read_file(int directory, const char *name, char text[CGROUP_FILE_BYT
 /* The number that the file begins with; UINT64_MAX if there is none. */
 uint64_t cgroup_read_number(int directory, const char *name);
 
-/* The decimal number at the start of `text`, and what follows it. */
+/* The decimal number at the start of `text`, UINT64_MAX if it is more, and what follows it. */
 const char *cgroup_parse_number(const char *text, uint64_t *number);
 
 /* The memory that the process's control groups leave it; UINT64_MAX if they set no limit. */

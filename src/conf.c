@@ -99,7 +99,9 @@ static bool parse_limit(const char *value, size_t *out)
     if (rest == value || rest - value > LIMIT_DIGITS_MAX) {
         return false;
     }
-    if (*rest == '%' && number <= PERCENT) {
+    bool is_percentage = *rest == '%' && number <= PERCENT;
+
+    if (is_percentage) {
         unit = memory_bytes() / PERCENT;
         rest++;
     } else if (suffix != NULL) {
@@ -107,6 +109,10 @@ static bool parse_limit(const char *value, size_t *out)
         rest++;
     }
     if (*rest != '\0' || __builtin_mul_overflow(number, unit, &number) || number > PTRDIFF_MAX) {
+        return false;
+    }
+    /* Of a group that leaves nothing, or 0%: not what stands for no limit. */
+    if (is_percentage && number == 0) {
         return false;
     }
     *out = number;

@@ -9,12 +9,15 @@
 
 #include <string.h>
 
+#include "conf.h"
 #include "emergency.h"
 #include "life.h"
 #include "limit.h"
 #include "os.h"
 #include "page_heap.h"
 #include "upkeep.h"
+
+static const char invalid_realloc[] = "invalid realloc of";
 
 /* A small block stays where it is as long as no more than this part of it falls out of use. */
 enum { SHRINK_SHARE = 4 };
@@ -209,11 +212,30 @@ static void move_contents(void *to, void *from, size_t bytes)
     }
 }
 
+/* Without caches a block that is free is so in its slab. Where it is moved its free tells. */
+static void check_is_live(void *block)
+{
+    unsigned index;
+    struct slab *slab = slab_of_block((uintptr_t)block, &index);
+    struct gate_slot *slot = cache_gate(cache_self);
+
+    if (slab == NULL || !gate_enter(slot)) {
+        return;
+    }
+    if (arena_has_free(slab, index)) {
+        fatal_at(invalid_realloc, (uintptr_t)block);
+    }
+    gate_leave(slot);
+}
+
 void *heap_resize(void *block, size_t size)
 {
     int saved_errno = errno;
-    size_t old_size = heap_usable_size_slow(block, "invalid realloc of");
+    size_t old_size = heap_usable_size_slow(block, invalid_realloc);
 
+    if (unlikely(conf.checked)) {
+        check_is_live(block);
+    }
     if (unlikely(size > PTRDIFF_MAX)) {
         errno = ENOMEM;
         return NULL;

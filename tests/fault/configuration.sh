@@ -44,6 +44,7 @@ is_silent thp:never
 is_silent soft_limit:1G,hard_limit:90%
 warns thp:maybe "$prefix bad value in 'thp:maybe', ignored"
 warns hard_limit:101% "$prefix bad value in 'hard_limit:101%', ignored"
+warns hard_limit:0% "$prefix bad value in 'hard_limit:0%', ignored"
 warns hard_limit:10T "$prefix bad value in 'hard_limit:10T', ignored"
 warns soft_limit:-1 "$prefix bad value in 'soft_limit:-1', ignored"
 warns soft_limit:99999999999G "$prefix bad value in 'soft_limit:99999999999G', ignored"

@@ -24,6 +24,22 @@ static void a_number_ends_where_its_digits_do(void **state)
     text = "max";
     assert_ptr_equal(cgroup_parse_number(text, &number), text);
     assert_int_equal(number, 0);
+    text = "18446744073709551615";
+    assert_ptr_equal(cgroup_parse_number(text, &number), text + 20);
+    assert_true(number == UINT64_MAX);
+}
+
+static void a_number_beyond_64_bits_is_the_largest(void **state)
+{
+    static const char *const texts[] = {"18446744073709551616", "18446744073709551620",
+                                        "184467440737095516150", "99999999999999999999999"};
+    uint64_t number;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+        assert_int_equal(*cgroup_parse_number(texts[i], &number), '\0');
+        assert_true(number == UINT64_MAX);
+    }
 }
 
 static bool has_path(const char *groups, const char *controller, const char *expected)
@@ -191,6 +207,7 @@ int main(void)
 {
     static const struct isolated_test tests[] = {
         ISOLATED(a_number_ends_where_its_digits_do),
+        ISOLATED(a_number_beyond_64_bits_is_the_largest),
         ISOLATED(each_controller_has_its_group),
         ISOLATED(a_path_that_is_cut_off_or_too_long_is_none),
         ISOLATED(a_file_is_read_up_to_its_size),

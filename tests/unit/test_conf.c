@@ -145,6 +145,7 @@ static void a_bad_value_is_named_and_the_default_stays(void **state)
         "thp:alway",
         "hard_limit:",
         "hard_limit:%",
+        "hard_limit:0%",
         "hard_limit:101%",
         "hard_limit:1T",
         "hard_limit:1MM",
