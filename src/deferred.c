@@ -68,7 +68,6 @@ void deferred_release(void (*release)(void *block))
         emergency_free((uintptr_t)deferred);
         release(block);
     }
-    emergency_purge();
 }
 
 void deferred_fork_begins(void)

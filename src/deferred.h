@@ -10,8 +10,8 @@
  * memory for it. Lock-free. */
 bool deferred_push(void *block);
 
-/* The gate is open again: free what was deferred through `release`, a block at a time, and let go
- * of the emergency memory that became free meanwhile. Outside the gate. */
+/* The gate is open again: free what was deferred through `release`, a block at a time. Outside the
+ * gate. */
 void deferred_release(void (*release)(void *block));
 
 /* Around a fork, in the thread that forks: what it defers in between, its child has too. At the end

@@ -7,8 +7,7 @@
  * ends. A block that no run has room for gets a new one, which serves others later. Runs are never
  * unmapped: forks come again.
  *
- * Memory of free granules goes back, whole pages each: by whoever frees the last block on one, or,
- * while the gate is closed and the memory likely to serve again, when it opens. It is claimed for
+ * Memory of free granules goes back as time goes by, whole pages each (purge.c). It is claimed for
  * that like a block.
  *
  * Owns         the list of runs.
@@ -17,7 +16,7 @@
  *              block starts there; the next bit of `ends` is then its last granule. Granules that
  *              are not `dirty` have no memory behind them.
  * Concurrency  lock-free throughout. Runs are only ever added to the list.
- * Called by    heap.c and resize.c; deferred.c; fork.c; stats.c.
+ * Called by    heap.c and resize.c; deferred.c; purge.c; fork.c; stats.c.
  */
 #include "emergency.h"
 
@@ -48,7 +47,7 @@ struct run {
     /* How often granules became free << 32 | a number that has since been looked for in vain, or
      * 0. It spares looking again. */
     _Atomic uint64_t refused;
-    _Atomic bool to_purge; /* granules became free while the gate was closed */
+    _Atomic bool to_purge; /* granules became free */
     struct granules words[];
 };
 
@@ -210,22 +209,38 @@ static uint64_t purge_bits(const struct run *run, size_t base, uint64_t bits)
     return purged;
 }
 
-/* Purge what is idle in the words of granules [first, end). */
-static void run_purge(struct run *run, size_t first, size_t end)
+/* Purge what is idle in the word that begins with granule `base`; the bytes that went. */
+static size_t word_purge(struct run *run, size_t base)
 {
-    for (size_t base = align_down(first, BITS_PER_WORD); base < end; base += BITS_PER_WORD) {
-        struct granules *word = word_of(run, base);
-        uint64_t idle = word_claim_idle(word, run->granule_bytes < os_page_bytes());
+    struct granules *word = word_of(run, base);
+    uint64_t idle = word_claim_idle(word, run->granule_bytes < os_page_bytes());
 
-        if (idle != 0) {
-            uint64_t purged = purge_bits(run, base, idle);
-
-            /* Relaxed: published by the release. */
-            atomic_fetch_and_explicit(&word->dirty, ~purged, memory_order_relaxed);
-            /* Release: pairs with the acquire of whoever claims them next. */
-            atomic_fetch_and_explicit(&word->used, ~idle, memory_order_release);
-        }
+    if (idle == 0) {
+        return 0;
     }
+    uint64_t purged = purge_bits(run, base, idle);
+
+    /* Relaxed: published by the release. */
+    atomic_fetch_and_explicit(&word->dirty, ~purged, memory_order_relaxed);
+    /* Release: pairs with the acquire of whoever claims them next. */
+    atomic_fetch_and_explicit(&word->used, ~idle, memory_order_release);
+    return bit_count(purged) * run->granule_bytes;
+}
+
+/* The same of the whole run, up to about `most_bytes`, unless somebody forks. */
+static size_t run_purge(struct run *run, size_t most_bytes)
+{
+    size_t bytes = 0;
+    size_t base = 0;
+
+    for (; base < run->count && bytes < most_bytes && gate_is_open(); base += BITS_PER_WORD) {
+        bytes += word_purge(run, base);
+    }
+    if (base < run->count) {
+        /* Relaxed: what is left may be looked for later. */
+        atomic_store_explicit(&run->to_purge, true, memory_order_relaxed);
+    }
+    return bytes;
 }
 
 /* Granules became free: what was looked for in vain may be there now. */
@@ -254,29 +269,24 @@ static void run_clear(struct run *run, size_t first, size_t end)
 static void run_release(struct run *run, size_t first, size_t end)
 {
     run_clear(run, first, end);
-    bool is_open = gate_is_open();
-
-    if (!is_open) {
-        /* Sequentially consistent: either we see the gate open after this, or whoever opens it sees
-         * the flag (emergency_purge()). */
-        atomic_store_explicit(&run->to_purge, true, memory_order_seq_cst);
-        is_open = gate_is_open();
-    }
-    if (is_open) {
-        run_purge(run, first, end);
-    }
+    /* Release: pairs with the acquire in emergency_purge(); the granules are seen free. */
+    atomic_store_explicit(&run->to_purge, true, memory_order_release);
     run_accept(run);
 }
 
-void emergency_purge(void)
+size_t emergency_purge(size_t most_bytes)
 {
-    for (struct run *run = run_first(); run != NULL; run = run->next) {
-        /* Sequentially consistent: see run_release(). */
-        if (atomic_exchange_explicit(&run->to_purge, false, memory_order_seq_cst)) {
-            run_purge(run, 0, run->count);
+    size_t bytes = 0;
+
+    for (struct run *run = run_first(); run != NULL && bytes < most_bytes; run = run->next) {
+        /* Relaxed: the exchange decides. */
+        if (atomic_load_explicit(&run->to_purge, memory_order_relaxed) &&
+            atomic_exchange_explicit(&run->to_purge, false, memory_order_acquire)) {
+            bytes += run_purge(run, most_bytes - bytes);
             run_accept(run);
         }
     }
+    return bytes;
 }
 
 /* Blocks */
@@ -334,11 +344,21 @@ static void *block_create(struct run *run, size_t first, size_t end)
     return run_address(run, first);
 }
 
+/* Relaxed: whoever finds it full a moment too late looks elsewhere. */
+static bool word_is_full(const struct granules *word)
+{
+    return atomic_load_explicit(&word->used, memory_order_relaxed) == UINT64_MAX;
+}
+
 static void *run_search(struct run *run, const struct request *request)
 {
     size_t first = run_fit(run, request, 0);
 
     while (first + request->count <= run->count) {
+        if (word_is_full(word_of(run, first))) {
+            first = run_fit(run, request, align_down(first, BITS_PER_WORD) + BITS_PER_WORD);
+            continue;
+        }
         size_t next = run_claim(run, first, first + request->count);
 
         if (next == first) {

@@ -22,8 +22,9 @@ size_t emergency_usable_size(uintptr_t address);
 /* Free a block of emergency memory, at any time. Lock-free. */
 void emergency_free(uintptr_t address);
 
-/* The gate is open again: let go of the memory that became free meanwhile. Lock-free. */
-void emergency_purge(void);
+/* Give memory back to the kernel that became free, up to about `most_bytes`; the bytes that went.
+ * Lock-free. */
+size_t emergency_purge(size_t most_bytes);
 
 /* In a forked child: runs with blocks in them serve no more, since the last changes of the parent's
  * other threads may be seen in part. Blocks in them are freed as ever. */

@@ -25,6 +25,7 @@
 
 #include "arena.h"
 #include "conf.h"
+#include "emergency.h"
 #include "os.h"
 #include "pace.h"
 #include "page_heap.h"
@@ -95,7 +96,7 @@ static bool purge_piece(uint8_t pass, size_t bytes)
 {
     unsigned wait = conf.thp == THP_ALWAYS ? PARTS_WAIT : 1;
     enum stage stage = stage_now(pass);
-    size_t left = bytes;
+    size_t left = bytes - size_min(bytes, emergency_purge(bytes));
 
     if (stage == STAGE_HUGE) {
         left -= size_min(left, page_heap_decay_huge(DECAY_TICKS, left));
@@ -188,5 +189,5 @@ uint64_t purge_interval_ms(void)
 size_t purge_all(size_t pad_bytes)
 {
     reclaim_all();
-    return page_heap_purge(pad_bytes) + reclaim_idle_pages(0, SIZE_MAX);
+    return page_heap_purge(pad_bytes) + reclaim_idle_pages(0, SIZE_MAX) + emergency_purge(SIZE_MAX);
 }

@@ -275,7 +275,7 @@ static void forks_without_end_need_no_memory_without_end(void **state)
 static void open_gate(void)
 {
     assert_true(gate_open());
-    emergency_purge();
+    (void)emergency_purge(SIZE_MAX);
 }
 
 static void memory_of_a_long_block_goes_back(void **state)
@@ -286,7 +286,9 @@ static void memory_of_a_long_block_goes_back(void **state)
     (void)state;
     memset(block, 0x5a, bytes);
     assert_int_equal(resident_pages(block, bytes), bytes / os_page_bytes());
+    assert_int_equal(emergency_purge(SIZE_MAX), 0);
     emergency_free((uintptr_t)block);
+    assert_int_equal(emergency_purge(SIZE_MAX), bytes);
     assert_int_equal(resident_pages(block, bytes), 0);
     assert_ptr_equal(block_of(bytes, 16), block);
     assert_true(is_all(block, bytes, 0));
@@ -305,12 +307,15 @@ static void a_page_goes_back_with_its_last_block(void **state)
     assert_int_equal(resident_pages(blocks[0], 2 * page), 2);
     emergency_free((uintptr_t)blocks[0]);
     emergency_free((uintptr_t)blocks[2]);
+    assert_int_equal(emergency_purge(SIZE_MAX), 0);
     assert_int_equal(resident_pages(blocks[0], 2 * page), 2);
     emergency_free((uintptr_t)blocks[3]);
+    assert_int_equal(emergency_purge(SIZE_MAX), page);
     assert_int_equal(resident_pages(blocks[0], page), 1);
     assert_int_equal(resident_pages(blocks[0] + page, page), 0);
     assert_true(is_all(blocks[1], page / 2, 0x5a));
     emergency_free((uintptr_t)blocks[1]);
+    assert_int_equal(emergency_purge(SIZE_MAX), page);
     assert_int_equal(resident_pages(blocks[0], page), 0);
 }
 
@@ -330,14 +335,30 @@ static void memory_freed_during_a_fork_goes_back_when_it_ends(void **state)
         if (i % 10 > 1) {
             emergency_free((uintptr_t)blocks[i]);
         }
-        /* It will soon serve again. */
-        assert_int_equal(resident_pages(blocks[i], page), 1);
     }
+    /* It will soon serve again. */
+    assert_int_equal(emergency_purge(SIZE_MAX), 0);
     open_gate();
     for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
         assert_int_equal(resident_pages(blocks[i], page), i % 10 > 1 ? 0 : 1);
         assert_true(i % 10 > 1 || is_all(blocks[i], page, (unsigned char)i));
     }
+}
+
+static void no_more_goes_at_once_than_was_asked_for(void **state)
+{
+    size_t bytes = 1000 * os_page_bytes();
+    char *block = block_of(bytes, 16);
+    size_t first = BITS_PER_WORD * os_page_bytes();
+
+    (void)state;
+    memset(block, 0x5a, bytes);
+    emergency_free((uintptr_t)block);
+    assert_in_range(emergency_purge(1), 1, first);
+    assert_in_range(emergency_purge(first + 1), first + 1, 2 * first);
+    assert_true(resident_pages(block, bytes) >= 1000 - 3 * BITS_PER_WORD);
+    (void)emergency_purge(SIZE_MAX);
+    assert_int_equal(resident_pages(block, bytes), 0);
 }
 
 static void memory_that_the_kernel_keeps_goes_back_later(void **state)
@@ -349,9 +370,11 @@ static void memory_that_the_kernel_keeps_goes_back_later(void **state)
     (void)state;
     lock_pages(block, bytes);
     emergency_free((uintptr_t)block);
+    assert_int_equal(emergency_purge(SIZE_MAX), 0);
     assert_int_equal(resident_pages(block, bytes), 10);
     unlock_pages(block, bytes);
     emergency_free((uintptr_t)neighbour);
+    (void)emergency_purge(SIZE_MAX);
     assert_int_equal(resident_pages(block, bytes), 0);
 }
 
@@ -443,6 +466,7 @@ static void what_a_child_frees_of_old_runs_goes_back(void **state)
     emergency_reset_in_child();
     assert_int_equal(resident_pages(before, MIB), MIB / os_page_bytes());
     emergency_free((uintptr_t)before);
+    assert_int_equal(emergency_purge(SIZE_MAX), MIB);
     assert_int_equal(resident_pages(before, MIB), 0);
     emergency_check();
 }
@@ -569,6 +593,7 @@ static void blocks_that_threads_exchange_leave_no_memory_behind(void **state)
         assert_true(drop(slots[i]));
     }
     assert_false(failed);
+    (void)emergency_purge(SIZE_MAX);
     for (size_t i = 0; i < THREADS; i++) {
         for (size_t k = 0; k < EXCHANGES; k++) {
             uintptr_t page = align_down((uintptr_t)handed_out[i][k], os_page_bytes());
@@ -637,6 +662,7 @@ int main(void)
         ISOLATED(memory_of_a_long_block_goes_back),
         ISOLATED(a_page_goes_back_with_its_last_block),
         ISOLATED(memory_freed_during_a_fork_goes_back_when_it_ends),
+        ISOLATED(no_more_goes_at_once_than_was_asked_for),
         ISOLATED(memory_that_the_kernel_keeps_goes_back_later),
         ISOLATED(only_the_start_of_a_live_block_has_a_size),
         ISOLATED(bad_frees_die),

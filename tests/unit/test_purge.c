@@ -10,7 +10,9 @@
 
 #include "breakwater/breakwater.h"
 #include "conf.h"
+#include "emergency.h"
 #include "heap.h"
+#include "os.h"
 #include "pace.h"
 #include "page_heap.h"
 #include "purge.h"
@@ -659,6 +661,22 @@ static void time_passes_for_a_thread_without_a_cache(void **state)
 }
 
 /* Not what the heap would grow by at once, and not what has memory behind it. */
+/* Blocks that were handed out during a fork are freed at any time after it. */
+static void emergency_memory_goes_back_as_time_goes_by(void **state)
+{
+    enum { BYTES = 100 * 4096 };
+    char *block = (char *)emergency_alloc(BYTES, 16);
+
+    (void)state;
+    assert_non_null(block);
+    memset(block, 0x5a, BYTES);
+    bw_free(block);
+    assert_int_equal(resident_pages(block, BYTES), BYTES / os_page_bytes());
+    while (purge_go_on()) {
+    }
+    assert_int_equal(resident_pages(block, BYTES), 0);
+}
+
 static void address_space_goes_back_after_its_memory(void **state)
 {
     char *low = filled(8 * MIB);
@@ -886,6 +904,7 @@ int main(void)
         ISOLATED(time_passes_where_every_request_is_a_hit),
         ISOLATED(time_passes_where_only_large_blocks_come_and_go),
         ISOLATED(time_passes_for_a_thread_without_a_cache),
+        ISOLATED(emergency_memory_goes_back_as_time_goes_by),
         ISOLATED(address_space_goes_back_after_its_memory),
         ISOLATED(as_time_goes_by_the_break_is_lowered),
         ISOLATED(growth_is_counted_from_where_the_heap_was_lowered_to),
