@@ -5,7 +5,8 @@
  * Invariants   base moves once, from 0; top moves only under break_lock; memory that a foreign
  *              sbrk() took or cut off is never handed out.
  * Concurrency  break_lock, of rank BREAK: nothing but system calls happens under it. Foreign
- *              sbrk() callers hold no lock of ours, so every move is checked after the fact.
+ *              sbrk() callers hold no lock of ours, so every move is checked after the fact, and
+ *              a lowering that cut off theirs undone.
  * Called by    growth.c; who reads: page_heap.c, stats.c.
  */
 #include "break.h"
@@ -112,6 +113,16 @@ struct break_extent break_grow(size_t least, size_t wish)
     return extent;
 }
 
+/* Somebody moved the break to `old` between our look and our call, which cut off what is theirs:
+ * their addresses are theirs again, though not what was in them. */
+static void undo_lowering_locked(uintptr_t old, size_t bytes)
+{
+    ASSERT(lock_is_held(&break_lock));
+    if (os_break() == old - bytes) {
+        (void)os_sbrk((intptr_t)bytes);
+    }
+}
+
 bool break_lower(uintptr_t new_top)
 {
     bool lowered = false;
@@ -120,7 +131,12 @@ bool break_lower(uintptr_t new_top)
     uintptr_t top = break_top();
 
     if (at_known_place_locked(os_break()) && new_top < top && new_top >= base) {
-        lowered = os_sbrk(-(intptr_t)(top - new_top)) != NULL;
+        uintptr_t old = (uintptr_t)os_sbrk(-(intptr_t)(top - new_top));
+
+        lowered = old == top;
+        if (old != 0 && !lowered) {
+            undo_lowering_locked(old, top - new_top);
+        }
     }
     if (lowered) {
         stats.lowered++;

@@ -12,11 +12,12 @@
 
 enum { PATTERN = 0x5a, FOREIGN_BYTES = 5000 };
 
-/* What the other thread does: before so many looks at the break, or before it is raised next, it
- * moves it by so much. */
+/* What the other thread does: before so many looks at the break, or before it is raised or lowered
+ * next, it moves it by so much. */
 static struct {
     int looks;
     bool at_raise;
+    bool at_lowering;
     intptr_t by;
     char *foreign;
 } other;
@@ -30,11 +31,12 @@ void *__wrap_sbrk(intptr_t increment);
 
 void *__wrap_sbrk(intptr_t increment)
 {
-    bool is_now =
-        increment == 0 ? other.looks > 0 && --other.looks == 0 : other.at_raise && increment > 0;
+    bool is_now = (increment == 0 && other.looks > 0 && --other.looks == 0) ||
+                  (increment > 0 && other.at_raise) || (increment < 0 && other.at_lowering);
 
     if (is_now) {
         other.at_raise = false;
+        other.at_lowering = false;
         other.foreign = (char *)__real_sbrk(other.by);
     }
     return is_silent && increment == 0 ? (void *)-1 : __real_sbrk(increment);
@@ -171,6 +173,27 @@ static void a_pad_without_end_keeps_all(void **state)
     assert_true(break_top() < top);
 }
 
+static void foreign_addresses_stay_foreign_where_the_break_was_being_lowered(void **state)
+{
+    struct span *span = run_of_units(100);
+
+    (void)state;
+    uintptr_t top = break_top();
+
+    page_heap_free(span);
+    other.by = FOREIGN_BYTES;
+    other.at_lowering = true;
+    (void)page_heap_purge(0);
+    assert_ptr_equal(__real_sbrk(0), other.foreign + FOREIGN_BYTES);
+    assert_int_equal(break_top(), top);
+    memset(other.foreign, PATTERN, FOREIGN_BYTES);
+    char *memory = filled(run_of_units(page_heap_stats().total_units + 1));
+
+    assert_true(memory >= other.foreign + FOREIGN_BYTES);
+    assert_true(is_all(other.foreign, FOREIGN_BYTES, PATTERN));
+    page_heap_check();
+}
+
 int main(void)
 {
     static const struct isolated_test tests[] = {
@@ -179,6 +202,7 @@ int main(void)
         ISOLATED(foreign_memory_that_comes_between_is_left_alone),
         ISOLATED(where_the_kernel_does_not_say_the_break_is_not_taken_for_lowered),
         ISOLATED(a_pad_without_end_keeps_all),
+        ISOLATED(foreign_addresses_stay_foreign_where_the_break_was_being_lowered),
     };
 
     return run_isolated(tests, ARRAY_SIZE(tests));
