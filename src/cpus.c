@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* cpus.c - affinity mask and cgroup quota.
+/* cpus.c - affinity masks and cgroup quota.
  *
  * Owns         nothing.
  * Concurrency  any thread. No stdio, no allocation.
@@ -14,16 +14,30 @@
 
 enum { MASK_WORDS = 128 };
 
-static uint32_t cpus_of_affinity(void)
+/* Of the thread; nothing is added if it has none. */
+static void add_affinity(long thread, uint64_t cpus[MASK_WORDS])
 {
     uint64_t mask[MASK_WORDS] = {0};
-    long bytes = syscall(SYS_sched_getaffinity, 0, sizeof(mask), mask);
-    uint32_t cpus = 0;
+    long bytes = syscall(SYS_sched_getaffinity, thread, sizeof(mask), mask);
 
     for (long word = 0; word < bytes / (long)sizeof(mask[0]); word++) {
-        cpus += bit_count(mask[word]);
+        cpus[word] |= mask[word];
     }
-    return cpus > 0 ? cpus : 1;
+}
+
+/* The process has no mask of its own, and a server may pin each of its threads to a processor: its
+ * first thread says what it was started with, unless that is pinned too. */
+static uint32_t cpus_of_affinity(void)
+{
+    uint64_t cpus[MASK_WORDS] = {0};
+    uint32_t count = 0;
+
+    add_affinity(getpid(), cpus);
+    add_affinity(0, cpus);
+    for (unsigned word = 0; word < MASK_WORDS; word++) {
+        count += bit_count(cpus[word]);
+    }
+    return count > 0 ? count : 1;
 }
 
 static uint64_t cpus_of_quota(uint64_t quota, uint64_t period)

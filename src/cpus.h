@@ -5,7 +5,8 @@
 
 #include "util.h"
 
-/* From the affinity mask and the cgroup's quota, rounded up; at least 1. Some system calls. */
+/* From the affinity masks of the first thread and the caller, together, and the cgroup's quota,
+ * rounded up; at least 1. Some system calls. */
 uint32_t cpus_usable(void);
 
 #endif

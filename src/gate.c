@@ -168,9 +168,13 @@ bool gate_has_caller(const struct gate_slot *slot)
            (slot != NULL && atomic_load_explicit(&slot->inside, memory_order_relaxed) != 0);
 }
 
-/* One more turn of waiting for others to leave. False where that may be in vain. */
+/* One more turn of waiting for others to leave. False where that may be in vain: who finds a fault
+ * inside stays there. */
 static bool wait_for_others(unsigned *turn, bool inside)
 {
+    if (atomic_load_explicit(&is_closed_for_good, memory_order_seq_cst)) {
+        return false;
+    }
     if (inside && *turn >= YIELDS + PATIENCE) {
         has_lost_patience = true;
         return false;
@@ -202,9 +206,6 @@ void gate_close(const struct gate_slot *self)
 
     has_lost_patience = false;
     (void)count_closed(1);
-    if (atomic_load_explicit(&is_closed_for_good, memory_order_seq_cst)) {
-        return;
-    }
     /* A slot registered later belongs to a thread that will find the gate closed. */
     struct gate_slot *slot = atomic_load_explicit(&slots, memory_order_seq_cst);
 

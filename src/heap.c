@@ -36,6 +36,15 @@ static void *out_of_memory(void)
     return NULL;
 }
 
+void *heap_refuse(void)
+{
+    if (limit_hard() != 0) {
+        limit_notice(BW_LIMIT_HARD);
+        upkeep_tell_of_limits();
+    }
+    return out_of_memory();
+}
+
 enum {
     HITS_PER_ASK = 64, /* large blocks from kept runs that count as one in vain */
 };
@@ -215,14 +224,12 @@ static void *alloc_keeping_errno(size_t alignment, size_t size, enum purpose pur
     }
     void *block = alloc_slow(alignment, size, purpose);
 
-    if (unlikely(block == NULL && limit_hard() != 0)) {
-        limit_notice(BW_LIMIT_HARD);
-    }
     if (unlikely(limit_has_notice())) {
         upkeep_tell_of_limits();
     }
-    if (block == NULL) {
-        return out_of_memory();
+    if (unlikely(block == NULL)) {
+        /* What is to grow may find room where it is. */
+        return purpose == FOR_A_RUN ? NULL : heap_refuse();
     }
     errno = saved_errno;
     return block;

@@ -18,8 +18,11 @@ void heap_free_slow(void *block);
 void heap_free_moved(void *block);
 
 /* heap_alloc() for what is likely to grow: above SMALL_MAX_BYTES it is a run, which can where it
- * lies. */
+ * lies, and NULL is for the caller to tell of: heap_refuse(). */
 void *heap_alloc_to_grow(size_t size);
+
+/* NULL with errno ENOMEM; the program is told if a hard limit is set. */
+void *heap_refuse(void);
 
 /* At least `size` bytes aligned to `alignment`, a power of two; NULL with errno ENOMEM. */
 void *heap_alloc_aligned(size_t alignment, size_t size);

@@ -138,8 +138,8 @@ static bool resize_in_place(void *block, size_t old_size, size_t size)
 
 /* A block that grows will grow again: where memory is not limited, leave it some room, and save
  * every other copy. A small one not past the next power of two, which many programs bound their
- * buffers by; a huge one as much again, for there the room costs no memory until it is used, as
- * long as there is address space for many. */
+ * buffers by; a huge one as much again, for there the room costs no memory until it is used or the
+ * block is moved, as long as there is address space for many. */
 static size_t size_to_grow_to(size_t old_size, size_t size)
 {
     if (size <= old_size || old_size < GROWTH_BYTES_LEAST || limit_is_set()) {
@@ -248,8 +248,7 @@ void *heap_resize(void *block, size_t size)
 
     /* All that was kept has been given up on the way: there may be room behind it now. */
     if (moved == NULL && size > old_size && !resize_in_place(block, old_size, size)) {
-        errno = ENOMEM;
-        return NULL;
+        return size > SMALL_MAX_BYTES ? heap_refuse() : NULL;
     }
     if (moved != NULL) {
         move_contents(moved, block, size_min(size, old_size));

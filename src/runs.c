@@ -378,8 +378,10 @@ static size_t run_purge_huge_locked(const struct span *run, unsigned ticks)
     ASSERT(lock_is_held(&page_heap_lock));
     uint8_t *history = span_history(run);
     size_t start = span_address(run) / UNIT_BYTES;
+    /* What has gone before is clean, and passed by quickly. */
+    size_t used_page = align_down(start + next_used(history, 0, run->units), HUGE_PAGE_UNITS);
 
-    for (size_t first = align_up(start, HUGE_PAGE_UNITS) - start;
+    for (size_t first = size_max(align_up(start, HUGE_PAGE_UNITS), used_page) - start;
          first + HUGE_PAGE_UNITS <= run->units; first += HUGE_PAGE_UNITS) {
         size_t used = run_count_used(history + first, HUGE_PAGE_UNITS);
 
@@ -401,7 +403,7 @@ size_t runs_purge_huge_locked(unsigned ticks)
     for (unsigned shelf = shelf_next_filled(shelf_of(HUGE_PAGE_UNITS));
          shelf < SHELF_COUNT && purged == 0; shelf = shelf_next_filled(shelf + 1)) {
         for (struct span *run = shelves[shelf]; run != NULL && purged == 0; run = run->next) {
-            purged = run->is_clean ? 0 : run_purge_huge_locked(run, ticks);
+            purged = may_be_due(run, ticks) ? run_purge_huge_locked(run, ticks) : 0;
         }
     }
     return purged;

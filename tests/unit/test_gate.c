@@ -289,6 +289,29 @@ static void a_gate_closed_for_good_lets_nobody_in_and_waits_for_nobody(void **st
     assert_false(gate_is_open());
 }
 
+static void *close_for_a_fork(void *unused)
+{
+    gate_close(NULL);
+    return unused;
+}
+
+/* A thread that forks while another finds a fault: it may not wait for that one's handlers. */
+static void who_waits_for_others_is_let_go_when_the_gate_closes_for_good(void **state)
+{
+    static struct gate_slot own;
+    pthread_t closer;
+
+    (void)state;
+    gate_register(&own);
+    assert_true(gate_enter(&own));
+    assert_int_equal(pthread_create(&closer, NULL, close_for_a_fork, NULL), 0);
+    while (gate_is_open()) {
+        (void)sched_yield();
+    }
+    gate_close_for_good();
+    assert_int_equal(pthread_join(closer, NULL), 0);
+}
+
 /* Threads */
 
 struct guarded {
@@ -397,6 +420,7 @@ int main(void)
         ISOLATED(who_is_inside_does_not_wait_for_ever_for_others),
         ISOLATED(a_child_starts_with_an_open_gate_and_nobody_inside),
         ISOLATED(a_gate_closed_for_good_lets_nobody_in_and_waits_for_nobody),
+        ISOLATED(who_waits_for_others_is_let_go_when_the_gate_closes_for_good),
         ISOLATED(nobody_is_inside_while_the_gate_is_closed),
         ISOLATED(the_check_sees_who_is_inside_and_a_closed_gate),
     };

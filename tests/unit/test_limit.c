@@ -444,6 +444,27 @@ static void the_callback_is_not_called_inside_itself(void **state)
     bw_on_limit(NULL, NULL);
 }
 
+/* A block for it would be refused, but there is room behind the old one. */
+static void a_block_that_grows_in_place_after_all_is_no_failure(void **state)
+{
+    static void *behind[4000];
+    struct told told = {0, 0, 0};
+
+    (void)state;
+    assert_true(bw_set_limits(0, HARD_BYTES));
+    bw_on_limit(count, &told);
+    char *block = filled(HARD_BYTES * 5 / 8);
+
+    for (size_t i = 0; i < ARRAY_SIZE(behind); i++) {
+        behind[i] = bw_malloc(1024);
+    }
+    free_all(behind, ARRAY_SIZE(behind));
+    assert_ptr_equal(bw_realloc(block, HARD_BYTES * 5 / 8 + 2 * MIB), block);
+    assert_int_equal(told.hard, 0);
+    assert_null(bw_realloc(block, 2 * HARD_BYTES));
+    assert_int_equal(told.hard, 1);
+}
+
 static void below_the_soft_limit_nothing_happens(void **state)
 {
     struct told told = {0, 0, 0};
@@ -599,6 +620,7 @@ int main(void)
         ISOLATED(without_a_limit_free_memory_stays),
         ISOLATED(the_program_is_told_of_both_limits),
         ISOLATED(the_callback_is_not_called_inside_itself),
+        ISOLATED(a_block_that_grows_in_place_after_all_is_no_failure),
         ISOLATED(below_the_soft_limit_nothing_happens),
         ISOLATED(the_program_is_told_of_growth_only),
         ISOLATED(a_limit_set_below_what_is_held_is_told_of_at_the_next_call),
