@@ -2,8 +2,8 @@
 /* arena.h - the central stores that thread caches refill from and flush to.
  *
  * An arena has a bin a class, each with a lock of its own, and a queue of slabs with remote frees.
- * Every function may be called by any thread, inside the gate (gate.h); none is called with a lock
- * held.
+ * Every function may be called by any thread, inside the gate (gate.h), with no lock held but the
+ * life lock.
  */
 #ifndef BREAKWATER_ARENA_H
 #define BREAKWATER_ARENA_H

@@ -117,7 +117,7 @@ bool background_start(void)
         return true;
     }
     if (!forks_are_handled) {
-        /* After life.c's handlers are registered, so that in the child the gate is open by then. */
+        /* After fork.c's handlers are registered, so that in the child the gate is open by then. */
         forks_are_handled = pthread_atfork(NULL, NULL, start_in_child) == 0;
     }
     if (!create()) {
@@ -145,7 +145,7 @@ void background_stop(void)
     }
 }
 
-/* After life_construct(). Most processes end here: no variable, no option. */
+/* Most processes end here: no variable, no option. */
 __attribute__((constructor(102))) static void background_construct(void)
 {
     if (secure_getenv("BREAKWATER_CONF") == NULL) {

@@ -102,7 +102,7 @@ void *cache_take_next(struct cache *cache, unsigned class, size_t alignment);
 /* One block past the stacks: see refill_near(). A miss. Inside the gate. */
 void *cache_take_near(struct cache *cache, unsigned class, size_t alignment);
 
-/* Make room on the full free stack by a longer one or, inside the gate, by a flush to the arena. */
+/* Make room on the full free stack by a longer one, or by a flush to the arena. Inside the gate. */
 bool cache_grow_free(struct cache *cache, unsigned class);
 void cache_flush(struct cache *cache, unsigned class);
 

@@ -6,8 +6,8 @@
 #include "cache.h"
 
 /* Give the calling thread a cache, and initialise the allocator if this is the first call of all.
- * Returns the thread's cache: cache_none if there is no memory, the gate is closed, or the thread's
- * cache has been taken back. */
+ * Returns the thread's cache: cache_none if there is no memory, the gate is closed, the thread's
+ * cache has been taken back, or nobody is to have one (checked:true). */
 struct cache *life_attach_thread(void);
 
 /* The thread's cache, attached if it has had none. */

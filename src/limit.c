@@ -31,8 +31,8 @@ void limit_press(void)
 
 void limit_on(bw_limit_callback *callback, void *context)
 {
-    /* Release: pairs with the acquire in limit_deliver(); the context is the callback's own. */
-    atomic_store_explicit(&program_callback, NULL, memory_order_release);
+    /* Release: pairs with the acquire in limit_deliver(), which sees the context, or a later one;
+     * breakwater.h asks that other threads be at rest. */
     atomic_store_explicit(&program_context, context, memory_order_relaxed);
     atomic_store_explicit(&program_callback, callback, memory_order_release);
 }

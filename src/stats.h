@@ -18,7 +18,7 @@ struct stats_memory {
     size_t cached_blocks; /* a count; this thread's */
     size_t cached_bytes;
     size_t top_free_bytes;
-    size_t metadata_bytes; /* in descriptors, bitmaps and caches; not in the tables by unit */
+    size_t metadata_bytes; /* in descriptors, bitmaps, caches, tables of mapped regions */
 };
 
 /* A snapshot; threads that run meanwhile may be counted in part. */
