@@ -5,7 +5,9 @@
  *   - the standard names (malloc, free, ...), which libbreakwater.so and libbreakwater.a define and
  *     so interpose; they are declared by the C library's own headers;
  *   - the same functions under the prefix bw_, declared here, which interpose nothing.
- * Both hand out blocks of one heap: a block from malloc may go to bw_free and the reverse.
+ * Both hand out blocks of one heap: a block from malloc may go to bw_free and the reverse. This
+ * holds where the program itself is linked to Breakwater, or has it preloaded; not where only a
+ * library or plugin of it is, which may use the bw_ names by themselves (breakwater(7), CAVEATS).
  *
  * Ownership    A block belongs to the caller until it is freed; then no byte of it may be used.
  * Alignment    Every block is aligned to at least 16 bytes. Sizes and alignments are in bytes.
@@ -16,7 +18,8 @@
  *              one line on standard error that names the fault and the address; of blocks freed
  *              twice some are missed (breakwater(7), CAVEATS). What only asks for a block's size
  *              (bw_malloc_usable_size, bw_realloc with 0) may not see that a block is free, or
- *              that an address is inside one.
+ *              that an address is inside one; nor bw_realloc that a block is free which can stay
+ *              where it is.
  * Threads      Every function may be called from any thread at any time, also before constructors,
  *              after thread-local destructors, and in a child after fork(). None is a cancellation
  *              point. None is async-signal-safe.
