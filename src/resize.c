@@ -138,8 +138,8 @@ static bool resize_in_place(void *block, size_t old_size, size_t size)
 
 /* A block that grows will grow again: where memory is not limited, leave it some room, and save
  * every other copy. A small one not past the next power of two, which many programs bound their
- * buffers by; a huge one as much again, for there the room costs no memory until it is used or the
- * block is moved, as long as there is address space for many. */
+ * buffers by; a huge one as much again, for there the room costs no memory until it is used, as
+ * long as there is address space for many. */
 static size_t size_to_grow_to(size_t old_size, size_t size)
 {
     if (size <= old_size || old_size < GROWTH_BYTES_LEAST || limit_is_set()) {
@@ -184,17 +184,33 @@ static void *alloc_to_grow(size_t old_size, size_t size)
     return block;
 }
 
+/* A piece of the room that a block was left, to which nobody has written, needs no memory in the new
+ * block either. */
+static bool move_untouched(char *to, const char *from, size_t bytes)
+{
+    return from[0] == 0 && memcmp(from, from + 1, bytes - 1) == 0 && os_purge(to, bytes);
+}
+
+static void move_piece(char *to, const char *from, size_t bytes)
+{
+    os_populate(to, bytes);
+    memcpy(to, from, bytes);
+}
+
 /* Move the contents of a huge block of the heap piece by piece, and give up each piece behind us,
  * so that both blocks together need little more memory than one. */
 static void move_huge(char *to, char *from, size_t bytes, struct span *old)
 {
     uint8_t *history = span_history(old);
+    size_t asked_bytes = old->used_units * UNIT_BYTES;
 
     for (size_t at = 0; at < bytes; at += PIECE_BYTES) {
         size_t piece = size_min(PIECE_BYTES, bytes - at);
 
-        os_populate(to + at, piece);
-        memcpy(to + at, from + at, piece);
+        if (at < asked_bytes || !move_untouched(to + at, from + at, piece)) {
+            move_piece(to + at, from + at, piece);
+        }
+        /* What was only read may have memory all the same. */
         if (piece == PIECE_BYTES && os_purge(from + at, piece)) {
             memset(history + at / UNIT_BYTES, UNIT_CLEAN, PIECE_BYTES / UNIT_BYTES);
         }
