@@ -310,6 +310,28 @@ static void a_block_that_comes_and_goes_does_not_keep_the_memory_of_others(void 
     assert_true(slab->settled);
 }
 
+static void blocks_that_rested_elsewhere_do_not_let_free_pages_wait_anew(void **state)
+{
+    enum { TICKS = 4 };
+    struct slab *slab = slab_of_size(4096);
+    void *stack[2];
+
+    (void)state;
+    assert_int_equal(slab_take_locked(slab, stack, ARRAY_SIZE(stack)), ARRAY_SIZE(stack));
+    put_back(slab, &stack[0], 1);
+    for (unsigned ticks = 0; ticks < TICKS; ticks++) {
+        assert_false(slab_may_purge_locked(slab, TICKS));
+        tick_advance();
+    }
+    slab_put_word_locked(slab, 0, 1);
+    slab_settle_locked(slab, 1, true);
+    assert_true(slab_may_purge_locked(slab, TICKS));
+    /* One that was in use a moment ago does. */
+    assert_int_equal(slab_take_locked(slab, stack, 1), 1);
+    put_back(slab, stack, 1);
+    assert_false(slab_may_purge_locked(slab, TICKS));
+}
+
 static void a_large_run_has_no_blocks(void **state)
 {
     struct span *span = page_heap_alloc(&(struct run_request){
@@ -488,6 +510,7 @@ int main(void)
         ISOLATED(a_slab_of_several_units_is_found_from_each_of_them),
         ISOLATED(of_a_slab_of_several_units_whole_blocks_go_back),
         ISOLATED(a_block_that_comes_and_goes_does_not_keep_the_memory_of_others),
+        ISOLATED(blocks_that_rested_elsewhere_do_not_let_free_pages_wait_anew),
         ISOLATED(a_large_run_has_no_blocks),
         ISOLATED(an_address_that_must_be_a_block_and_is_none_dies),
         ISOLATED(putting_a_free_block_back_dies_and_names_it),
