@@ -4,6 +4,7 @@
 #include "cache_support.h"
 
 #include "conf.h"
+#include "limit.h"
 #include "page_heap.h"
 #include "proof.h"
 #include "refill.h"
@@ -129,9 +130,9 @@ static void cache_large(size_t count)
     }
 }
 
-static void look_at_share_of(size_t limit, uint32_t threads)
+static void look_at_share_of(size_t cache_limit, uint32_t threads)
 {
-    scavenge_share(limit, threads);
+    scavenge_share(cache_limit, threads);
     cache->misses = MISSES;
     scavenge_cache(cache);
     check();
@@ -177,6 +178,20 @@ static void of_a_large_heap_caches_share_an_eighth(void **state)
     page_heap_free(span);
 }
 
+static void of_a_limit_caches_share_an_eighth(void **state)
+{
+    enum { COUNT = 4, SHARERS = 16 };
+
+    (void)state;
+    set_up(SIZE);
+    limit_set(0, (size_t)8 * SHARERS * COUNT * SMALL_MAX_BYTES);
+    cache_large(COUNT);
+    look_at_share_of(0, SHARERS);
+    assert_int_equal(cached_bytes(), COUNT * SMALL_MAX_BYTES);
+    look_at_share_of(0, 2 * SHARERS);
+    assert_int_equal(cached_bytes(), COUNT / 2 * SMALL_MAX_BYTES);
+}
+
 int main(void)
 {
     static const struct isolated_test tests[] = {
@@ -186,6 +201,7 @@ int main(void)
         ISOLATED(the_newer_half_stays),
         ISOLATED(the_largest_blocks_go_back_first),
         ISOLATED(of_a_large_heap_caches_share_an_eighth),
+        ISOLATED(of_a_limit_caches_share_an_eighth),
     };
 
     return run_isolated(tests, ARRAY_SIZE(tests));
