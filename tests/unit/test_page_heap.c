@@ -403,6 +403,21 @@ static void a_shorter_run_gives_its_tail_back(void **state)
     assert_true(is_all(memory_of(span), 2 * UNIT_BYTES, PATTERN));
 }
 
+static void a_tail_given_back_goes_back_to_the_kernel_after_its_time(void **state)
+{
+    enum { TICKS = 4 };
+    struct span *span = run_of_units(6);
+
+    (void)state;
+    fill(span);
+    let_ticks_pass(TICKS);
+    assert_true(page_heap_resize(span, 2));
+    assert_int_equal(page_heap_decay(TICKS, SIZE_MAX), 0);
+    let_ticks_pass(TICKS);
+    assert_int_equal(page_heap_decay(TICKS, SIZE_MAX), 4 * UNIT_BYTES);
+    page_heap_check();
+}
+
 static void a_run_grows_over_free_memory_behind_it(void **state)
 {
     const size_t length = 6;
@@ -1226,6 +1241,7 @@ int main(void)
         ISOLATED(purged_memory_need_not_be_zeroed_again),
         ISOLATED(memory_that_the_kernel_kept_is_zeroed_again),
         ISOLATED(a_shorter_run_gives_its_tail_back),
+        ISOLATED(a_tail_given_back_goes_back_to_the_kernel_after_its_time),
         ISOLATED(a_run_grows_over_free_memory_behind_it),
         ISOLATED(a_run_with_a_neighbour_in_use_does_not_grow),
         ISOLATED(the_run_at_the_top_grows_with_the_break),
