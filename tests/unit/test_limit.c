@@ -502,6 +502,30 @@ static void the_program_is_told_of_growth_only(void **state)
     assert_true(told.soft > of_growth);
 }
 
+static void above_the_limit_too_the_program_is_told_of_growth_after_a_purge(void **state)
+{
+    enum { FREED = 8 };
+    struct told told = {0, 0, 0};
+    void *blocks[BLOCKS];
+
+    (void)state;
+    bw_on_limit(count, &told);
+    assert_true(bw_set_limits(SOFT_BYTES, 0));
+    for (size_t i = 0; i < BLOCKS; i++) {
+        blocks[i] = filled(MIB);
+    }
+    unsigned of_growth = told.soft;
+
+    free_all(blocks, FREED);
+    (void)bw_purge();
+    assert_true(held_bytes() > SOFT_BYTES);
+    assert_int_equal(told.soft, of_growth);
+    for (size_t i = 0; i < FREED; i++) {
+        blocks[i] = filled(MIB);
+    }
+    assert_true(told.soft > of_growth);
+}
+
 static void a_limit_set_below_what_is_held_is_told_of_at_the_next_call(void **state)
 {
     struct told told = {0, 0, 0};
@@ -623,6 +647,7 @@ int main(void)
         ISOLATED(a_block_that_grows_in_place_after_all_is_no_failure),
         ISOLATED(below_the_soft_limit_nothing_happens),
         ISOLATED(the_program_is_told_of_growth_only),
+        ISOLATED(above_the_limit_too_the_program_is_told_of_growth_after_a_purge),
         ISOLATED(a_limit_set_below_what_is_held_is_told_of_at_the_next_call),
         ISOLATED(a_block_that_grows_in_place_counts),
         ISOLATED(a_hard_limit_leaves_no_room_to_grow_into),
