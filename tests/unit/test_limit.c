@@ -15,6 +15,7 @@
 #include "limit.h"
 #include "page_heap.h"
 #include "slab.h"
+#include "upkeep.h"
 
 enum { BLOCKS = 64 };
 
@@ -374,6 +375,30 @@ static void over_the_soft_limit_free_memory_goes_back_at_once(void **state)
     page_heap_check();
 }
 
+static void a_relief_that_a_fork_cuts_short_is_made_up_for(void **state)
+{
+    struct gate_slot *slot = cache_gate(life_cache());
+    void *freed = filled(2 * SOFT_BYTES);
+    void *behind = filled(MIB);
+
+    (void)state;
+    bw_free(freed);
+    assert_true(bw_set_limits(SOFT_BYTES, 0));
+    /* A fork begins after the thread has entered. */
+    assert_true(gate_enter(slot));
+    gate_close(slot);
+    limit_press();
+    upkeep_poll(cache_self);
+    assert_true(held_bytes() > SOFT_BYTES);
+    gate_leave(slot);
+    assert_true(gate_open());
+    assert_true(gate_enter(slot));
+    upkeep_poll(cache_self);
+    gate_leave(slot);
+    assert_true(held_bytes() <= SOFT_BYTES);
+    bw_free(behind);
+}
+
 static void without_a_limit_free_memory_stays(void **state)
 {
     (void)state;
@@ -641,6 +666,7 @@ int main(void)
         ISOLATED(near_a_limit_blocks_above_64_KiB_stay_runs),
         ISOLATED(far_from_a_limit_they_are_of_slabs),
         ISOLATED(over_the_soft_limit_free_memory_goes_back_at_once),
+        ISOLATED(a_relief_that_a_fork_cuts_short_is_made_up_for),
         ISOLATED(without_a_limit_free_memory_stays),
         ISOLATED(the_program_is_told_of_both_limits),
         ISOLATED(the_callback_is_not_called_inside_itself),
