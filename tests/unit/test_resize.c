@@ -145,6 +145,16 @@ static void a_huge_block_that_had_to_move_grows_into_the_room_it_was_left(void *
     page_heap_check();
 }
 
+/* All but what is too short for a call of its own. */
+static void what_a_move_leaves_behind_is_free_and_clean(void **state)
+{
+    (void)state;
+    (void)usable_after_a_move();
+    assert_true(page_heap_stats().free_units >= 9 * MIB / UNIT_BYTES);
+    assert_true(page_heap_stats().free_used_units < 2 * MIB / UNIT_BYTES);
+    page_heap_check();
+}
+
 /* The room may lie where others' blocks were. */
 static void the_room_takes_no_memory_where_it_was_in_use(void **state)
 {
@@ -249,6 +259,7 @@ int main(void)
         ISOLATED(a_block_that_cannot_move_to_shrink_stays_and_succeeds),
         ISOLATED(a_block_stays_where_another_would_be_as_large),
         ISOLATED(a_huge_block_that_had_to_move_grows_into_the_room_it_was_left),
+        ISOLATED(what_a_move_leaves_behind_is_free_and_clean),
         ISOLATED(the_room_takes_no_memory_where_it_was_in_use),
         ISOLATED(where_memory_is_limited_no_room_is_left),
         ISOLATED(a_medium_block_stays_while_it_fits_and_grows_into_a_run),
