@@ -115,6 +115,27 @@ static void a_block_stays_where_another_would_be_as_large(void **state)
     }
 }
 
+static void a_small_block_grows_by_an_eighth_but_not_past_a_power_of_two(void **state)
+{
+    (void)state;
+    heap_free(filled(1));
+    for (size_t power = 1024; power <= 16 * KIB; power *= 2) {
+        const size_t size = power - power / 16;
+        char *block = filled(power / 2);
+
+        block = (char *)heap_resize(block, usable(block) + 1);
+        assert_in_range(usable(block), power / 2 + power / 16, power);
+        heap_free(block);
+        /* A class so near to the power is made where there is much of its size. */
+        size_class_refine(size_class_of(size), size);
+        block = filled(size);
+        assert_int_equal(usable(block), size);
+        block = (char *)heap_resize(block, size + 1);
+        assert_int_equal(usable(block), power);
+        heap_free(block);
+    }
+}
+
 static void a_huge_block_that_had_to_move_grows_into_the_room_it_was_left(void **state)
 {
     enum { PIECES = 9 };
@@ -258,6 +279,7 @@ int main(void)
         ISOLATED(a_block_that_cannot_grow_stays_as_it_was),
         ISOLATED(a_block_that_cannot_move_to_shrink_stays_and_succeeds),
         ISOLATED(a_block_stays_where_another_would_be_as_large),
+        ISOLATED(a_small_block_grows_by_an_eighth_but_not_past_a_power_of_two),
         ISOLATED(a_huge_block_that_had_to_move_grows_into_the_room_it_was_left),
         ISOLATED(what_a_move_leaves_behind_is_free_and_clean),
         ISOLATED(the_room_takes_no_memory_where_it_was_in_use),
