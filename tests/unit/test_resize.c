@@ -4,9 +4,11 @@
 #include "heap_support.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "break.h"
+#include "breakwater/breakwater.h"
 #include "emergency.h"
 #include "gate.h"
 #include "limit.h"
@@ -270,6 +272,36 @@ static void a_heap_block_is_resized_with_the_gate_closed(void **state)
     assert_nothing_is_used();
 }
 
+struct resized {
+    void *block;
+    size_t size;
+};
+
+static void resize(void *argument)
+{
+    const struct resized *resized = (const struct resized *)argument;
+
+    (void)bw_realloc(resized->block, resized->size);
+}
+
+/* Though it could stay where it lies. */
+static void in_checked_mode_a_freed_block_is_not_resized(void **state)
+{
+    static const size_t sizes[] = {100, 20000, 60000};
+
+    (void)state;
+    assert_int_equal(setenv("BREAKWATER_CONF", "checked:true", 1), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+        struct resized resized = {bw_malloc(sizes[i]), sizes[i]};
+
+        assert_non_null(resized.block);
+        assert_ptr_equal(bw_realloc(resized.block, sizes[i]), resized.block);
+        bw_free(resized.block);
+        assert_dies_at(resize, &resized, "invalid realloc of", (uintptr_t)resized.block);
+    }
+    assert_nothing_is_used();
+}
+
 int main(void)
 {
     static const struct isolated_test tests[] = {
@@ -287,6 +319,7 @@ int main(void)
         ISOLATED(a_medium_block_stays_while_it_fits_and_grows_into_a_run),
         ISOLATED(blocks_got_with_the_gate_closed_are_resized_like_others),
         ISOLATED(a_heap_block_is_resized_with_the_gate_closed),
+        ISOLATED(in_checked_mode_a_freed_block_is_not_resized),
     };
 
     return run_isolated(tests, ARRAY_SIZE(tests));
