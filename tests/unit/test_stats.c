@@ -90,6 +90,24 @@ static void what_another_thread_has_freed_is_free(void **state)
     assert_int_equal(balanced_memory().used_bytes, 0);
 }
 
+static void units_that_descriptors_were_given_are_neither_used_nor_free(void **state)
+{
+    (void)state;
+    assert_non_null(heap_alloc(100));
+    size_t used = balanced_memory().used_bytes;
+    struct span *span = page_heap_alloc(&(struct run_request){
+        .units = 1, .align_units = 1, .state = SPAN_META, .grow = true, .zero = true});
+
+    assert_non_null(span);
+    page_heap_zero(span);
+    meta_donate((void *)span_address(span), UNIT_BYTES);
+    struct stats_memory memory = stats_memory();
+
+    assert_int_equal(memory.used_bytes, used);
+    assert_int_equal(memory.used_bytes + memory.free_bytes + UNIT_BYTES,
+                     memory.break_bytes + memory.mapped_bytes);
+}
+
 static void mapped_regions_are_counted(void **state)
 {
     (void)state;
@@ -242,6 +260,7 @@ int main(void)
         ISOLATED(used_bytes_follow_the_blocks),
         ISOLATED(blocks_in_the_own_cache_are_free_and_counted),
         ISOLATED(what_another_thread_has_freed_is_free),
+        ISOLATED(units_that_descriptors_were_given_are_neither_used_nor_free),
         ISOLATED(mapped_regions_are_counted),
         ISOLATED(numbers_of_the_layers_are_passed_on),
         ISOLATED(threads_may_ask_at_once),
