@@ -400,6 +400,22 @@ static void a_bin_none_of_whose_slabs_runs_empty_is_given_up(void **state)
     lock_release(&bin.lock);
 }
 
+static void a_bin_one_of_whose_slabs_runs_empty_is_not_given_up(void **state)
+{
+    (void)state;
+    new_bin();
+    use_slabs();
+    size_t freed = blocks_of_slab() / 4 * 3;
+
+    put_of_each(0, freed);
+    come_and_go(3);
+    put(&in_use[0][freed], blocks_of_slab() - freed);
+    assert_int_equal(bin.empty_slabs, 1);
+    come_and_go(3);
+    assert_true(bin_is_sparse(&bin));
+    lock_release(&bin.lock);
+}
+
 static void a_bin_that_was_given_up_is_tried_again_once_little_was_free(void **state)
 {
     struct magazine *out[8];
@@ -526,6 +542,7 @@ int main(void)
         ISOLATED(a_bin_keeps_few_units_in_empty_slabs),
         ISOLATED(a_bin_is_sparse_as_long_as_much_of_its_slabs_is_free),
         ISOLATED(a_bin_none_of_whose_slabs_runs_empty_is_given_up),
+        ISOLATED(a_bin_one_of_whose_slabs_runs_empty_is_not_given_up),
         ISOLATED(a_bin_that_was_given_up_is_tried_again_once_little_was_free),
         ISOLATED(a_quarter_of_many_slabs_is_not_much),
         ISOLATED(empty_slabs_do_not_make_a_bin_sparse),
