@@ -198,6 +198,24 @@ static void publishing_a_block_twice_dies_and_names_it(void **state)
     assert_dies_at(publish_blocks_4_and_5, slab, "double free of", slab->start + (size_t)5 * 256);
 }
 
+static void put_blocks_4_and_5(void *slab)
+{
+    put_word((struct slab *)slab, 0, UINT64_C(0x30));
+}
+
+static void a_block_that_is_pending_dies_when_it_is_freed_at_home_too(void **state)
+{
+    struct remote_queue queue;
+
+    (void)state;
+    remote_queue_init(&queue);
+    struct slab *slab = slab_on_queue(&queue, 256);
+
+    take_all(slab);
+    remote_publish(slab, 0, UINT64_C(0x20));
+    assert_dies_at(put_blocks_4_and_5, slab, "double free of", slab->start + (size_t)5 * 256);
+}
+
 static void drain_queue(void *queue)
 {
     (void)drain((struct remote_queue *)queue);
@@ -306,6 +324,7 @@ int main(void)
         ISOLATED(a_block_published_between_summary_and_word_is_not_lost),
         ISOLATED(every_slab_of_the_queue_is_found),
         ISOLATED(publishing_a_block_twice_dies_and_names_it),
+        ISOLATED(a_block_that_is_pending_dies_when_it_is_freed_at_home_too),
         ISOLATED(a_block_that_is_free_already_dies_when_it_is_taken_in),
         ISOLATED(producers_and_a_consumer_lose_and_double_nothing),
         ISOLATED(the_check_sees_a_word_that_the_summary_does_not_know),
