@@ -35,6 +35,7 @@ struct subject {
     void *(*pvalloc)(size_t);
     size_t (*malloc_usable_size)(void *);
     int (*malloc_trim)(size_t);
+    size_t (*purge)(void); /* Breakwater's own: NULL elsewhere */
     int (*mallopt)(int, int);
     struct subject_usage (*mallinfo)(void);
     struct subject_usage (*mallinfo2)(void);

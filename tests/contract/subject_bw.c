@@ -61,6 +61,7 @@ void subject_open(int argc, char **argv)
         .pvalloc = bw_pvalloc,
         .malloc_usable_size = bw_malloc_usable_size,
         .malloc_trim = bw_malloc_trim,
+        .purge = bw_purge,
         .mallopt = bw_mallopt,
         .mallinfo = usage_of_mallinfo,
         .mallinfo2 = usage_of_mallinfo2,

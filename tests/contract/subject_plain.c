@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* subject_plain.c - runs the contract tests against the standard names, whoever defines them.
  *
- * Names that the C library has no longer (cfree), not yet (free_sized) or declares deprecated
- * (mallinfo) are looked up at run time.
+ * Names that the C library has no longer (cfree), not yet (free_sized), never had (bw_purge) or
+ * declares deprecated (mallinfo) are looked up at run time.
  */
 #include "subject.h"
 
@@ -95,6 +95,7 @@ void subject_open(int argc, char **argv)
         .malloc_info = malloc_info,
         .malloc_stats = malloc_stats,
     };
+    look_up(&tested.purge, "bw_purge");
     look_up(&tested.free_sized, "free_sized");
     look_up(&tested.free_aligned_sized, "free_aligned_sized");
     look_up(&tested.cfree, "cfree");

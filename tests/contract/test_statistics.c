@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -122,6 +123,59 @@ static void memory_is_usable_after_a_trim(void **state)
     assert_int_equal(block[0], 0);
     assert_memory_equal(block, block + 1, 2 * MIB - 1);
     tested.free(block);
+}
+
+static void trim(void)
+{
+    (void)tested.malloc_trim(0);
+}
+
+static void purge(void)
+{
+    (void)tested.purge();
+}
+
+/* A page is locked of a block that is free, and not the last of the heap: the kernel refuses the
+ * usual call to give it back. */
+static void assert_keeps_errno_at_locked_memory(void (*give_back)(void))
+{
+    enum { COUNT = 3, PAGE = 4096 };
+    char *blocks[COUNT];
+    size_t lowest = 0;
+
+    for (size_t i = 0; i < COUNT; i++) {
+        blocks[i] = tested.malloc(MIB);
+        assert_non_null(blocks[i]);
+        memset(blocks[i], 1, MIB);
+        lowest = blocks[i] < blocks[lowest] ? i : lowest;
+    }
+    /* The system call, as sanitizers let mlock() do nothing. */
+    char *page = blocks[lowest] + MIB / 2;
+    bool is_locked = syscall(SYS_mlock, page, (size_t)PAGE) == 0;
+
+    tested.free(blocks[lowest]);
+    errno = UNTOUCHED;
+    give_back();
+    assert_int_equal(errno, UNTOUCHED);
+    (void)syscall(SYS_munlock, page, (size_t)PAGE);
+    for (size_t i = 0; i < COUNT; i++) {
+        if (i != lowest) {
+            tested.free(blocks[i]);
+        }
+    }
+    if (!is_locked) {
+        skip();
+    }
+}
+
+static void giving_memory_back_keeps_errno_where_the_kernel_refuses(void **state)
+{
+    (void)state;
+    if (!tested.is_breakwater) {
+        skip();
+    }
+    assert_keeps_errno_at_locked_memory(trim);
+    assert_keeps_errno_at_locked_memory(purge);
 }
 
 /* ---- mallopt ---- */
@@ -389,6 +443,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(malloc_trim_leaves_live_blocks_as_they_are),
         cmocka_unit_test(malloc_trim_accepts_any_pad),
         cmocka_unit_test(memory_is_usable_after_a_trim),
+        cmocka_unit_test(giving_memory_back_keeps_errno_where_the_kernel_refuses),
         cmocka_unit_test(mallinfo2_counts_what_the_program_holds),
         cmocka_unit_test(mallinfo2_falls_when_large_blocks_are_freed),
         cmocka_unit_test(mallinfo2_adds_up),
