@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <malloc.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -224,7 +225,7 @@ static void mallopt_returns_0_for_a_bad_value(void **state)
 static void memory_is_usable_after_mallopt(void **state)
 {
     (void)state;
-    tested.mallopt(M_ARENA_MAX, 1);
+    assert_int_equal(tested.mallopt(M_ARENA_MAX, 1), 1);
     use_and_free(100, 10000);
     use_and_free(MIB, 10);
 }
@@ -354,6 +355,44 @@ static void malloc_info_writes_xml_and_returns_0(void **state)
     }
 }
 
+static void *use_memory(void *unused)
+{
+    tested.free(tested.malloc(100));
+    return unused;
+}
+
+/* How many arenas there are once another thread has used memory. */
+static size_t arenas_with_another_thread(void)
+{
+    static const char arena[] = "<arena nr=";
+    pthread_t thread;
+    size_t count = 0;
+
+    assert_int_equal(pthread_create(&thread, NULL, use_memory, NULL), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    capture_start();
+    assert_int_equal(tested.malloc_info(0, capture.file), 0);
+    capture_end();
+    for (const char *at = capture.text; (at = strstr(at, arena)) != NULL; at++) {
+        count++;
+    }
+    return count;
+}
+
+static void threads_use_no_more_arenas_than_mallopt_allows(void **state)
+{
+    (void)state;
+    if (!tested.is_breakwater) {
+        skip();
+    }
+    tested.free(tested.malloc(100));
+    assert_int_equal(tested.mallopt(M_ARENA_MAX, 2), 1);
+    assert_int_equal(tested.mallopt(M_ARENA_MAX, 1), 1);
+    assert_int_equal(arenas_with_another_thread(), 1);
+    assert_int_equal(tested.mallopt(M_ARENA_MAX, 2), 1);
+    assert_int_equal(arenas_with_another_thread(), 2);
+}
+
 static void malloc_info_refuses_options_and_writes_nothing(void **state)
 {
     static const int options[] = {1, 2, -1, INT_MAX, INT_MIN};
@@ -456,6 +495,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(mallopt_returns_1_for_a_valid_value),
         cmocka_unit_test(mallopt_returns_0_for_a_bad_value),
         cmocka_unit_test(memory_is_usable_after_mallopt),
+        cmocka_unit_test(threads_use_no_more_arenas_than_mallopt_allows),
     };
 
     subject_open(argc, argv);
