@@ -184,8 +184,8 @@ static void *alloc_to_grow(size_t old_size, size_t size)
     return block;
 }
 
-/* A piece of the room that a block was left, to which nobody has written, needs no memory in the new
- * block either. */
+/* A piece of the room that a block was left, to which nobody has written, needs no memory in the
+ * new block either. */
 static bool move_untouched(char *to, const char *from, size_t bytes)
 {
     return from[0] == 0 && memcmp(from, from + 1, bytes - 1) == 0 && os_purge(to, bytes);
