@@ -891,6 +891,29 @@ static void a_child_keeps_idle_caches(void **state)
     assert_works_in_child(idle_caches_serve, &generations);
 }
 
+static void *check_gate_from_inside(void *idle)
+{
+    bw_free(bw_malloc(1));
+    if (cache_self == (struct cache *)idle && gate_enter(&cache_self->gate)) {
+        gate_check();
+    }
+    return NULL;
+}
+
+static void check_gate_in_a_thread(void *idle)
+{
+    run_threads(1, check_gate_from_inside, idle);
+}
+
+/* Or a child of the child might be forked while a thread holds a lock. */
+static void in_a_child_the_gate_knows_threads_that_get_idle_caches(void **state)
+{
+    (void)state;
+    bw_free(bw_malloc(1));
+    assert_dies(check_gate_in_a_thread, idle_cache(),
+                "gate: closed, or somebody inside, where all should be at rest");
+}
+
 static _Atomic bool workers_stop;
 static _Atomic unsigned workers_running;
 
@@ -1059,6 +1082,7 @@ int main(void)
         ISOLATED(a_child_can_allocate_and_free),
         ISOLATED(a_child_of_a_process_that_has_not_started_can_start),
         ISOLATED(a_child_keeps_idle_caches),
+        ISOLATED(in_a_child_the_gate_knows_threads_that_get_idle_caches),
         ISOLATED(children_of_a_process_at_work_can_allocate),
         ISOLATED(a_child_forgets_what_its_parent_has_deferred),
         ISOLATED(handlers_of_the_program_may_allocate),
