@@ -891,6 +891,23 @@ static void a_child_keeps_idle_caches(void **state)
     assert_works_in_child(idle_caches_serve, &generations);
 }
 
+static bool owns_its_cache(void *unused)
+{
+    struct os_thread self = os_thread_self();
+
+    (void)unused;
+    return cache_self->owner.process == self.process && cache_self->owner.thread == self.thread;
+}
+
+/* Or it would seem to have ended, in a descendant that is given the parent's number again. */
+static void the_thread_of_a_child_owns_its_cache(void **state)
+{
+    (void)state;
+    bw_free(bw_malloc(1));
+    assert_true(owns_its_cache(NULL));
+    assert_works_in_child(owns_its_cache, NULL);
+}
+
 static void *check_gate_from_inside(void *idle)
 {
     bw_free(bw_malloc(1));
@@ -1082,6 +1099,7 @@ int main(void)
         ISOLATED(a_child_can_allocate_and_free),
         ISOLATED(a_child_of_a_process_that_has_not_started_can_start),
         ISOLATED(a_child_keeps_idle_caches),
+        ISOLATED(the_thread_of_a_child_owns_its_cache),
         ISOLATED(in_a_child_the_gate_knows_threads_that_get_idle_caches),
         ISOLATED(children_of_a_process_at_work_can_allocate),
         ISOLATED(a_child_forgets_what_its_parent_has_deferred),
