@@ -760,6 +760,29 @@ static void a_thread_that_ends_gives_back_blocks_and_cache(void **state)
     assert_int_equal(stats_memory().used_bytes, 0);
 }
 
+static void *note_what_was_fetched(void *fetched)
+{
+    ((uint64_t *)fetched)[0] = life_attach_thread()->fetched_bytes;
+    (void)use_a_little(NULL);
+    ((uint64_t *)fetched)[1] = cache_self->fetched_bytes;
+    return NULL;
+}
+
+/* By it a thread finds out how many blocks to fetch, and whether it exchanges some with others. */
+static void what_a_thread_fetched_does_not_count_for_the_next(void **state)
+{
+    uint64_t fetched[2];
+
+    (void)state;
+    bw_free(bw_malloc(1));
+    for (int i = 0; i < 2; i++) {
+        run_threads(1, note_what_was_fetched, fetched);
+        assert_int_equal(fetched[0], 0);
+        assert_true(fetched[1] > 0);
+    }
+    assert_int_equal(life_stats().caches_created, 2);
+}
+
 static void thousands_of_threads_leave_nothing_behind(void **state)
 {
     (void)state;
@@ -1094,6 +1117,7 @@ int main(void)
         ISOLATED(a_fork_from_inside_leaves_what_waits_for_the_next),
         ISOLATED(a_thread_that_ends_during_a_fork_leaves_its_cache_to_who_forks),
         ISOLATED(a_thread_that_ends_gives_back_blocks_and_cache),
+        ISOLATED(what_a_thread_fetched_does_not_count_for_the_next),
         ISOLATED(thousands_of_threads_leave_nothing_behind),
         ISOLATED(threads_that_only_free_leave_nothing_behind),
         ISOLATED(a_child_can_allocate_and_free),
