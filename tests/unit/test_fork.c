@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* test_fork.c - a handler of a signal forks in the middle of what changes the counts and lists of
- * threads: linked with --wrap=os_thread_self and --wrap=mmap, where such a handler may come.
+ * threads, or a fork ends there: linked with --wrap=os_thread_self and --wrap=mmap, where such a
+ * handler may come, and --wrap=gate_enter, where another thread's fork may end.
  */
 #include "heap_support.h"
 
@@ -22,6 +23,9 @@ static struct {
     int status; /* of the child, in the parent */
 } handler;
 
+/* The next who wants in is refused: a fork of another thread ends right after that. */
+static bool fork_ends;
+
 static void fork_in_handler(bool *at)
 {
     *at = false;
@@ -38,6 +42,8 @@ struct os_thread __wrap_os_thread_self(void);
 struct os_thread __real_os_thread_self(void);
 void *__wrap_mmap(void *start, size_t bytes, int protection, int flags, int file, off_t offset);
 void *__real_mmap(void *start, size_t bytes, int protection, int flags, int file, off_t offset);
+bool __wrap_gate_enter(struct gate_slot *slot);
+bool __real_gate_enter(struct gate_slot *slot);
 
 struct os_thread __wrap_os_thread_self(void)
 {
@@ -53,6 +59,15 @@ void *__wrap_mmap(void *start, size_t bytes, int protection, int flags, int file
         fork_in_handler(&handler.at_mmap);
     }
     return __real_mmap(start, bytes, protection, flags, file, offset);
+}
+
+bool __wrap_gate_enter(struct gate_slot *slot)
+{
+    if (fork_ends) {
+        fork_ends = false;
+        return false;
+    }
+    return __real_gate_enter(slot);
 }
 /* NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c) */
 
@@ -139,6 +154,27 @@ static void while_a_thread_changes_its_arena(void **state)
     run_threads(1, change_arena, NULL);
 }
 
+/* A fork of another thread ends */
+
+static void *end_as_a_fork_ends(void *unused)
+{
+    bw_free(bw_malloc(100));
+    fork_ends = true;
+    return unused;
+}
+
+/* Who forked has not seen the cache. */
+static void a_thread_that_ends_as_a_fork_does_gives_its_cache_back_itself(void **state)
+{
+    (void)state;
+    bw_free(bw_malloc(100));
+    run_threads(1, end_as_a_fork_ends, NULL);
+    assert_false(fork_ends);
+    assert_int_equal(life_stats().idle_caches, 1);
+    assert_int_equal(life_stats().threads, 1);
+    assert_nothing_is_used();
+}
+
 int main(void)
 {
     static const struct isolated_test tests[] = {
@@ -146,6 +182,7 @@ int main(void)
         ISOLATED(in_the_first_call_of_a_thread_that_gets_an_idle_cache),
         ISOLATED(in_the_very_first_call),
         ISOLATED(while_a_thread_changes_its_arena),
+        ISOLATED(a_thread_that_ends_as_a_fork_does_gives_its_cache_back_itself),
     };
 
     return run_isolated(tests, ARRAY_SIZE(tests));
