@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "breakwater/breakwater.h"
+#include "deferred.h"
 #include "gate.h"
 #include "life.h"
 #include "os.h"
@@ -175,6 +176,19 @@ static void a_thread_that_ends_as_a_fork_does_gives_its_cache_back_itself(void *
     assert_nothing_is_used();
 }
 
+/* Who forked has not seen the block. */
+static void what_is_freed_as_a_fork_ends_is_not_left_to_the_next(void **state)
+{
+    char *block = filled(2 * MIB);
+
+    (void)state;
+    fork_ends = true;
+    bw_free(block);
+    assert_false(fork_ends);
+    assert_int_equal(deferred_stats().count, 1);
+    assert_nothing_is_used();
+}
+
 int main(void)
 {
     static const struct isolated_test tests[] = {
@@ -183,6 +197,7 @@ int main(void)
         ISOLATED(in_the_very_first_call),
         ISOLATED(while_a_thread_changes_its_arena),
         ISOLATED(a_thread_that_ends_as_a_fork_does_gives_its_cache_back_itself),
+        ISOLATED(what_is_freed_as_a_fork_ends_is_not_left_to_the_next),
     };
 
     return run_isolated(tests, ARRAY_SIZE(tests));
