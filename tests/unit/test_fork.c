@@ -16,6 +16,7 @@
 #include "gate.h"
 #include "life.h"
 #include "os.h"
+#include "stats.h"
 
 static struct {
     bool at_identity;
@@ -155,6 +156,40 @@ static void while_a_thread_changes_its_arena(void **state)
     run_threads(1, change_arena, NULL);
 }
 
+/* Handlers that were registered before ours */
+
+static char *to_free;
+
+/* After ours has closed the gate. */
+static void free_in_prepare(void)
+{
+    bw_free(to_free);
+    to_free = NULL;
+}
+
+/* Before the library's of the same priority, which is linked behind this file. */
+__attribute__((constructor(101))) static void register_before_ours(void)
+{
+    (void)pthread_atfork(free_in_prepare, NULL, NULL);
+}
+
+static bool nothing_is_used(void *unused)
+{
+    (void)unused;
+    (void)bw_malloc_trim(0);
+    return stats_memory().used_bytes == 0;
+}
+
+static void what_a_handler_before_the_fork_frees_is_free_in_parent_and_child(void **state)
+{
+    (void)state;
+    to_free = filled(2 * MIB);
+    assert_works_in_child(nothing_is_used, NULL);
+    assert_null(to_free);
+    assert_int_equal(deferred_stats().count, 1);
+    assert_nothing_is_used();
+}
+
 /* A fork of another thread ends */
 
 static void *end_as_a_fork_ends(void *unused)
@@ -196,6 +231,7 @@ int main(void)
         ISOLATED(in_the_first_call_of_a_thread_that_gets_an_idle_cache),
         ISOLATED(in_the_very_first_call),
         ISOLATED(while_a_thread_changes_its_arena),
+        ISOLATED(what_a_handler_before_the_fork_frees_is_free_in_parent_and_child),
         ISOLATED(a_thread_that_ends_as_a_fork_does_gives_its_cache_back_itself),
         ISOLATED(what_is_freed_as_a_fork_ends_is_not_left_to_the_next),
     };
