@@ -152,6 +152,23 @@ static void without_it_children_have_none(void **state)
     assert_int_equal(threads_of_a_child(), before);
 }
 
+/* The handler of forks cannot be taken back. */
+static void however_often_it_was_started_a_child_has_one(void **state)
+{
+    int threads[2];
+
+    (void)state;
+    conf.decay_ms = DECAY_MS;
+    for (size_t i = 0; i < ARRAY_SIZE(threads); i++) {
+        assert_true(bw_background_thread(true));
+        /* As above: fork when it has started. */
+        free_memory_goes_back_while_we_sleep();
+        threads[i] = threads_of_a_child();
+        assert_false(bw_background_thread(false));
+    }
+    assert_int_equal(threads[1], threads[0]);
+}
+
 /* Nor is there anything to wait for at the end of one that no handler knows of. */
 static void a_child_of_a_bare_fork_has_none(void **state)
 {
@@ -196,6 +213,7 @@ int main(void)
         ISOLATED(it_can_be_ended_and_started_again),
         ISOLATED(a_child_has_one_too),
         ISOLATED(without_it_children_have_none),
+        ISOLATED(however_often_it_was_started_a_child_has_one),
         ISOLATED(a_child_of_a_bare_fork_has_none),
         ISOLATED(signals_are_left_to_the_program),
     };
