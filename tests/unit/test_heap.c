@@ -19,6 +19,7 @@
 #include "page_heap.h"
 #include "refill.h"
 #include "resize.h"
+#include "run_cache.h"
 #include "scavenge.h"
 
 enum { BLOCKS = 200 };
@@ -577,7 +578,8 @@ static void a_thread_may_call_first_with_the_gate_closed(void **state)
 static void frees_with_the_gate_closed_are_done_when_it_opens(void **state)
 {
     static char *blocks[BLOCKS];
-    char *large = filled(LARGE);
+    char *kept = filled(LARGE);
+    char *too_long_to_be_kept = filled((RUN_CACHE_UNITS + 1) * UNIT_BYTES);
 
     (void)state;
     for (size_t i = 0; i < BLOCKS; i++) {
@@ -587,8 +589,13 @@ static void frees_with_the_gate_closed_are_done_when_it_opens(void **state)
     for (size_t i = 0; i < BLOCKS; i++) {
         heap_free(blocks[i]);
     }
-    heap_free(large);
-    assert_true(deferred_stats().count > 0);
+    uint64_t small = deferred_stats().count;
+
+    assert_true(small > 0);
+    heap_free(kept);
+    assert_int_equal(deferred_stats().count, small);
+    heap_free(too_long_to_be_kept);
+    assert_int_equal(deferred_stats().count, small + 1);
     open_gate();
     assert_int_equal(deferred_stats().lost, 0);
     assert_nothing_is_used();
