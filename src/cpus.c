@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cgroup.h"
+#include "os.h"
 
 enum { MASK_WORDS = 128 };
 
@@ -32,7 +33,7 @@ static uint32_t cpus_of_affinity(void)
     uint64_t cpus[MASK_WORDS] = {0};
     uint32_t count = 0;
 
-    add_affinity(getpid(), cpus);
+    add_affinity(os_thread_self().process, cpus);
     add_affinity(0, cpus);
     for (unsigned word = 0; word < MASK_WORDS; word++) {
         count += bit_count(cpus[word]);
