@@ -20,7 +20,7 @@ struct deferred {
     void *block;
 };
 
-static struct __cds_lfs_stack all;
+static struct __cds_lfs_stack deferred_blocks;
 /* A thread that forks defers apart: what others defer, a child cannot rely on. A stack like the
  * other, since a signal handler may defer in the middle. */
 static _Thread_local struct {
@@ -29,7 +29,7 @@ static _Thread_local struct {
 } forking __attribute__((tls_model("initial-exec")));
 
 /* Counters: relaxed, they order nothing. */
-static _Atomic uint64_t count;
+static _Atomic uint64_t deferred_count;
 static _Atomic uint64_t lost_count;
 
 bool deferred_push(void *block)
@@ -43,8 +43,8 @@ bool deferred_push(void *block)
         return false;
     }
     deferred->block = block;
-    atomic_fetch_add_explicit(&count, 1, memory_order_relaxed);
-    (void)cds_lfs_push(forking.forks > 0 ? &forking.blocks : &all, &deferred->node);
+    atomic_fetch_add_explicit(&deferred_count, 1, memory_order_relaxed);
+    (void)cds_lfs_push(forking.forks > 0 ? &forking.blocks : &deferred_blocks, &deferred->node);
     return true;
 }
 
@@ -58,7 +58,7 @@ static struct cds_lfs_node *take_all(struct __cds_lfs_stack *stack)
 
 void deferred_release(void (*release)(void *block))
 {
-    struct cds_lfs_node *node = take_all(&all);
+    struct cds_lfs_node *node = take_all(&deferred_blocks);
 
     while (node != NULL) {
         struct deferred *deferred = caa_container_of(node, struct deferred, node);
@@ -83,20 +83,20 @@ void deferred_fork_ends(void)
     while (node != NULL) {
         struct cds_lfs_node *next = node->next;
 
-        (void)cds_lfs_push(&all, node);
+        (void)cds_lfs_push(&deferred_blocks, node);
         node = next;
     }
 }
 
 void deferred_reset_in_child(void)
 {
-    __cds_lfs_init(&all);
+    __cds_lfs_init(&deferred_blocks);
 }
 
 struct deferred_stats deferred_stats(void)
 {
     return (struct deferred_stats){
-        .count = atomic_load_explicit(&count, memory_order_relaxed),
+        .count = atomic_load_explicit(&deferred_count, memory_order_relaxed),
         .lost = atomic_load_explicit(&lost_count, memory_order_relaxed),
     };
 }

@@ -176,7 +176,7 @@ static uint64_t word_claim_idle(struct granules *word, bool is_page)
 
     do {
         /* Relaxed: a bit that we do not see yet is that of a granule which another thread has just
-         * freed, and that thread looks here after us. */
+         * freed, and that thread says so after us (to_purge). */
         uint64_t dirty = atomic_load_explicit(&word->dirty, memory_order_relaxed);
 
         idle = dirty & ~used;
