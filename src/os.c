@@ -139,7 +139,7 @@ void os_unmap(void *start, size_t bytes)
 
 uint64_t os_clock_ns(void)
 {
-    struct timespec now;
+    struct timespec now = {0, 0};
 
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * NS_PER_SECOND + (uint64_t)now.tv_nsec;

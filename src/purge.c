@@ -58,7 +58,7 @@ _Atomic bool purge_left;
 
 static uint64_t now_ms(void)
 {
-    struct timespec now;
+    struct timespec now = {0, 0};
 
     if (purge_is_behind()) {
         return os_clock_ns() / NS_PER_MS;
@@ -72,6 +72,13 @@ static uint64_t now_ms(void)
 static uint64_t tick_ms(void)
 {
     return size_max(conf.decay_ms / TICKS_PER_DECAY, TICK_MS_LEAST);
+}
+
+/* Nothing is due later than a tick from now: where it seems so, the clock was ahead when the time
+ * was set. What another thread has set meanwhile may be a little later. */
+static bool has_come(uint64_t due, uint64_t now)
+{
+    return now >= due || due - now > 2 * tick_ms();
 }
 
 /* What of this pass is done. */
@@ -135,7 +142,7 @@ static void let_time_pass(uint64_t now)
 {
     uint64_t due = atomic_load_explicit(&next_tick_ms, memory_order_relaxed);
 
-    if (now >= due &&
+    if (has_come(due, now) &&
         atomic_compare_exchange_strong_explicit(&next_tick_ms, &due, now + tick_ms(),
                                                 memory_order_relaxed, memory_order_relaxed)) {
         reclaim_aged();
@@ -162,7 +169,7 @@ bool purge_poll(void)
     uint64_t due = atomic_load_explicit(&next_step_ms, memory_order_relaxed);
 
     /* Relaxed: who wins the exchange takes the step; nothing is read on the strength of it. */
-    return now >= due &&
+    return has_come(due, now) &&
            atomic_compare_exchange_strong_explicit(&next_step_ms, &due, now + tick_ms(),
                                                    memory_order_relaxed, memory_order_relaxed) &&
            step(now, PIECE_BYTES, now - due < SELDOM_MS ? STEP_NS : STEP_NS_SELDOM);
@@ -170,7 +177,7 @@ bool purge_poll(void)
 
 bool purge_is_due(void)
 {
-    return now_ms() >= atomic_load_explicit(&next_step_ms, memory_order_relaxed);
+    return has_come(atomic_load_explicit(&next_step_ms, memory_order_relaxed), now_ms());
 }
 
 bool purge_go_on(void)
@@ -183,7 +190,7 @@ uint64_t purge_interval_ms(void)
     uint64_t now = now_ms();
     uint64_t due = atomic_load_explicit(&next_step_ms, memory_order_relaxed);
 
-    return due > now + POLL_MS_LEAST ? due - now : POLL_MS_LEAST;
+    return due > now + POLL_MS_LEAST ? size_min(due - now, tick_ms()) : POLL_MS_LEAST;
 }
 
 size_t purge_all(size_t pad_bytes)

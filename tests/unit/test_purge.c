@@ -598,6 +598,25 @@ static void ticks_go_by_while_a_purge_goes_on(void **state)
     assert_int_equal(resident_pages(run, MUCH), 0);
 }
 
+/* As where a process goes on on another machine, or a call fails. */
+static void a_clock_that_was_ahead_once_does_not_stop_the_decay(void **state)
+{
+    enum { AHEAD_MS = 1000 * 1000 };
+
+    (void)state;
+    char *run = purge_begun(STEP_NS);
+
+    let_step_clock_move(AHEAD_MS);
+    assert_true(purge_poll());
+    step_clock_ns -= (uint64_t)AHEAD_MS * 1000 * 1000;
+    assert_in_range(purge_interval_ms(), 0, TICK_MS);
+    assert_true(purge_is_due());
+    while (purge_poll()) {
+        let_step_clock_move(2);
+    }
+    assert_int_equal(resident_pages(run, MUCH), 0);
+}
+
 /* Rounds of which each ends with a swap: no miss lets time pass. */
 static void time_passes_where_every_request_is_a_hit(void **state)
 {
@@ -901,6 +920,7 @@ int main(void)
         ISOLATED(who_seldom_comes_by_takes_a_step_each_time),
         ISOLATED(a_tick_is_no_longer_for_its_purge),
         ISOLATED(ticks_go_by_while_a_purge_goes_on),
+        ISOLATED(a_clock_that_was_ahead_once_does_not_stop_the_decay),
         ISOLATED(time_passes_where_every_request_is_a_hit),
         ISOLATED(time_passes_where_only_large_blocks_come_and_go),
         ISOLATED(time_passes_for_a_thread_without_a_cache),
