@@ -128,7 +128,9 @@ class RunTest(unittest.TestCase):
             (["--threads", "0"], '--threads: "0"'),
             (["--threads", "1,many"], '--threads: "many"'),
             (["--quick", "--full"], "--quick and --full"),
+            (["--threads", "2,1,2"], "--threads: 2 is named twice"),
             (["--threshold", "no"], '--threshold: "no"'),
+            (["--threshold", "20"], "--threshold needs --baseline"),
             (["--baseline", "/no/such"], "--baseline: /no/such"),
             (["--baseline", "/dev/null"], "--baseline: /dev/null"),
             (["--allocators", "nosuch"], 'unknown allocator "nosuch"'),
@@ -144,6 +146,29 @@ class RunTest(unittest.TestCase):
                 status, output, errors = self.finish(*arguments)
                 self.assertEqual(status, 2, errors)
                 self.assertEqual(output, "")
+                self.assertEqual(len(errors.splitlines()), 1, errors)
+                self.assertIn(expected, errors)
+
+    def test_a_baseline_that_cannot_be_compared_is_refused_before_anything_runs(self):
+        row = {"test": QUICK_TEST, "allocator": "breakwater", "metrics": {}, "error": None,
+               "vs_best_peer": 1.0}
+        library = f"breakwater={BUILD_DIRECTORY}/libbreakwater.so"
+        cases = [
+            ("breakwater-bench/1", [row], library, "schema breakwater-bench/1, not"),
+            ("breakwater-bench/2", [], library, "has no row of the tests"),
+            ("breakwater-bench/2", [{**row, "allocator": "glibc"}], library, "has no row"),
+            ("breakwater-bench/2", [{"test": QUICK_TEST, "allocator": "breakwater"}], library,
+             "no 'metrics'"),
+            ("breakwater-bench/2", [row], "glibc", "is not among the allocators"),
+        ]
+        path = os.path.join(self.directory, "baseline.json")
+        for schema, summary, allocators, expected in cases:
+            with self.subTest(expected=expected):
+                with open(path, "w", encoding="utf-8") as file:
+                    json.dump({"schema": schema, "summary": summary}, file)
+                status, output, errors = self.finish("--only", QUICK_TEST, "--baseline", path,
+                                                     "--allocators", allocators)
+                self.assertEqual((status, output), (2, ""), errors)
                 self.assertEqual(len(errors.splitlines()), 1, errors)
                 self.assertIn(expected, errors)
 

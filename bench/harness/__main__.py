@@ -26,6 +26,7 @@ ROUNDS_DEFAULT = 5
 FULL_ROUNDS = 3
 THREADS_MAX = 256
 ROUNDS_MAX = 1000
+THRESHOLD_DEFAULT = "10"
 TIME_LIMIT_SECONDS = 285  # of all, with the build; no test starts that would end later
 
 EXIT_OK, EXIT_FAILED_ROWS, EXIT_ERROR, EXIT_SIGNAL_BASE = 0, 1, 2, 128
@@ -54,8 +55,9 @@ def parser():
                         help="run our own workloads with these numbers of threads")
     result.add_argument("--baseline", metavar="FILE",
                         help="compare with this results.json; fail if Breakwater has become worse")
-    result.add_argument("--threshold", metavar="PERCENT", default="10",
-                        help="what --baseline allows in time and in memory (default: %(default)s)")
+    result.add_argument("--threshold", metavar="PERCENT",
+                        help="what --baseline allows in time and in memory "
+                        f"(default: {THRESHOLD_DEFAULT})")
     result.add_argument("--only", metavar="NAME,..", help="only these tests or groups of tests")
     result.add_argument("--allocators", metavar="LIST", default=",".join(KNOWN_NAMES),
                         help="NAME or NAME=/path/lib.so, with commas (default: %(default)s)")
@@ -83,12 +85,11 @@ def parse_options(arguments):
             options.tests = [test for test in options.tests if test.quick]
     except ValueError as error:
         fail(f"--only: {error}")
-    options.threshold = parse_threshold(options.threshold)
-    options.baseline = read_baseline(options.baseline) if options.baseline is not None else None
     try:
         options.allocators = parse_allocators(options.allocators, options.build_dir)
     except ValueError as error:
         fail(f"--allocators: {error}")
+    parse_comparison(options)
     if options.repeat is not None:
         options.repeat = parse_repeat(options.repeat)
         if options.quick:
@@ -104,7 +105,20 @@ def parse_threads(text):
     for item in text.split(","):
         if not (item.isascii() and item.isdigit() and 1 <= int(item) <= THREADS_MAX):
             fail(f'--threads: "{item}" is not a number from 1 to {THREADS_MAX}')
-    return [int(item) for item in text.split(",")]
+    counts = [int(item) for item in text.split(",")]
+    for count in counts:
+        if counts.count(count) > 1:
+            fail(f"--threads: {count} is named twice")
+    return counts
+
+
+def parse_comparison(options):
+    given = options.threshold
+    options.threshold = parse_threshold(THRESHOLD_DEFAULT if given is None else given)
+    if given is not None and options.baseline is None:
+        fail("--threshold needs --baseline")
+    if options.baseline is not None:
+        options.baseline = read_baseline(options.baseline, options.tests, options.allocators)
 
 
 def parse_threshold(text):
@@ -117,10 +131,14 @@ def parse_threshold(text):
     return value
 
 
-def read_baseline(path):
+def read_baseline(path, tests, allocators):
     try:
-        return baseline.read(path)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        rows = baseline.read(path)
+        baseline.check_comparable(rows, tests, allocators)
+        return rows
+    except KeyError as error:
+        fail(f"--baseline: {path}: no {error}")
+    except (OSError, ValueError, TypeError) as error:
         fail(f"--baseline: {path}: {getattr(error, 'strerror', None) or error}")
 
 
@@ -150,7 +168,7 @@ def prepare_all(options):
         prepare.install_packages()
         prepare.build(SOURCE_DIRECTORY)
     check_present(options.allocators)
-    prepare.check_programs(test.probe[0] for test in options.tests)
+    prepare.check_programs(["gnuplot", *(test.probe[0] for test in options.tests)])
 
 
 def compare(options, begin):
@@ -192,7 +210,8 @@ def main():
     except Failure as failure:
         fail(failure)
     except Interrupted as interrupted:
-        print(f"\nbench/run: stopped by {interrupted}", file=sys.stderr)
+        print(f"\nbench/run: stopped by {interrupted}: results are written when all is done",
+              file=sys.stderr)
         return EXIT_SIGNAL_BASE + interrupted.number
 
 

@@ -67,11 +67,11 @@ def parse_allocators(text, build_directory):
                              f"or give {name}=/path/to/lib.so)")
         if has_path and not os.path.isfile(path):
             raise ValueError(f'{name}: no file "{path}"')
-        if has_path and re.search(r"[\s:]", os.path.abspath(path)):
-            raise ValueError(f'{name}: "{path}" has a space or colon, which ld.so cannot preload')
         if any(name == other.name for other in allocators):
             raise ValueError(f'"{name}" is named twice')
         library = os.path.abspath(path) if has_path else known_library(name, build_directory)
+        if re.search(r"[\s:]", library):
+            raise ValueError(f'{name}: "{library}" has a space or colon, which ld.so cannot preload')
         allocators.append(Allocator(name, library))
     return allocators
 

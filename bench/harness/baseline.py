@@ -6,15 +6,29 @@ the best peer of the same run, and peak memory."""
 import json
 
 from allocators import BREAKWATER
+from report import SCHEMA
 
 
 def read(path):
-    """Rows by test. Raises ValueError, KeyError or TypeError for what is no result."""
+    """Breakwater's rows by test. Raises ValueError, KeyError or TypeError for what is no result."""
     with open(path, encoding="utf-8") as file:
         results = json.load(file)
-    if not str(results["schema"]).startswith("breakwater-bench/"):
-        raise ValueError(f"schema {results['schema']}")
-    return {row["test"]: row for row in results["summary"] if row["allocator"] == BREAKWATER}
+    if results["schema"] != SCHEMA:
+        raise ValueError(f"schema {results['schema']}, not {SCHEMA}")
+    rows = {row["test"]: row for row in results["summary"] if row["allocator"] == BREAKWATER}
+    for row in rows.values():
+        if not isinstance(row["metrics"], dict):
+            raise TypeError(f"no metrics of {row['test']}")
+        _ = row["error"], row["vs_best_peer"]
+    return rows
+
+
+def check_comparable(baseline, tests, allocators):
+    """Raises ValueError where there would be nothing to compare."""
+    if not any(allocator.name == BREAKWATER for allocator in allocators):
+        raise ValueError(f"{BREAKWATER}, which it compares, is not among the allocators")
+    if not any(test.name in baseline for test in tests):
+        raise ValueError("has no row of the tests that are to run")
 
 
 def regressions(baseline, rows, percent):

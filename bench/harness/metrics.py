@@ -19,8 +19,12 @@ class Metric:
     show: Callable[[float], str]
 
 
+def show_rate(value):
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 METRICS = (
-    Metric("throughput", "ops/s", lambda value: f"{value:,.0f}"),
+    Metric("throughput", "ops/s", show_rate),
     Metric("p99_ms", "p99 ms", lambda value: f"{value:.2f}"),
     Metric(PEAK, "peak MiB", lambda value: f"{value / 2**20:.1f}"),
     Metric("cpu_seconds", "cpu s", lambda value: f"{value:.2f}"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Optional
 
 from allocators import BREAKWATER, REFERENCE
-from metrics import METRICS
+from metrics import METRICS, show_rate
 
 SCHEMA = "breakwater-bench/2"
 NOTHING = "-"
@@ -122,7 +122,7 @@ def print_groups(overall):
             if line.excluded:
                 print(f"  without {', '.join(line.excluded)}: not every allocator passed")
             print(layout.format("", "ops/s", "vs peer", "mem/glibc"))
-        print(layout.format(line.allocator, show_number(line.throughput, "{:,.0f}"),
+        print(layout.format(line.allocator, NOTHING if line.throughput is None else show_rate(line.throughput),
                             show_number(line.vs_best_peer), show_number(line.memory_vs_glibc)))
 
 

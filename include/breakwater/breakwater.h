@@ -144,8 +144,16 @@ struct bw_mallinfo {
 struct bw_mallinfo2 {
     size_t arena, ordblks, smblks, hblks, hblkhd, usmblks, fsmblks, uordblks, fordblks, keepcost;
 };
+#if defined(__cplusplus) && defined(__GNUC__)
+/* That a function has the name of its struct is GNU's choice. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
+#endif
 BW_API struct bw_mallinfo bw_mallinfo(void);
 BW_API struct bw_mallinfo2 bw_mallinfo2(void);
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
 
 /* GNU. Writes statistics as XML to `stream`. Returns 0, or EINVAL for options other than 0. */
 BW_API int bw_malloc_info(int options, FILE *stream);
