@@ -6,7 +6,7 @@
  * smaller one only when there is nothing else.
  *
  * Owns         the chunks and the free lists.
- * Invariants   used + free lists + the rest of the newest chunk + remainders = mapped.
+ * Invariants   used + free lists + the rest of the newest chunk = mapped.
  * Concurrency  meta_lock, of rank META, the last: nothing but mmap happens under it.
  * Called by    region.c, slab.c, magazine.c, arena.c, refill.c, stacks.c, life.c and stats.c.
  */
@@ -34,14 +34,30 @@ static char *chunk;
 static size_t chunk_bytes_left;
 static size_t chunk_bytes_next = CHUNK_BYTES_FIRST;
 static size_t free_bytes;
-static size_t remainder_bytes;
 static struct meta_stats stats;
 
+static void list_locked(void *object, size_t bytes)
+{
+    ASSERT(lock_is_held(&meta_lock));
+    struct free_object *freed = (struct free_object *)object;
+
+    freed->next = free_lists[bytes / CACHE_LINE_BYTES];
+    free_lists[bytes / CACHE_LINE_BYTES] = freed;
+    free_bytes += bytes;
+}
+
+/* The rest of the old chunk is as good as freed objects. */
 static void chunk_replace_locked(char *fresh, size_t bytes)
 {
     ASSERT(lock_is_held(&meta_lock));
+    while (chunk_bytes_left > 0) {
+        size_t rest = size_min(chunk_bytes_left, (size_t)LINES_MAX * CACHE_LINE_BYTES);
+
+        list_locked(chunk, rest);
+        chunk += rest;
+        chunk_bytes_left -= rest;
+    }
     stats.mapped_bytes += bytes;
-    remainder_bytes += chunk_bytes_left;
     chunk = fresh;
     chunk_bytes_left = bytes;
 }
@@ -80,16 +96,6 @@ static void *cut_locked(size_t bytes)
     chunk += bytes;
     chunk_bytes_left -= bytes;
     return object;
-}
-
-static void list_locked(void *object, size_t bytes)
-{
-    ASSERT(lock_is_held(&meta_lock));
-    struct free_object *freed = (struct free_object *)object;
-
-    freed->next = free_lists[bytes / CACHE_LINE_BYTES];
-    free_lists[bytes / CACHE_LINE_BYTES] = freed;
-    free_bytes += bytes;
 }
 
 static void *reuse_locked(size_t bytes)
@@ -216,7 +222,7 @@ void meta_check(void)
         }
     }
     if (listed != free_bytes ||
-        stats.used_bytes + free_bytes + chunk_bytes_left + remainder_bytes != stats.mapped_bytes) {
+        stats.used_bytes + free_bytes + chunk_bytes_left != stats.mapped_bytes) {
         fatal("meta: accounts do not add up");
     }
     lock_release(&meta_lock);

@@ -100,6 +100,26 @@ static void donated_memory_serves_and_is_accounted_for(void **state)
     meta_check();
 }
 
+static void what_is_left_of_a_chunk_serves_without_memory(void **state)
+{
+    enum { LINE = 64, DONATED = 4096 };
+    static _Alignas(DONATED) char donated[DONATED];
+    size_t objects = 0;
+
+    (void)state;
+    assert_non_null(meta_alloc(LINE));
+    size_t left = meta_stats().mapped_bytes - LINE;
+
+    meta_donate(donated, DONATED);
+    os_fail_calls(1, UINT64_MAX);
+    while (meta_alloc(LINE) != NULL) {
+        objects++;
+    }
+    os_fail_calls(0, 0);
+    assert_int_equal(objects * LINE, left + DONATED);
+    meta_check();
+}
+
 static void the_accounts_return_to_where_they_were(void **state)
 {
     void *objects[OBJECTS];
@@ -220,6 +240,7 @@ int main(void)
         ISOLATED(a_freed_object_is_reused_for_its_size_and_zeroed_again),
         ISOLATED(without_memory_a_larger_freed_object_is_split),
         ISOLATED(donated_memory_serves_and_is_accounted_for),
+        ISOLATED(what_is_left_of_a_chunk_serves_without_memory),
         ISOLATED(the_accounts_return_to_where_they_were),
         ISOLATED(a_big_object_is_mapped_and_unmapped_by_itself),
         ISOLATED(freeing_null_does_nothing),
