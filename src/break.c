@@ -114,13 +114,14 @@ struct break_extent break_grow(size_t least, size_t wish)
 }
 
 /* Somebody moved the break to `old` between our look and our call, which cut off what is theirs:
- * their addresses are theirs again, though not what was in them. */
-static void undo_lowering_locked(uintptr_t old, size_t bytes)
+ * their addresses are theirs again, though not what was in them. False if somebody has got memory
+ * there meanwhile. */
+static bool undo_lowering_locked(uintptr_t old, size_t bytes)
 {
     ASSERT(lock_is_held(&break_lock));
-    if (os_break() == old - bytes) {
-        (void)os_sbrk((intptr_t)bytes);
-    }
+    uintptr_t lowered = old - bytes;
+
+    return os_break() == lowered && (uintptr_t)os_sbrk((intptr_t)bytes) == lowered;
 }
 
 bool break_lower(uintptr_t new_top)
@@ -133,10 +134,8 @@ bool break_lower(uintptr_t new_top)
     if (at_known_place_locked(os_break()) && new_top < top && new_top >= base) {
         uintptr_t old = (uintptr_t)os_sbrk(-(intptr_t)(top - new_top));
 
-        lowered = old == top;
-        if (old != 0 && !lowered) {
-            undo_lowering_locked(old, top - new_top);
-        }
+        /* Where it cannot be undone we keep nothing of what we cut off. */
+        lowered = old != 0 && (old == top || !undo_lowering_locked(old, top - new_top));
     }
     if (lowered) {
         stats.lowered++;

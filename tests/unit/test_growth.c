@@ -25,6 +25,8 @@ static struct {
 /* The kernel does not say where the break is. */
 static bool is_silent;
 
+static bool lowering_fails;
+
 /* --wrap gives them these names. NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c) */
 void *__real_sbrk(intptr_t increment);
 void *__wrap_sbrk(intptr_t increment);
@@ -39,7 +41,9 @@ void *__wrap_sbrk(intptr_t increment)
         other.at_lowering = false;
         other.foreign = (char *)__real_sbrk(other.by);
     }
-    return is_silent && increment == 0 ? (void *)-1 : __real_sbrk(increment);
+    bool fails = (is_silent && increment == 0) || (lowering_fails && increment < 0);
+
+    return fails ? (void *)-1 : __real_sbrk(increment);
 }
 /* NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c) */
 
@@ -194,6 +198,45 @@ static void foreign_addresses_stay_foreign_where_the_break_was_being_lowered(voi
     page_heap_check();
 }
 
+/* Looks at the break before it is lowered, and the one after. */
+enum { LOOKS_OF_A_LOWERING = 3 };
+
+static void memory_got_where_the_break_was_just_lowered_is_not_handed_out(void **state)
+{
+    enum { UNITS = 3 };
+    struct span *span = run_of_units(100);
+    uintptr_t top = break_top();
+
+    (void)state;
+    page_heap_free(span);
+    other.by = UNITS * UNIT_BYTES;
+    other.at_lowering = true;
+    other.looks = LOOKS_OF_A_LOWERING;
+    (void)page_heap_purge(0);
+    assert_int_equal(other.looks, 0);
+    assert_true((uintptr_t)other.foreign < top);
+    memset(other.foreign, PATTERN, UNITS * UNIT_BYTES);
+    for (int i = 0; i < 10; i++) {
+        memset(filled(run_of_units(20)), 0, 20 * UNIT_BYTES);
+    }
+    assert_true(is_all(other.foreign, UNITS * UNIT_BYTES, PATTERN));
+    page_heap_check();
+}
+
+static void where_the_break_cannot_be_lowered_it_stays(void **state)
+{
+    struct span *span = run_of_units(100);
+    uintptr_t top = break_top();
+
+    (void)state;
+    page_heap_free(span);
+    lowering_fails = true;
+    (void)page_heap_purge(0);
+    assert_int_equal(break_top(), top);
+    assert_ptr_equal(run_of_units(100), span);
+    page_heap_check();
+}
+
 int main(void)
 {
     static const struct isolated_test tests[] = {
@@ -203,6 +246,8 @@ int main(void)
         ISOLATED(where_the_kernel_does_not_say_the_break_is_not_taken_for_lowered),
         ISOLATED(a_pad_without_end_keeps_all),
         ISOLATED(foreign_addresses_stay_foreign_where_the_break_was_being_lowered),
+        ISOLATED(memory_got_where_the_break_was_just_lowered_is_not_handed_out),
+        ISOLATED(where_the_break_cannot_be_lowered_it_stays),
     };
 
     return run_isolated(tests, ARRAY_SIZE(tests));
