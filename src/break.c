@@ -119,9 +119,7 @@ struct break_extent break_grow(size_t least, size_t wish)
 static bool undo_lowering_locked(uintptr_t old, size_t bytes)
 {
     ASSERT(lock_is_held(&break_lock));
-    uintptr_t lowered = old - bytes;
-
-    return os_break() == lowered && (uintptr_t)os_sbrk((intptr_t)bytes) == lowered;
+    return (uintptr_t)os_sbrk((intptr_t)bytes) == old - bytes;
 }
 
 bool break_lower(uintptr_t new_top)
