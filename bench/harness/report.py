@@ -107,8 +107,8 @@ def summarise_overall(group, names, excluded, allocators, rows):
     return result
 
 
-def show_number(value, text="{:.2f}"):
-    return NOTHING if value is None else text.format(value)
+def show_number(value, show="{:.2f}".format):
+    return NOTHING if value is None else show(value)
 
 
 def print_groups(overall):
@@ -122,7 +122,7 @@ def print_groups(overall):
             if line.excluded:
                 print(f"  without {', '.join(line.excluded)}: not every allocator passed")
             print(layout.format("", "ops/s", "vs peer", "mem/glibc"))
-        print(layout.format(line.allocator, NOTHING if line.throughput is None else show_rate(line.throughput),
+        print(layout.format(line.allocator, show_number(line.throughput, show_rate),
                             show_number(line.vs_best_peer), show_number(line.memory_vs_glibc)))
 
 

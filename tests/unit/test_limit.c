@@ -503,18 +503,24 @@ static void below_the_soft_limit_nothing_happens(void **state)
     assert_int_equal(told.soft, 0);
 }
 
+/* How often the program is told while it gets so many blocks. */
+static unsigned grow_past_the_soft_limit(struct told *told, void *blocks[BLOCKS])
+{
+    bw_on_limit(count, told);
+    assert_true(bw_set_limits(SOFT_BYTES, 0));
+    for (size_t i = 0; i < BLOCKS; i++) {
+        blocks[i] = filled(MIB);
+    }
+    return told->soft;
+}
+
 static void the_program_is_told_of_growth_only(void **state)
 {
     struct told told = {0, 0, 0};
     void *blocks[BLOCKS];
 
     (void)state;
-    bw_on_limit(count, &told);
-    assert_true(bw_set_limits(SOFT_BYTES, 0));
-    for (size_t i = 0; i < BLOCKS; i++) {
-        blocks[i] = filled(MIB);
-    }
-    unsigned of_growth = told.soft;
+    unsigned of_growth = grow_past_the_soft_limit(&told, blocks);
 
     assert_true(of_growth >= 1);
     free_all(blocks, BLOCKS - 4);
@@ -534,12 +540,7 @@ static void above_the_limit_too_the_program_is_told_of_growth_after_a_purge(void
     void *blocks[BLOCKS];
 
     (void)state;
-    bw_on_limit(count, &told);
-    assert_true(bw_set_limits(SOFT_BYTES, 0));
-    for (size_t i = 0; i < BLOCKS; i++) {
-        blocks[i] = filled(MIB);
-    }
-    unsigned of_growth = told.soft;
+    unsigned of_growth = grow_past_the_soft_limit(&told, blocks);
 
     free_all(blocks, FREED);
     (void)bw_purge();

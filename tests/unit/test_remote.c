@@ -180,6 +180,19 @@ static void every_slab_of_the_queue_is_found(void **state)
     }
 }
 
+/* `act` frees blocks 4 and 5 of the slab that it is given, of which 5 is pending. */
+static void assert_dies_where_block_5_is_pending(void (*act)(void *slab))
+{
+    struct remote_queue queue;
+
+    remote_queue_init(&queue);
+    struct slab *slab = slab_on_queue(&queue, 256);
+
+    take_all(slab);
+    remote_publish(slab, 0, UINT64_C(0x20));
+    assert_dies_at(act, slab, "double free of", slab->start + (size_t)5 * 256);
+}
+
 static void publish_blocks_4_and_5(void *slab)
 {
     remote_publish((struct slab *)slab, 0, UINT64_C(0x30));
@@ -187,15 +200,8 @@ static void publish_blocks_4_and_5(void *slab)
 
 static void publishing_a_block_twice_dies_and_names_it(void **state)
 {
-    struct remote_queue queue;
-
     (void)state;
-    remote_queue_init(&queue);
-    struct slab *slab = slab_on_queue(&queue, 256);
-
-    take_all(slab);
-    remote_publish(slab, 0, UINT64_C(0x20));
-    assert_dies_at(publish_blocks_4_and_5, slab, "double free of", slab->start + (size_t)5 * 256);
+    assert_dies_where_block_5_is_pending(publish_blocks_4_and_5);
 }
 
 static void put_blocks_4_and_5(void *slab)
@@ -205,15 +211,8 @@ static void put_blocks_4_and_5(void *slab)
 
 static void a_block_that_is_pending_dies_when_it_is_freed_at_home_too(void **state)
 {
-    struct remote_queue queue;
-
     (void)state;
-    remote_queue_init(&queue);
-    struct slab *slab = slab_on_queue(&queue, 256);
-
-    take_all(slab);
-    remote_publish(slab, 0, UINT64_C(0x20));
-    assert_dies_at(put_blocks_4_and_5, slab, "double free of", slab->start + (size_t)5 * 256);
+    assert_dies_where_block_5_is_pending(put_blocks_4_and_5);
 }
 
 static void drain_queue(void *queue)
