@@ -108,16 +108,11 @@ int bw_posix_memalign(void **out, size_t alignment, size_t size)
 
 void *bw_memalign(size_t alignment, size_t size)
 {
-    size_t rounded = BLOCK_ALIGN;
-
-    if (alignment > ALIGNMENT_MOST) {
+    if (unlikely(alignment > ALIGNMENT_MOST)) {
         errno = EINVAL;
         return NULL;
     }
-    while (rounded < alignment) {
-        rounded *= 2;
-    }
-    return heap_alloc_aligned(rounded, size);
+    return heap_alloc_aligned(power_of_two_up(size_max(alignment, BLOCK_ALIGN)), size);
 }
 
 void *bw_aligned_alloc(size_t alignment, size_t size)

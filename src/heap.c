@@ -311,7 +311,7 @@ void *heap_alloc_to_grow(size_t size)
     return block != NULL ? block : alloc_keeping_errno(BLOCK_ALIGN, size, FOR_A_RUN);
 }
 
-void *heap_alloc_aligned(size_t alignment, size_t size)
+void *heap_alloc_aligned_slow(size_t alignment, size_t size)
 {
     if (alignment <= BLOCK_ALIGN) {
         return heap_alloc(size);

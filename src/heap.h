@@ -24,8 +24,8 @@ void *heap_alloc_to_grow(size_t size);
 /* NULL with errno ENOMEM; the program is told if a hard limit is set. */
 void *heap_refuse(void);
 
-/* At least `size` bytes aligned to `alignment`, a power of two; NULL with errno ENOMEM. */
-void *heap_alloc_aligned(size_t alignment, size_t size);
+/* As heap_alloc_aligned(). */
+void *heap_alloc_aligned_slow(size_t alignment, size_t size);
 
 /* `size` zeroed bytes; NULL with errno ENOMEM. */
 void *heap_alloc_zeroed(size_t size);
@@ -44,6 +44,21 @@ static inline void *heap_alloc(size_t size)
         }
     }
     return heap_alloc_slow(size);
+}
+
+/* At least `size` bytes aligned to `alignment`, a power of two; NULL with errno ENOMEM. */
+static inline void *heap_alloc_aligned(size_t alignment, size_t size)
+{
+    if (likely((size | alignment) <= SMALL_MAX_BYTES)) {
+        uint16_t code = size_class_code(align_up(size, alignment));
+        struct cache_bin *bin = cache_bin_of_code(cache_self, code);
+        void *block = (~bin->align_mask & (alignment - 1)) == 0 ? cache_pop(bin) : NULL;
+
+        if (likely(block != NULL)) {
+            return block;
+        }
+    }
+    return heap_alloc_aligned_slow(alignment, size);
 }
 
 static inline void heap_free(void *block)

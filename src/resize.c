@@ -149,9 +149,8 @@ static size_t size_to_grow_to(size_t old_size, size_t size)
         return size_max(size, 2 * old_size);
     }
     size_t roomy = old_size + old_size / GROWTH_SHARE;
-    size_t power = (size_t)1 << (64 - __builtin_clzll(size - 1));
 
-    return size_max(size, size <= SMALL_MAX_BYTES ? size_min(roomy, power) : roomy);
+    return size_max(size, size <= SMALL_MAX_BYTES ? size_min(roomy, power_of_two_up(size)) : roomy);
 }
 
 /* The room of a large block may lie in memory that was in use: nobody needs what is there. */

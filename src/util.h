@@ -44,6 +44,12 @@ static inline bool is_power_of_two(size_t value)
     return value != 0 && (value & (value - 1)) == 0;
 }
 
+/* The smallest power of two that is no less than `value`, from 2 to 2^63. */
+static inline size_t power_of_two_up(size_t value)
+{
+    return (size_t)1 << (BITS_PER_WORD - (unsigned)__builtin_clzll(value - 1));
+}
+
 static inline size_t size_min(size_t a, size_t b)
 {
     return a < b ? a : b;

@@ -145,6 +145,70 @@ static void every_alignment_is_kept(void **state)
     assert_nothing_is_used();
 }
 
+static void an_aligned_block_is_the_next_of_its_class(void **state)
+{
+    enum { ALIGNMENT = 64, ROUNDED = 128, SIZE = 100, COUNT = 3 };
+    void *blocks[COUNT];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT; i++) {
+        blocks[i] = heap_alloc(ROUNDED);
+    }
+    for (size_t i = 0; i < COUNT; i++) {
+        heap_free(blocks[i]);
+    }
+    void *first = heap_alloc_aligned(ALIGNMENT, SIZE);
+    void *next = *cache_bin_of_code(cache_self, size_class_code(ROUNDED))->alloc_top;
+
+    assert_non_null(next);
+    assert_ptr_equal(heap_alloc_aligned(ALIGNMENT, SIZE), next);
+    heap_free(next);
+    heap_free(first);
+}
+
+static void a_class_that_is_not_aligned_so_is_passed_over(void **state)
+{
+    enum { ALIGNMENT = 32, COUNT = 4 };
+    void *blocks[COUNT];
+    size_t size = ALIGNMENT;
+
+    (void)state;
+    heap_free(heap_alloc(1));
+    while (size_classes[size_class_of(size)].align_mask >= ALIGNMENT - 1) {
+        size += ALIGNMENT;
+    }
+    /* Often enough for a stack. */
+    for (size_t i = 0; i < 2 * COUNT * SINGLES_MAX; i++) {
+        void *block = heap_alloc(size);
+
+        if (i >= COUNT) {
+            heap_free(blocks[i % COUNT]);
+        }
+        blocks[i % COUNT] = block;
+    }
+    for (size_t i = 0; i < COUNT; i++) {
+        heap_free(blocks[i]);
+    }
+    /* The stacks change places. */
+    blocks[0] = heap_alloc(size);
+    for (size_t i = 1; i < COUNT; i++) {
+        blocks[i] = heap_alloc_aligned(ALIGNMENT, size);
+        assert_int_equal((uintptr_t)blocks[i] % ALIGNMENT, 0);
+    }
+    for (size_t i = 0; i < COUNT; i++) {
+        heap_free(blocks[i]);
+    }
+}
+
+static void what_wraps_when_it_is_rounded_is_refused(void **state)
+{
+    (void)state;
+    assert_null(heap_alloc_aligned(64, SIZE_MAX - 8));
+    assert_null(heap_alloc_aligned(64, SIZE_MAX - 63));
+    assert_null(heap_alloc_aligned((size_t)1 << 63, 16));
+    assert_null(heap_alloc_aligned((size_t)1 << 63, (size_t)1 << 63));
+}
+
 static void zeroed_blocks_are_zero_over_used_memory(void **state)
 {
     (void)state;
@@ -1321,6 +1385,9 @@ int main(void)
         ISOLATED(sizes_beyond_all_measure_are_refused),
         ISOLATED(a_refusal_beyond_all_measure_empties_no_cache),
         ISOLATED(every_alignment_is_kept),
+        ISOLATED(an_aligned_block_is_the_next_of_its_class),
+        ISOLATED(a_class_that_is_not_aligned_so_is_passed_over),
+        ISOLATED(what_wraps_when_it_is_rounded_is_refused),
         ISOLATED(zeroed_blocks_are_zero_over_used_memory),
         ISOLATED(a_fresh_large_zeroed_block_is_not_touched),
         ISOLATED(the_gate_has_been_left_while_a_block_is_zeroed),
