@@ -1,21 +1,24 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* emergency.c - runs mapped from the kernel, cut by bitmaps.
+/* emergency.c - pools mapped from the kernel, cut by bitmaps.
  *
- * A run is a table of bits and the memory behind it, in granules: of a 64th of a page for blocks of
- * up to a page, which never cross one, so that a word of bits is a page; of a page for all others.
- * A block is had by setting the bits of its granules, the first that are free, and those of its
- * ends. A block that no run has room for gets a new one, which serves others later. Runs are never
- * unmapped: forks come again.
+ * A pool is one mapping: bitmaps, then the memory that they describe, in granules. The page heap
+ * does not know of it. There are two kinds of pool. For blocks of up to a page a granule is a 64th
+ * of a page, so that one word of a bitmap describes one page, and no block crosses a page. For
+ * longer blocks a granule is a page.
  *
- * Memory of free granules goes back as time goes by, whole pages each (purge.c). It is claimed for
- * that like a block.
+ * To allocate is to set the bits of the first free granules that are enough, and those of the
+ * block's two ends. Where no pool has room a new one is mapped; it serves others later, and stays
+ * mapped, since there will be more forks.
  *
- * Owns         the list of runs.
+ * The memory of free granules goes back to the kernel as time goes by, a whole page at a time
+ * (purge.c). Whoever gives it back claims it first, as if for a block.
+ *
+ * Owns         the list of pools.
  * Invariants   a granule belongs to whoever set its bit in `used`, and nobody else touches it, or
  *              its bits, until that one clears it. A bit of `starts` is set exactly while a live
  *              block starts there; the next bit of `ends` is then its last granule. Granules that
  *              are not `dirty` have no memory behind them.
- * Concurrency  lock-free throughout. Runs are only ever added to the list.
+ * Concurrency  lock-free throughout. Pools are only ever added to the list.
  * Called by    heap.c and resize.c; deferred.c; purge.c; fork.c; stats.c.
  */
 #include "emergency.h"
@@ -28,8 +31,8 @@
 
 enum { REFUSED_BITS = 32 };
 
-#define RUN_BYTES_LEAST ((size_t)1024 * 1024)
-#define REFUSED_MASK    ((UINT64_C(1) << REFUSED_BITS) - 1)
+#define POOL_BYTES_LEAST ((size_t)1024 * 1024)
+#define REFUSED_MASK     ((UINT64_C(1) << REFUSED_BITS) - 1)
 
 /* What is known of BITS_PER_WORD granules. */
 struct granules {
@@ -39,8 +42,8 @@ struct granules {
     _Atomic uint64_t dirty;
 };
 
-struct run {
-    struct run *next;
+struct pool {
+    struct pool *next;
     uintptr_t start;
     size_t granule_bytes;
     size_t count; /* granules: whole words */
@@ -58,82 +61,82 @@ struct request {
     bool is_limited; /* by the hard limit */
 };
 
-static _Atomic(struct run *) runs;
+static _Atomic(struct pool *) pools;
 /* From this one on the list holds what a parent left us, with blocks in it: it serves no more.
  * Written by the only thread of a child. */
-static struct run *old_runs;
+static struct pool *old_pools;
 
 /* Counters: relaxed, they order nothing. */
 static _Atomic uint64_t alloc_count;
 static _Atomic uint64_t mapped_bytes;
 
-/* Runs */
+/* Pools */
 
-static struct run *run_create(const struct request *request)
+static struct pool *pool_create(const struct request *request)
 {
     size_t slack = request->alignment / request->granule_bytes;
     size_t count = align_up(
-        size_max(request->count + slack, RUN_BYTES_LEAST / request->granule_bytes), BITS_PER_WORD);
-    size_t table = align_up(sizeof(struct run) + count / BITS_PER_WORD * sizeof(struct granules),
+        size_max(request->count + slack, POOL_BYTES_LEAST / request->granule_bytes), BITS_PER_WORD);
+    size_t table = align_up(sizeof(struct pool) + count / BITS_PER_WORD * sizeof(struct granules),
                             os_page_bytes());
     size_t bytes = table + count * request->granule_bytes;
-    /* Relaxed: two threads that map at once may be a run over the limit. */
+    /* Relaxed: two threads that map at once may be a pool over the limit. */
     size_t mapped = atomic_load_explicit(&mapped_bytes, memory_order_relaxed);
     bool allowed = count < REFUSED_MASK && (!request->is_limited || limit_allows(mapped + bytes));
-    struct run *run = allowed ? (struct run *)os_map(bytes) : NULL;
+    struct pool *pool = allowed ? (struct pool *)os_map(bytes) : NULL;
 
-    if (run == NULL) {
+    if (pool == NULL) {
         return NULL;
     }
-    run->start = (uintptr_t)run + table;
-    run->granule_bytes = request->granule_bytes;
-    run->count = count;
+    pool->start = (uintptr_t)pool + table;
+    pool->granule_bytes = request->granule_bytes;
+    pool->count = count;
     atomic_fetch_add_explicit(&mapped_bytes, bytes, memory_order_relaxed);
-    return run;
+    return pool;
 }
 
 /* With its table. */
-static size_t run_bytes(const struct run *run)
+static size_t pool_bytes(const struct pool *pool)
 {
-    return run->start - (uintptr_t)run + run->count * run->granule_bytes;
+    return pool->start - (uintptr_t)pool + pool->count * pool->granule_bytes;
 }
 
-static void run_publish(struct run *run)
+static void pool_publish(struct pool *pool)
 {
-    run->next = atomic_load_explicit(&runs, memory_order_relaxed);
-    /* Release: pairs with the acquire in run_first(); the run is seen whole. */
-    while (!atomic_compare_exchange_weak_explicit(&runs, &run->next, run, memory_order_release,
+    pool->next = atomic_load_explicit(&pools, memory_order_relaxed);
+    /* Release: pairs with the acquire in pool_first(); the pool is seen whole. */
+    while (!atomic_compare_exchange_weak_explicit(&pools, &pool->next, pool, memory_order_release,
                                                   memory_order_relaxed)) {
     }
 }
 
-static struct run *run_first(void)
+static struct pool *pool_first(void)
 {
-    return atomic_load_explicit(&runs, memory_order_acquire);
+    return atomic_load_explicit(&pools, memory_order_acquire);
 }
 
-static void *run_address(const struct run *run, size_t granule)
+static void *pool_address(const struct pool *pool, size_t granule)
 {
-    uintptr_t address = run->start + granule * run->granule_bytes;
+    uintptr_t address = pool->start + granule * pool->granule_bytes;
 
     return (void *)address; /* NOLINT(performance-no-int-to-ptr) */
 }
 
-static struct run *run_of(uintptr_t address)
+static struct pool *pool_of(uintptr_t address)
 {
-    struct run *run = run_first();
+    struct pool *pool = pool_first();
 
-    while (run != NULL && address - run->start >= run->count * run->granule_bytes) {
-        run = run->next;
+    while (pool != NULL && address - pool->start >= pool->count * pool->granule_bytes) {
+        pool = pool->next;
     }
-    return run;
+    return pool;
 }
 
 /* Bits */
 
-static struct granules *word_of(struct run *run, size_t granule)
+static struct granules *word_of(struct pool *pool, size_t granule)
 {
-    return &run->words[granule / BITS_PER_WORD];
+    return &pool->words[granule / BITS_PER_WORD];
 }
 
 static uint64_t bit_of(size_t granule)
@@ -151,18 +154,18 @@ static uint64_t bits_between(size_t first, size_t end, size_t base)
 }
 
 /* The granule after the last of the block that starts at `first`. */
-static size_t block_end(struct run *run, size_t first)
+static size_t block_end(struct pool *pool, size_t first)
 {
     size_t base = align_down(first, BITS_PER_WORD);
     /* Relaxed: see block_create(). */
-    uint64_t ends = atomic_load_explicit(&word_of(run, base)->ends, memory_order_relaxed) &
+    uint64_t ends = atomic_load_explicit(&word_of(pool, base)->ends, memory_order_relaxed) &
                     (UINT64_MAX << first % BITS_PER_WORD);
 
-    while (ends == 0 && base + BITS_PER_WORD < run->count) {
+    while (ends == 0 && base + BITS_PER_WORD < pool->count) {
         base += BITS_PER_WORD;
-        ends = atomic_load_explicit(&word_of(run, base)->ends, memory_order_relaxed);
+        ends = atomic_load_explicit(&word_of(pool, base)->ends, memory_order_relaxed);
     }
-    return ends != 0 ? base + bit_lowest(ends) + 1 : run->count;
+    return ends != 0 ? base + bit_lowest(ends) + 1 : pool->count;
 }
 
 /* Memory that goes back */
@@ -183,7 +186,7 @@ static uint64_t word_claim_idle(struct granules *word, bool is_page)
         if (is_page) {
             idle = used == 0 && dirty != 0 ? UINT64_MAX : 0;
         }
-        /* Acquire: pairs with the release in run_clear(); nobody writes to the memory any more. */
+        /* Acquire: pairs with the release in pool_clear(); nobody writes to the memory any more. */
     } while (idle != 0 &&
              !atomic_compare_exchange_weak_explicit(&word->used, &used, used | idle,
                                                     memory_order_acquire, memory_order_relaxed));
@@ -191,7 +194,7 @@ static uint64_t word_claim_idle(struct granules *word, bool is_page)
 }
 
 /* Purge the granules of `bits`; the bits of those that the kernel took. */
-static uint64_t purge_bits(const struct run *run, size_t base, uint64_t bits)
+static uint64_t purge_bits(const struct pool *pool, size_t base, uint64_t bits)
 {
     uint64_t purged = 0;
 
@@ -201,7 +204,7 @@ static uint64_t purge_bits(const struct run *run, size_t base, uint64_t bits)
         unsigned count = after != 0 ? bit_lowest(after) : BITS_PER_WORD;
         uint64_t stretch = bits_between(low, low + count, 0);
 
-        if (os_purge(run_address(run, base + low), count * run->granule_bytes)) {
+        if (os_purge(pool_address(pool, base + low), count * pool->granule_bytes)) {
             purged |= stretch;
         }
         bits &= ~stretch;
@@ -210,80 +213,80 @@ static uint64_t purge_bits(const struct run *run, size_t base, uint64_t bits)
 }
 
 /* Purge what is idle in the word that begins with granule `base`; the bytes that went. */
-static size_t word_purge(struct run *run, size_t base)
+static size_t word_purge(struct pool *pool, size_t base)
 {
-    struct granules *word = word_of(run, base);
-    uint64_t idle = word_claim_idle(word, run->granule_bytes < os_page_bytes());
+    struct granules *word = word_of(pool, base);
+    uint64_t idle = word_claim_idle(word, pool->granule_bytes < os_page_bytes());
 
     if (idle == 0) {
         return 0;
     }
-    uint64_t purged = purge_bits(run, base, idle);
+    uint64_t purged = purge_bits(pool, base, idle);
 
     /* Relaxed: published by the release. */
     atomic_fetch_and_explicit(&word->dirty, ~purged, memory_order_relaxed);
     /* Release: pairs with the acquire of whoever claims them next. */
     atomic_fetch_and_explicit(&word->used, ~idle, memory_order_release);
-    return bit_count(purged) * run->granule_bytes;
+    return bit_count(purged) * pool->granule_bytes;
 }
 
-/* The same of the whole run, up to about `most_bytes`, unless somebody forks. */
-static size_t run_purge(struct run *run, size_t most_bytes)
+/* The same of the whole pool, up to about `most_bytes`, unless somebody forks. */
+static size_t pool_purge(struct pool *pool, size_t most_bytes)
 {
     size_t bytes = 0;
     size_t base = 0;
 
-    for (; base < run->count && bytes < most_bytes && gate_is_open(); base += BITS_PER_WORD) {
-        bytes += word_purge(run, base);
+    for (; base < pool->count && bytes < most_bytes && gate_is_open(); base += BITS_PER_WORD) {
+        bytes += word_purge(pool, base);
     }
-    if (base < run->count) {
+    if (base < pool->count) {
         /* Relaxed: what is left may be looked for later. */
-        atomic_store_explicit(&run->to_purge, true, memory_order_relaxed);
+        atomic_store_explicit(&pool->to_purge, true, memory_order_relaxed);
     }
     return bytes;
 }
 
 /* Granules became free: what was looked for in vain may be there now. */
-static void run_accept(struct run *run)
+static void pool_accept(struct pool *pool)
 {
-    uint64_t before = atomic_load_explicit(&run->refused, memory_order_relaxed);
+    uint64_t before = atomic_load_explicit(&pool->refused, memory_order_relaxed);
 
-    /* Release: pairs with the acquire in run_alloc(); the granules are seen free. */
-    while (!atomic_compare_exchange_weak_explicit(&run->refused, &before,
+    /* Release: pairs with the acquire in pool_alloc(); the granules are seen free. */
+    while (!atomic_compare_exchange_weak_explicit(&pool->refused, &before,
                                                   ((before >> REFUSED_BITS) + 1) << REFUSED_BITS,
                                                   memory_order_release, memory_order_relaxed)) {
     }
 }
 
-static void run_clear(struct run *run, size_t first, size_t end)
+static void pool_clear(struct pool *pool, size_t first, size_t end)
 {
     for (size_t base = align_down(first, BITS_PER_WORD); base < end; base += BITS_PER_WORD) {
         /* Release: the program's last writes happen before the acquire of whoever claims the
          * granules next. */
-        atomic_fetch_and_explicit(&word_of(run, base)->used, ~bits_between(first, end, base),
+        atomic_fetch_and_explicit(&word_of(pool, base)->used, ~bits_between(first, end, base),
                                   memory_order_release);
     }
 }
 
 /* Granules that nobody needs: of a block, or of a claim that failed. */
-static void run_release(struct run *run, size_t first, size_t end)
+static void pool_release(struct pool *pool, size_t first, size_t end)
 {
-    run_clear(run, first, end);
+    pool_clear(pool, first, end);
     /* Release: pairs with the acquire in emergency_purge(); the granules are seen free. */
-    atomic_store_explicit(&run->to_purge, true, memory_order_release);
-    run_accept(run);
+    atomic_store_explicit(&pool->to_purge, true, memory_order_release);
+    pool_accept(pool);
 }
 
 size_t emergency_purge(size_t most_bytes)
 {
     size_t bytes = 0;
 
-    for (struct run *run = run_first(); run != NULL && bytes < most_bytes; run = run->next) {
+    for (struct pool *pool = pool_first(); pool != NULL && bytes < most_bytes; pool = pool->next) {
         /* Relaxed: the exchange decides. */
-        if (atomic_load_explicit(&run->to_purge, memory_order_relaxed) &&
-            atomic_exchange_explicit(&run->to_purge, false, memory_order_acquire)) {
-            bytes += run_purge(run, most_bytes - bytes);
-            run_accept(run);
+        if (atomic_load_explicit(&pool->to_purge, memory_order_relaxed) &&
+            atomic_exchange_explicit(&pool->to_purge, false, memory_order_acquire)) {
+            bytes += pool_purge(pool, most_bytes - bytes);
+            pool_accept(pool);
         }
     }
     return bytes;
@@ -296,7 +299,7 @@ static uint64_t word_claim(struct granules *word, uint64_t bits)
 {
     uint64_t used = atomic_load_explicit(&word->used, memory_order_relaxed);
 
-    /* Acquire: pairs with the releases in run_clear() and run_purge(). */
+    /* Acquire: pairs with the releases in pool_clear() and word_purge(). */
     while ((used & bits) == 0 &&
            !atomic_compare_exchange_weak_explicit(&word->used, &used, used | bits,
                                                   memory_order_acquire, memory_order_relaxed)) {
@@ -305,14 +308,14 @@ static uint64_t word_claim(struct granules *word, uint64_t bits)
 }
 
 /* Claim granules [first, end): `first`, or a later one before which no such claim can succeed. */
-static size_t run_claim(struct run *run, size_t first, size_t end)
+static size_t pool_claim(struct pool *pool, size_t first, size_t end)
 {
     for (size_t base = align_down(first, BITS_PER_WORD); base < end; base += BITS_PER_WORD) {
-        uint64_t taken = word_claim(word_of(run, base), bits_between(first, end, base));
+        uint64_t taken = word_claim(word_of(pool, base), bits_between(first, end, base));
 
         if (taken != 0) {
             if (base > first) {
-                run_release(run, first, base);
+                pool_release(pool, first, base);
             }
             return base + BITS_PER_WORD - (size_t)__builtin_clzll(taken);
         }
@@ -322,26 +325,27 @@ static size_t run_claim(struct run *run, size_t first, size_t end)
 
 /* The first granule at or after `from` where the request may lie. It never crosses a page that it
  * could lie in: a block that stays pins no more than it must. */
-static size_t run_fit(const struct run *run, const struct request *request, size_t from)
+static size_t pool_fit(const struct pool *pool, const struct request *request, size_t from)
 {
-    uintptr_t address = run->start + from * run->granule_bytes;
-    size_t first = (align_up(address, request->alignment) - run->start) / run->granule_bytes;
+    uintptr_t address = pool->start + from * pool->granule_bytes;
+    size_t first = (align_up(address, request->alignment) - pool->start) / pool->granule_bytes;
     bool crosses = first % BITS_PER_WORD + request->count > BITS_PER_WORD;
 
-    return run->granule_bytes < os_page_bytes() && crosses ? align_up(first, BITS_PER_WORD) : first;
+    return pool->granule_bytes < os_page_bytes() && crosses ? align_up(first, BITS_PER_WORD)
+                                                            : first;
 }
 
-static void *block_create(struct run *run, size_t first, size_t end)
+static void *block_create(struct pool *pool, size_t first, size_t end)
 {
     /* Relaxed, all: the granules are ours, and whoever asks for the size, or frees the block, got
      * it from us by way of the program. */
     for (size_t base = align_down(first, BITS_PER_WORD); base < end; base += BITS_PER_WORD) {
-        atomic_fetch_or_explicit(&word_of(run, base)->dirty, bits_between(first, end, base),
+        atomic_fetch_or_explicit(&word_of(pool, base)->dirty, bits_between(first, end, base),
                                  memory_order_relaxed);
     }
-    atomic_fetch_or_explicit(&word_of(run, end - 1)->ends, bit_of(end - 1), memory_order_relaxed);
-    atomic_fetch_or_explicit(&word_of(run, first)->starts, bit_of(first), memory_order_relaxed);
-    return run_address(run, first);
+    atomic_fetch_or_explicit(&word_of(pool, end - 1)->ends, bit_of(end - 1), memory_order_relaxed);
+    atomic_fetch_or_explicit(&word_of(pool, first)->starts, bit_of(first), memory_order_relaxed);
+    return pool_address(pool, first);
 }
 
 /* Relaxed: whoever finds it full a moment too late looks elsewhere. */
@@ -350,40 +354,40 @@ static bool word_is_full(const struct granules *word)
     return atomic_load_explicit(&word->used, memory_order_relaxed) == UINT64_MAX;
 }
 
-static void *run_search(struct run *run, const struct request *request)
+static void *pool_search(struct pool *pool, const struct request *request)
 {
-    size_t first = run_fit(run, request, 0);
+    size_t first = pool_fit(pool, request, 0);
 
-    while (first + request->count <= run->count) {
-        if (word_is_full(word_of(run, first))) {
-            first = run_fit(run, request, align_down(first, BITS_PER_WORD) + BITS_PER_WORD);
+    while (first + request->count <= pool->count) {
+        if (word_is_full(word_of(pool, first))) {
+            first = pool_fit(pool, request, align_down(first, BITS_PER_WORD) + BITS_PER_WORD);
             continue;
         }
-        size_t next = run_claim(run, first, first + request->count);
+        size_t next = pool_claim(pool, first, first + request->count);
 
         if (next == first) {
-            return block_create(run, first, first + request->count);
+            return block_create(pool, first, first + request->count);
         }
-        first = run_fit(run, request, next);
+        first = pool_fit(pool, request, next);
     }
     return NULL;
 }
 
-static void *run_alloc(struct run *run, const struct request *request)
+static void *pool_alloc(struct pool *pool, const struct request *request)
 {
-    /* Acquire: pairs with the release in run_accept(). */
-    uint64_t refused = atomic_load_explicit(&run->refused, memory_order_acquire);
+    /* Acquire: pairs with the release in pool_accept(). */
+    uint64_t refused = atomic_load_explicit(&pool->refused, memory_order_acquire);
     bool is_hopeless = (refused & REFUSED_MASK) != 0 && request->count >= (refused & REFUSED_MASK);
 
-    if (run->granule_bytes != request->granule_bytes || is_hopeless) {
+    if (pool->granule_bytes != request->granule_bytes || is_hopeless) {
         return NULL;
     }
-    void *block = run_search(run, request);
+    void *block = pool_search(pool, request);
 
-    if (block == NULL && request->alignment <= run->granule_bytes) {
+    if (block == NULL && request->alignment <= pool->granule_bytes) {
         /* Relaxed: a number that others compare with, and void if granules became free meanwhile.
          */
-        (void)atomic_compare_exchange_strong_explicit(&run->refused, &refused,
+        (void)atomic_compare_exchange_strong_explicit(&pool->refused, &refused,
                                                       (refused & ~REFUSED_MASK) | request->count,
                                                       memory_order_relaxed, memory_order_relaxed);
     }
@@ -405,17 +409,17 @@ static void *block_alloc(const struct request *request)
 
     atomic_fetch_add_explicit(&alloc_count, 1, memory_order_relaxed);
     /* To the end, if a handler of a signal has forked meanwhile. */
-    for (struct run *run = run_first(); run != NULL && run != old_runs && block == NULL;
-         run = run->next) {
-        block = run_alloc(run, request);
+    for (struct pool *pool = pool_first(); pool != NULL && pool != old_pools && block == NULL;
+         pool = pool->next) {
+        block = pool_alloc(pool, request);
     }
     if (block == NULL) {
-        struct run *run = run_create(request);
+        struct pool *pool = pool_create(request);
 
-        if (run != NULL) {
+        if (pool != NULL) {
             /* Before others know of it. */
-            block = run_search(run, request);
-            run_publish(run);
+            block = pool_search(pool, request);
+            pool_publish(pool);
         }
     }
     return block;
@@ -437,87 +441,88 @@ void *emergency_alloc_unlimited(size_t size, size_t alignment)
 
 bool emergency_owns(uintptr_t address)
 {
-    return run_of(address) != NULL;
+    return pool_of(address) != NULL;
 }
 
 size_t emergency_usable_size(uintptr_t address)
 {
-    struct run *run = run_of(address);
+    struct pool *pool = pool_of(address);
 
-    if (run == NULL || (address - run->start) % run->granule_bytes != 0) {
+    if (pool == NULL || (address - pool->start) % pool->granule_bytes != 0) {
         return 0;
     }
-    size_t first = (address - run->start) / run->granule_bytes;
+    size_t first = (address - pool->start) / pool->granule_bytes;
     /* Relaxed: see block_create(). */
-    uint64_t starts = atomic_load_explicit(&word_of(run, first)->starts, memory_order_relaxed);
+    uint64_t starts = atomic_load_explicit(&word_of(pool, first)->starts, memory_order_relaxed);
 
-    return starts & bit_of(first) ? (block_end(run, first) - first) * run->granule_bytes : 0;
+    return starts & bit_of(first) ? (block_end(pool, first) - first) * pool->granule_bytes : 0;
 }
 
 void emergency_free(uintptr_t address)
 {
-    struct run *run = run_of(address);
-    size_t first = (address - run->start) / run->granule_bytes;
+    struct pool *pool = pool_of(address);
+    size_t first = (address - pool->start) / pool->granule_bytes;
 
-    if ((address - run->start) % run->granule_bytes != 0) {
+    if ((address - pool->start) % pool->granule_bytes != 0) {
         fatal_at("invalid free of", address);
     }
     /* Relaxed: only to tell the second of two frees, whichever comes second. */
-    uint64_t starts = atomic_fetch_and_explicit(&word_of(run, first)->starts, ~bit_of(first),
+    uint64_t starts = atomic_fetch_and_explicit(&word_of(pool, first)->starts, ~bit_of(first),
                                                 memory_order_relaxed);
 
     if (!(starts & bit_of(first))) {
-        uint64_t used = atomic_load_explicit(&word_of(run, first)->used, memory_order_relaxed);
+        uint64_t used = atomic_load_explicit(&word_of(pool, first)->used, memory_order_relaxed);
 
         fatal_at(used & bit_of(first) ? "invalid free of" : "double free of", address);
     }
-    size_t end = block_end(run, first);
+    size_t end = block_end(pool, first);
 
-    /* Relaxed: published by the release in run_clear(). */
-    atomic_fetch_and_explicit(&word_of(run, end - 1)->ends, ~bit_of(end - 1), memory_order_relaxed);
-    run_release(run, first, end);
+    /* Relaxed: published by the release in pool_clear(). */
+    atomic_fetch_and_explicit(&word_of(pool, end - 1)->ends, ~bit_of(end - 1),
+                              memory_order_relaxed);
+    pool_release(pool, first, end);
 }
 
 /* A child */
 
 /* Nor was any thread of the parent at it, or it had claimed something. Relaxed: the child has one
  * thread. */
-static bool run_is_unused(struct run *run)
+static bool pool_is_unused(struct pool *pool)
 {
-    for (size_t granule = 0; granule < run->count; granule += BITS_PER_WORD) {
-        if (atomic_load_explicit(&word_of(run, granule)->used, memory_order_relaxed) != 0) {
+    for (size_t granule = 0; granule < pool->count; granule += BITS_PER_WORD) {
+        if (atomic_load_explicit(&word_of(pool, granule)->used, memory_order_relaxed) != 0) {
             return false;
         }
     }
     return true;
 }
 
-/* Those that are unused come first and serve on, or a chain of children would have one more run
+/* Those that are unused come first and serve on, or a chain of children would have one more pool
  * each. Whoever was on the way through the list, and was interrupted by the fork, still comes by
  * all that have blocks. The limit is for what can serve. */
 void emergency_reset_in_child(void)
 {
-    struct run *unused = NULL;
-    struct run *others = NULL;
-    struct run **unused_end = &unused;
-    struct run **others_end = &others;
+    struct pool *unused = NULL;
+    struct pool *others = NULL;
+    struct pool **unused_end = &unused;
+    struct pool **others_end = &others;
     size_t bytes = 0;
 
-    for (struct run *run = run_first(); run != NULL; run = run->next) {
-        if (run_is_unused(run)) {
-            *unused_end = run;
-            unused_end = &run->next;
-            bytes += run_bytes(run);
-            atomic_store_explicit(&run->refused, 0, memory_order_relaxed);
+    for (struct pool *pool = pool_first(); pool != NULL; pool = pool->next) {
+        if (pool_is_unused(pool)) {
+            *unused_end = pool;
+            unused_end = &pool->next;
+            bytes += pool_bytes(pool);
+            atomic_store_explicit(&pool->refused, 0, memory_order_relaxed);
         } else {
-            *others_end = run;
-            others_end = &run->next;
+            *others_end = pool;
+            others_end = &pool->next;
         }
     }
     *others_end = NULL;
     *unused_end = others;
-    old_runs = others;
-    atomic_store_explicit(&runs, unused, memory_order_relaxed);
+    old_pools = others;
+    atomic_store_explicit(&pools, unused, memory_order_relaxed);
     atomic_store_explicit(&mapped_bytes, bytes, memory_order_relaxed);
 }
 
@@ -538,9 +543,9 @@ struct granule_marks {
 };
 
 /* Relaxed, all: nobody is at it. */
-static struct granule_marks marks_of(struct run *run, size_t granule)
+static struct granule_marks marks_of(struct pool *pool, size_t granule)
 {
-    struct granules *word = word_of(run, granule);
+    struct granules *word = word_of(pool, granule);
     uint64_t bit = bit_of(granule);
 
     return (struct granule_marks){
@@ -551,13 +556,13 @@ static struct granule_marks marks_of(struct run *run, size_t granule)
     };
 }
 
-static void run_check(struct run *run)
+static void pool_check(struct pool *pool)
 {
     bool inside = false;
     bool is_whole = true;
 
-    for (size_t granule = 0; granule < run->count; granule++) {
-        struct granule_marks marks = marks_of(run, granule);
+    for (size_t granule = 0; granule < pool->count; granule++) {
+        struct granule_marks marks = marks_of(pool, granule);
 
         is_whole &= !(inside && marks.is_start);
         inside |= marks.is_start;
@@ -566,14 +571,14 @@ static void run_check(struct run *run)
         inside &= !marks.is_end;
     }
     if (!is_whole || inside) {
-        fatal("emergency: the bits of a run do not add up to blocks");
+        fatal("emergency: the bits of a pool do not add up to blocks");
     }
 }
 
-/* Runs that a parent left may have been caught in the middle of a change. */
+/* Pools that a parent left may have been caught in the middle of a change. */
 void emergency_check(void)
 {
-    for (struct run *run = run_first(); run != old_runs; run = run->next) {
-        run_check(run);
+    for (struct pool *pool = pool_first(); pool != old_pools; pool = pool->next) {
+        pool_check(pool);
     }
 }

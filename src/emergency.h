@@ -26,8 +26,8 @@ void emergency_free(uintptr_t address);
  * Lock-free. */
 size_t emergency_purge(size_t most_bytes);
 
-/* In a forked child: runs with blocks in them serve no more, since the last changes of the parent's
- * other threads may be seen in part. Blocks in them are freed as ever. */
+/* In a forked child: pools with blocks in them serve no more, since the last changes of the
+ * parent's other threads may be seen in part. Blocks in them are freed as ever. */
 void emergency_reset_in_child(void);
 
 struct emergency_stats {

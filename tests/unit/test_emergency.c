@@ -138,7 +138,7 @@ static void the_first_free_space_that_is_long_enough_serves(void **state)
     assert_true(block_of(200, 16) < third);
 }
 
-/* Of many blocks of `size` bytes only every `keep`-th stays: as many more need no other run. */
+/* Of many blocks of `size` bytes only every `keep`-th stays: as many more need no other pool. */
 static void assert_space_serves_again(size_t size, size_t keep)
 {
     static char *blocks[1000];
@@ -186,7 +186,7 @@ static void a_full_run_serves_again_after_a_free(void **state)
         other = block_of(page, 16);
     }
     emergency_free((uintptr_t)first);
-    /* The newest run is looked at first. */
+    /* The newest pool is looked at first. */
     for (char *block = other; block != first;) {
         size_t mapped_bytes = emergency_stats().mapped_bytes;
 
@@ -195,7 +195,7 @@ static void a_full_run_serves_again_after_a_free(void **state)
     }
 }
 
-/* Pages that no other run is mapped for. */
+/* Pages that no other pool is mapped for. */
 static char *pages_of_old(size_t pages)
 {
     size_t mapped_bytes = emergency_stats().mapped_bytes;
@@ -207,18 +207,18 @@ static char *pages_of_old(size_t pages)
 
 static void a_run_too_full_for_one_block_serves_a_shorter_one(void **state)
 {
-    size_t run_pages = MIB / os_page_bytes();
+    size_t pool_pages = MIB / os_page_bytes();
 
     (void)state;
-    (void)block_of((run_pages - 2) * os_page_bytes(), 16);
-    (void)block_of((run_pages - 1) * os_page_bytes(), 16);
+    (void)block_of((pool_pages - 2) * os_page_bytes(), 16);
+    (void)block_of((pool_pages - 1) * os_page_bytes(), 16);
     (void)pages_of_old(2);
 }
 
 static void a_run_without_an_aligned_place_serves_others(void **state)
 {
     size_t page = os_page_bytes();
-    size_t run_pages = MIB / page;
+    size_t pool_pages = MIB / page;
     uintptr_t place = (uintptr_t)block_of(2 * page, 16) + 2 * page;
     size_t alignment = 2 * page;
 
@@ -226,8 +226,8 @@ static void a_run_without_an_aligned_place_serves_others(void **state)
     while (place % alignment == 0) {
         alignment *= 2;
     }
-    (void)block_of((run_pages - 2) * page, alignment);
-    assert_int_equal((uintptr_t)pages_of_old(run_pages - 2), place);
+    (void)block_of((pool_pages - 2) * page, alignment);
+    assert_int_equal((uintptr_t)pages_of_old(pool_pages - 2), place);
 }
 
 static void room_that_is_too_short_is_left_as_it_was(void **state)
@@ -422,7 +422,7 @@ static void a_child_leaves_old_runs_alone(void **state)
     memset(before, 0x5a, 100);
     emergency_reset_in_child();
     assert_int_equal(emergency_stats().mapped_bytes, 0);
-    /* Old blocks are still blocks, and may be freed, but their run does not serve again. */
+    /* Old blocks are still blocks, and may be freed, but their pool does not serve again. */
     assert_true(is_all(before, 100, 0x5a));
     assert_true(emergency_usable_size((uintptr_t)before) >= 100);
     char *after = block_of(100, 16);
@@ -433,8 +433,8 @@ static void a_child_leaves_old_runs_alone(void **state)
     assert_dies_at(free_address, before, "double free of", (uintptr_t)before);
 }
 
-/* Or each of a chain of children would have one run more. */
-static void runs_that_are_unused_serve_a_child(void **state)
+/* Or each of a chain of children would have one pool more. */
+static void pools_that_are_unused_serve_a_child(void **state)
 {
     char *page = block_of(os_page_bytes() + 1, 16);
     char *small = block_of(100, 16);
@@ -607,8 +607,8 @@ static void blocks_that_threads_exchange_leave_no_memory_behind(void **state)
 
 enum { MARKS = 4 };
 
-/* The words of marks of a run's first granules, where its only block is the first of them: they lie
- * before the memory, each with its first bit set. */
+/* The words of marks of a pool's first granules, where its only block is the first of them: they
+ * lie before the memory, each with its first bit set. */
 static uint64_t *marks_before(char *first_block)
 {
     uint64_t *marks = (uint64_t *)(void *)first_block - MARKS;
@@ -634,7 +634,7 @@ static void a_check_misses_each_mark_of_a_block(void **state)
     for (size_t i = 0; i < MARKS; i++) {
         emergency_check();
         assert_dies(check_without_a_mark, &marks[i],
-                    "emergency: the bits of a run do not add up to blocks");
+                    "emergency: the bits of a pool do not add up to blocks");
     }
     emergency_free((uintptr_t)block);
     emergency_check();
@@ -668,7 +668,7 @@ int main(void)
         ISOLATED(bad_frees_die),
         ISOLATED(a_child_leaves_old_runs_alone),
         ISOLATED(what_a_child_frees_of_old_runs_goes_back),
-        ISOLATED(runs_that_are_unused_serve_a_child),
+        ISOLATED(pools_that_are_unused_serve_a_child),
         ISOLATED(threads_never_share_a_block),
         ISOLATED(blocks_that_threads_exchange_leave_no_memory_behind),
         ISOLATED(a_check_misses_each_mark_of_a_block),
