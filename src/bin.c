@@ -217,7 +217,7 @@ static inline void slab_took_in_locked(struct bin *bin, struct slab *slab, size_
                                        struct slab **released)
 {
     ASSERT(lock_is_held(&bin->lock));
-    slab_settle_locked(slab, (unsigned)count, idle);
+    slab_note_taken_in_locked(slab, (unsigned)count, idle);
     if (unlikely(slab->free_count > slab->list_most)) {
         slab_relist_locked(bin, slab, released);
     }
@@ -376,7 +376,7 @@ static size_t take_in_words_locked(struct bin *bin, struct slab *slab, uint64_t 
         count += bit_count(blocks);
         bin->stats.remote_batches++;
     }
-    slab_settle_locked(slab, (unsigned)count, bin_is_sparse(bin));
+    slab_note_taken_in_locked(slab, (unsigned)count, bin_is_sparse(bin));
     bin->free_blocks += count;
     bin->stats.remote_blocks += count;
     return count;

@@ -82,8 +82,8 @@ struct magazine *bin_refill_locked(struct bin *bin, struct magazine *magazine, u
 /* One block, or NULL. */
 void *bin_take_one_locked(struct bin *bin);
 
-/* Take blocks of the bin's slabs back into the bitmaps; `idle`: see slab_settle_locked(), as they
- * are in a sparse bin. */
+/* Take blocks of the bin's slabs back into the bitmaps; `idle`: see slab_note_taken_in_locked().
+ * In a sparse bin they always count as idle. */
 void bin_put_locked(struct bin *bin, void **blocks, size_t count, bool idle,
                     struct slab **released);
 

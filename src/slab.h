@@ -34,7 +34,7 @@ struct slab {
     uint16_t purged;       /* bit set: the page (or block) is free and has no memory behind it */
     uint16_t stayed; /* of several units; bit set: the block is free since the last look at least */
     uint8_t freed_tick; /* when blocks were last taken in, the first all at once; or of that look */
-    bool settled;       /* nothing was taken in since its free pages were last purged */
+    bool settled;       /* no page is left to purge: none became free since the last purge */
 
     /* Constant while the slab lives. */
     uint16_t words;
@@ -113,8 +113,8 @@ _Noreturn void slab_fatal_double_free(const struct slab *slab, unsigned index);
  * half or less: whole words are quick, and their blocks stay together. Under the bin's lock. */
 size_t slab_take_locked(struct slab *slab, void **out, size_t want);
 
-/* Take in the blocks of one word; slab_settle_locked() afterwards. A block that is free already, or
- * was freed elsewhere and is pending, stops the process. */
+/* Take in the blocks of one word; slab_note_taken_in_locked() afterwards. A block that is free
+ * already, or was freed elsewhere and is pending, stops the process. */
 static inline void slab_put_word_locked(struct slab *slab, unsigned word, uint64_t blocks)
 {
     ASSERT(lock_rank_is_held(LOCK_RANK_BIN));
@@ -166,9 +166,9 @@ static inline unsigned slab_index_among(const struct slab_frame *frame, void *co
                : SLAB_INDEX_NONE;
 }
 
-/* Take in the first of `blocks`, the slab's at `index`, and those after it as far as they are the
- * slab's too; how many. slab_settle_locked() afterwards. What concerns a bitmap word is done once
- * for blocks of one word that follow each other. */
+/* Take in the first of `blocks`, which is the slab's block `index`, and those that follow it as far
+ * as they are the slab's too. Returns how many; slab_note_taken_in_locked() afterwards. Successive
+ * blocks of one bitmap word are put there together. */
 static inline size_t slab_put_words_locked(struct slab *slab, unsigned index, void *const *blocks,
                                            size_t count)
 {
@@ -198,9 +198,10 @@ static inline size_t slab_put_words_locked(struct slab *slab, unsigned index, vo
 /* The same, quicker for blocks that are neighbours in memory one after the other. */
 size_t slab_put_rows_locked(struct slab *slab, unsigned index, void *const *blocks, size_t count);
 
-/* What is to be noted once for the `count` blocks that were just taken in. Blocks that were `idle`
- * for a while do not make the slab's free pages wait anew before they are purged. */
-static inline void slab_settle_locked(struct slab *slab, unsigned count, bool idle)
+/* Count the `count` blocks just taken in, and note the time: the slab is settled no more, and its
+ * free pages wait anew before they are purged. Where the blocks had been `idle` for a while
+ * already, pages that wait go on waiting from when they did. */
+static inline void slab_note_taken_in_locked(struct slab *slab, unsigned count, bool idle)
 {
     ASSERT(lock_rank_is_held(LOCK_RANK_BIN));
     slab->free_count += count;

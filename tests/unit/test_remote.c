@@ -40,7 +40,7 @@ static void put_word(struct slab *slab, unsigned word, uint64_t blocks)
 {
     lock_acquire(&bin_lock);
     slab_put_word_locked(slab, word, blocks);
-    slab_settle_locked(slab, bit_count(blocks), false);
+    slab_note_taken_in_locked(slab, bit_count(blocks), false);
     lock_release(&bin_lock);
 }
 

@@ -53,7 +53,7 @@ static void put_back(struct slab *slab, void *const *blocks, size_t count)
 
         assert_ptr_equal(slab_of_own_block((uintptr_t)blocks[i], &index), slab);
         slab_put_word_locked(slab, index / BITS_PER_WORD, UINT64_C(1) << (index % BITS_PER_WORD));
-        slab_settle_locked(slab, 1, false);
+        slab_note_taken_in_locked(slab, 1, false);
     }
 }
 
@@ -324,7 +324,7 @@ static void blocks_that_rested_elsewhere_do_not_let_free_pages_wait_anew(void **
         tick_advance();
     }
     slab_put_word_locked(slab, 0, 1);
-    slab_settle_locked(slab, 1, true);
+    slab_note_taken_in_locked(slab, 1, true);
     assert_true(slab_may_purge_locked(slab, TICKS));
     /* One that was in use a moment ago does. */
     assert_int_equal(slab_take_locked(slab, stack, 1), 1);
