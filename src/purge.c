@@ -114,7 +114,10 @@ static bool purge_piece(uint8_t pass, size_t bytes)
         stage = left > 0 ? STAGE_SLABS : stage;
     }
     stage_set(pass, stage);
-    return stage == STAGE_SLABS && reclaim_idle_pages_within(wait * SLAB_DECAY_TICKS, left);
+    if (stage == STAGE_SLABS) {
+        (void)reclaim_idle_pages(wait * SLAB_DECAY_TICKS, &left);
+    }
+    return stage == STAGE_SLABS && left > 0;
 }
 
 /* Up to PURGE_STEP_BYTES, piece by piece as long as there is time for the next; whether the pass is
@@ -195,6 +198,8 @@ uint64_t purge_interval_ms(void)
 
 size_t purge_all(size_t pad_bytes)
 {
+    size_t all = SIZE_MAX;
+
     reclaim_all();
-    return page_heap_purge(pad_bytes) + reclaim_idle_pages(0, SIZE_MAX) + emergency_purge(SIZE_MAX);
+    return page_heap_purge(pad_bytes) + reclaim_idle_pages(0, &all) + emergency_purge(SIZE_MAX);
 }

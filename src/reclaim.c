@@ -132,7 +132,7 @@ static size_t purge_bin(struct bin *bin, unsigned ticks, size_t *budget)
     return bytes;
 }
 
-static size_t purge_bins(unsigned ticks, size_t *budget)
+size_t reclaim_idle_pages(unsigned ticks, size_t *budget)
 {
     size_t bytes = 0;
 
@@ -140,17 +140,6 @@ static size_t purge_bins(unsigned ticks, size_t *budget)
         bytes += purge_bin(at.bin, ticks, budget);
     }
     return bytes;
-}
-
-size_t reclaim_idle_pages(unsigned ticks, size_t most_bytes)
-{
-    return purge_bins(ticks, &most_bytes);
-}
-
-bool reclaim_idle_pages_within(unsigned ticks, size_t budget)
-{
-    (void)purge_bins(ticks, &budget);
-    return budget > 0;
 }
 
 static bool is_idle(struct bin *bin, unsigned class, uint64_t growth, size_t least_bytes)

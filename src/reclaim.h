@@ -19,12 +19,11 @@ void reclaim_after_growth(size_t bytes);
  * empty slabs. */
 void reclaim_aged(void);
 
-/* Give free pages of slabs that nothing was freed to for `ticks` back to the kernel, up to
- * `most_bytes` and what is left of a slab. Returns the bytes that went back. */
-size_t reclaim_idle_pages(unsigned ticks, size_t most_bytes);
-
-/* The same. False if `budget` bytes, or as much time, were not enough. */
-bool reclaim_idle_pages_within(unsigned ticks, size_t budget);
+/* Give free pages of slabs that nothing was freed to for `ticks` back to the kernel. Returns the
+ * bytes that went back. Each byte, and the time that it takes to look through slabs, is taken off
+ * *budget, also in bytes; where nothing of it is left, there may be more to give back. The last
+ * slab may go past the budget. */
+size_t reclaim_idle_pages(unsigned ticks, size_t *budget);
 
 /* Take in every queue, empty every depot, release every empty slab to the page heap. */
 void reclaim_all(void);

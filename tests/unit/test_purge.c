@@ -247,20 +247,25 @@ static void check_survivors(char *const *blocks)
     }
 }
 
+static size_t idle_pages_purged(unsigned ticks, size_t budget)
+{
+    return reclaim_idle_pages(ticks, &budget);
+}
+
 static void free_pages_of_slabs_in_use_go_back_too(void **state)
 {
     static char *blocks[BLOCKS];
 
     (void)state;
     thin_out(blocks);
-    assert_int_equal(reclaim_idle_pages(SLAB_TICKS, SIZE_MAX), 0);
+    assert_int_equal(idle_pages_purged(SLAB_TICKS, SIZE_MAX), 0);
     let_ticks_pass(SLAB_TICKS);
-    assert_true(reclaim_idle_pages(SLAB_TICKS, SIZE_MAX) > BLOCKS * SIZE / 2);
+    assert_true(idle_pages_purged(SLAB_TICKS, SIZE_MAX) > BLOCKS * SIZE / 2);
     (void)page_heap_decay(SLAB_TICKS, SIZE_MAX);
     /* Of 8 blocks a page: a survivor in each 64, and so in each 8th page. */
     assert_in_range(resident_pages_of(blocks), BLOCKS / 64, BLOCKS / 64 * 10);
     check_survivors(blocks);
-    assert_int_equal(reclaim_idle_pages(0, SIZE_MAX), 0);
+    assert_int_equal(idle_pages_purged(0, SIZE_MAX), 0);
     for (size_t i = 0; i < BLOCKS; i++) {
         if (i % 64 != 0) {
             blocks[i] = filled(SIZE);
@@ -281,11 +286,11 @@ static void free_pages_of_a_fresh_slab_wait_as_long(void **state)
     (void)state;
     (void)filled(SIZE);
     let_ticks_pass(SLAB_TICKS);
-    (void)reclaim_idle_pages(0, SIZE_MAX);
+    (void)idle_pages_purged(0, SIZE_MAX);
     (void)filled(3 * SIZE);
-    assert_int_equal(reclaim_idle_pages(SLAB_TICKS, SIZE_MAX), 0);
+    assert_int_equal(idle_pages_purged(SLAB_TICKS, SIZE_MAX), 0);
     let_ticks_pass(SLAB_TICKS);
-    assert_true(reclaim_idle_pages(SLAB_TICKS, SIZE_MAX) > UNIT_BYTES / 2);
+    assert_true(idle_pages_purged(SLAB_TICKS, SIZE_MAX) > UNIT_BYTES / 2);
 }
 
 static void grow_heap(void)
@@ -427,11 +432,13 @@ static void of_many_slabs_no_more_goes_back_at_once_than_was_asked_for(void **st
     (void)state;
     thin_out(blocks);
     let_ticks_pass(SLAB_TICKS);
-    size_t bytes = reclaim_idle_pages(SLAB_TICKS, PAGE);
+    size_t budget = PAGE;
+    size_t bytes = reclaim_idle_pages(SLAB_TICKS, &budget);
 
     /* The first slab that had any. */
     assert_in_range(bytes, PAGE, UNIT_BYTES);
-    assert_true(reclaim_idle_pages(SLAB_TICKS, SIZE_MAX) > 0);
+    assert_int_equal(budget, 0);
+    assert_true(idle_pages_purged(SLAB_TICKS, SIZE_MAX) > 0);
     check_survivors(blocks);
 }
 
@@ -442,9 +449,9 @@ static void free_pages_of_slabs_wait_where_somebody_forks(void **state)
     (void)state;
     thin_out(blocks);
     gate_close(NULL);
-    assert_int_equal(reclaim_idle_pages(0, SIZE_MAX), 0);
+    assert_int_equal(idle_pages_purged(0, SIZE_MAX), 0);
     assert_true(gate_open());
-    assert_true(reclaim_idle_pages(0, SIZE_MAX) > 0);
+    assert_true(idle_pages_purged(0, SIZE_MAX) > 0);
     check_survivors(blocks);
 }
 
@@ -454,7 +461,7 @@ static void pages_used_again_go_back_again(void **state)
 
     (void)state;
     thin_out(blocks);
-    assert_true(reclaim_idle_pages(0, SIZE_MAX) > 0);
+    assert_true(idle_pages_purged(0, SIZE_MAX) > 0);
     char *again[64];
 
     for (size_t i = 0; i < ARRAY_SIZE(again); i++) {
@@ -464,8 +471,8 @@ static void pages_used_again_go_back_again(void **state)
         heap_free(again[i]);
     }
     cache_flush_all(cache_self);
-    assert_true(reclaim_idle_pages(0, SIZE_MAX) >= PAGE);
-    assert_int_equal(reclaim_idle_pages(0, SIZE_MAX), 0);
+    assert_true(idle_pages_purged(0, SIZE_MAX) >= PAGE);
+    assert_int_equal(idle_pages_purged(0, SIZE_MAX), 0);
     check_survivors(blocks);
 }
 
