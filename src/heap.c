@@ -99,7 +99,7 @@ static void *take_cached(struct cache *cache, unsigned class, size_t alignment)
 }
 
 /* A block from wherever one is. Inside the gate. */
-static void *small_alloc(struct cache *cache, unsigned class, size_t alignment)
+static void *alloc_small_inside(struct cache *cache, unsigned class, size_t alignment)
 {
     struct arena *arena = cache_is_real(cache) ? cache->arena : arena_by_index(0);
 
@@ -128,28 +128,29 @@ static void *small_alloc(struct cache *cache, unsigned class, size_t alignment)
     return block != NULL ? block : refill_from_any(class, alignment);
 }
 
-/* errno is saved by the callers of the three functions below. */
-static void *alloc_small_slow(struct cache *cache, unsigned class, size_t alignment)
+/* What serves while the gate is closed. */
+static void *alloc_emergency(size_t alignment, size_t size, enum purpose purpose)
+{
+    void *block = emergency_alloc(size, alignment);
+
+    return block != NULL && purpose == FOR_ZEROES ? memset(block, 0, size) : block;
+}
+
+static void *alloc_small(struct cache *cache, unsigned class, size_t alignment)
 {
     if (!gate_enter(cache_gate(cache))) {
-        return emergency_alloc(size_classes[class].size, alignment);
+        return alloc_emergency(alignment, size_classes[class].size, FOR_MALLOC);
     }
-    void *block = small_alloc(cache, class, alignment);
+    void *block = alloc_small_inside(cache, class, alignment);
 
     gate_leave(cache_gate(cache));
     return block;
 }
 
-static void *alloc_large_slow(struct cache *cache, size_t alignment, size_t size,
-                              enum purpose purpose)
+static void *alloc_large(struct cache *cache, size_t alignment, size_t size, enum purpose purpose)
 {
     if (!gate_enter(cache_gate(cache))) {
-        void *block = emergency_alloc(size, alignment);
-
-        if (block != NULL && purpose == FOR_ZEROES) {
-            memset(block, 0, size);
-        }
-        return block;
+        return alloc_emergency(alignment, size, purpose);
     }
     void *block = large_alloc(cache, alignment, size, purpose == FOR_ZEROES);
 
@@ -168,7 +169,7 @@ static void *alloc_large_slow(struct cache *cache, size_t alignment, size_t size
 
 /* A block of the thread's own stacks. Near a limit no slabs of several units are made (refill.c):
  * what is freed of a class that has such is mostly a single unit's. */
-static void *pop_unlocked(struct cache *cache, unsigned class)
+static void *pop_outside_gate(struct cache *cache, unsigned class)
 {
     void *block = cache_pop_any(cache, class);
 
@@ -180,6 +181,7 @@ static void *pop_unlocked(struct cache *cache, unsigned class)
     return single != CLASS_COUNT ? cache_pop_any(cache, single) : NULL;
 }
 
+/* errno may change here and in what it calls: alloc_keeping_errno() restores it. */
 static void *alloc_slow(size_t alignment, size_t size, enum purpose purpose)
 {
     struct cache *cache = life_cache();
@@ -187,9 +189,7 @@ static void *alloc_slow(size_t alignment, size_t size, enum purpose purpose)
     fork_watch_threads();
     if (unlikely(!life_started())) {
         /* Closed for a fork before the very first block, or no memory to begin with. */
-        void *first = emergency_alloc(size, alignment);
-
-        return first != NULL && purpose == FOR_ZEROES ? memset(first, 0, size) : first;
+        return alloc_emergency(alignment, size, purpose);
     }
     /* Runs are asked for beyond the sizes of slabs only, zeroed blocks as well. */
     ASSERT(purpose == FOR_MALLOC || size > SMALL_MAX_BYTES);
@@ -201,12 +201,12 @@ static void *alloc_slow(size_t alignment, size_t size, enum purpose purpose)
     }
 
     if (class == CLASS_COUNT) {
-        return alloc_large_slow(cache, alignment, size, purpose);
+        return alloc_large(cache, alignment, size, purpose);
     }
-    void *block = cache_is_real(cache) ? pop_unlocked(cache, class) : NULL;
+    void *block = cache_is_real(cache) ? pop_outside_gate(cache, class) : NULL;
 
     if (block == NULL) {
-        block = alloc_small_slow(cache, class, alignment);
+        block = alloc_small(cache, class, alignment);
     }
     /* Relaxed: a hint. */
     if (unlikely(atomic_load_explicit(&size_class_is_worn[class], memory_order_relaxed))) {
