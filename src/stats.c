@@ -195,9 +195,9 @@ static void print_arena(FILE *stream, struct arena *arena)
     (void)fprintf(stream, "arena %u: %llu drains of %llu slabs, %u waits for small blocks\n",
                   arena->index, (unsigned long long)drains, (unsigned long long)slabs,
                   atomic_load_explicit(&arena->waits, memory_order_relaxed));
-    (void)fprintf(stream,
-                  "   block   refills    blocks   flushes    blocks     depot   batches    remote"
-                  "   slabs released     locks    free   depot\n");
+    (void)fprintf(stream, "  %6s %9s %9s %9s %9s %9s %9s %9s %7s %7s %9s %7s %7s\n", "size",
+                  "refills", "fetched", "flushes", "returned", "exchanged", "words", "remote",
+                  "slabs+", "slabs-", "locks", "free", "depot");
     for (unsigned class = 0; class < CLASS_COUNT; class ++) {
         struct bin_snapshot bin = bin_snapshot(arena_bin(arena, class));
 
