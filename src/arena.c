@@ -112,8 +112,8 @@ void arena_tag_slab(const struct arena *arena, const struct slab *slab, uint16_t
     _Atomic uint16_t *tags = &arena->tags[span_unit(span)];
 
     for (size_t offset = 0; offset < slab_class(slab)->bytes; offset += step) {
-        /* Relaxed: who frees a block of the slab got it after this store; who frees something else
-         * here makes an error that the slow path or the bitmaps detect. */
+        /* Relaxed: a thread that frees a block of the slab got it after this store. One that frees
+         * anything else here makes an error that the slow path or the bitmaps detect. */
         atomic_store_explicit(&tags[offset >> UNIT_SHIFT], code, memory_order_relaxed);
     }
 }

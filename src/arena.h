@@ -45,8 +45,8 @@ struct bin *arena_bin_make(struct arena *arena, unsigned class);
  * has none yet. */
 struct bin *arena_ask_bin(struct arena *arena, unsigned class);
 
-/* The heap is about to grow, for the how manieth time. A bin whose asked_growth is less was not
- * asked since the last. */
+/* The heap is about to grow. Returns how often it had grown before: a bin whose asked_growth is
+ * less than that was not asked for blocks since the last time. */
 uint64_t arena_note_growth(void);
 
 /* Each unit of the slab in which a block begins gets the code. */

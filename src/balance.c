@@ -11,8 +11,8 @@
  * An exchange: a thread gets blocks and frees those of another arena's threads, which do the same.
  * Each takes a longer way back, and what one arena has free the other cannot use. In one arena they
  * free whole stacks, and use each other's. Whoever has the higher index goes, so that all who
- * exchange blocks meet. Where it is crowded then, they part again, each time for longer. Who only
- * frees, or only gets blocks, stays: the blocks that come back by the bitmaps are in order.
+ * exchange blocks meet. Where it is crowded then, they part again, each time for longer. A
+ * thread that only frees, or only gets blocks, stays: what comes back by the bitmaps is in order.
  *
  * Owns         struct cache_balance.
  * Concurrency  a thread moves itself; what it goes by are counts, read relaxed: hints.

@@ -42,9 +42,9 @@ struct bin {
     uint64_t free_blocks;        /* in the slabs */
     uint64_t asked_growth;  /* the heap's last growth before blocks were asked for (reclaim.c) */
     uint8_t class;          /* constant */
-    _Atomic bool is_sparse; /* at the last look; written under the lock. Then: */
-    uint64_t sparse_puts;   /* blocks that came back since a slab ran empty; */
-    uint64_t hopeless_free; /* as many were free when it was given up; 0: it is not */
+    _Atomic bool is_sparse; /* at the last look; written under the lock */
+    uint64_t sparse_puts;   /* blocks that came back since a slab ran empty, while it was sparse */
+    uint64_t hopeless_free; /* free blocks when it was given up as sparse; 0: it is not given up */
     bool may_purge;         /* some slab may have free pages that have not gone back */
     /* Of a purge that is under way (bin_purge.c): the slab to look at next (NULL: the first of the
      * next list), how many lists are to come, and the pass that was last at its end. */

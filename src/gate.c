@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* gate.c - a flag a thread, a count of those who keep the gate closed.
  *
- * A thread sets its own flag, then looks whether the gate is closed; who closes it raises the
- * count, then looks at the flags. Both are sequentially consistent, so at least one sees the other:
- * src/model/fork.pml, with the mutant that looks first and sets afterwards.
+ * A thread that enters sets its own flag, then looks whether the gate is closed. A thread that
+ * closes the gate raises the count, then looks at the flags. All four are sequentially consistent,
+ * so at least one of the two sees the other: src/model/fork.pml, with a mutant that looks first and
+ * sets afterwards.
  *
- * A signal handler may fork, and what it interrupted may be inside: a program that reports its own
- * abort() does so. Who closes the gate does not wait for itself. Its child is still inside then, so
- * there the gate stays closed until the thread has left. Others may be inside and wait for a lock
- * that the interrupted thread holds: after a while it goes on all the same, and the child, which
- * may have locks that nobody lets go of, keeps its gate closed for good.
+ * A signal handler may fork, and have interrupted its thread inside: a program that reports its
+ * own abort() does so. A thread that closes the gate does not wait for itself. Its child begins
+ * inside then, and there the gate stays closed until the thread has left. Others may be inside,
+ * waiting for a lock that the interrupted thread holds: so after a while it goes on without waiting
+ * for them. The child, which may have locks that nobody will release, keeps its gate closed for
+ * good then.
  *
  * Owns         the list of slots, the count of the threads inside without a slot.
- * Invariant    closed > 0 and every flag 0, but for that of who closed it: nobody else holds a lock
- *              of the allocator.
+ * Invariant    while closed > 0 and every flag is 0, but for that of the thread which closed it,
+ *              nobody else holds a lock of the allocator.
  * Concurrency  lock-free but for gate_close() and gate_enter_patiently(), which wait for others to
  *              leave or to open.
  * Called by    emergency.c, page_heap.c, reclaim.c, life.c, fork.c, upkeep.c, heap.c, resize.c,

@@ -27,7 +27,7 @@ enum {
     LOWER_UNITS_LEAST = 64, /* the break is lowered for, as time goes by */
 };
 
-static _Atomic size_t heap_bytes; /* run_totals.total_units, for who holds no lock */
+static _Atomic size_t heap_bytes; /* of run_totals.total_units, to be read with no lock */
 
 static size_t seen_units; /* run_totals.total_units at the last growth_take_locked(), or less */
 

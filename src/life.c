@@ -43,7 +43,7 @@ static struct cache *next_look; /* for caches whose thread is gone; NULL: at the
 static struct __cds_lfs_stack ended_caches; /* of threads that ended while the gate was closed */
 static struct life_stats stats;
 
-/* Of which this process is a child. */
+/* How many forks this process descends from, since the library was loaded. */
 static _Atomic uint64_t forks;
 
 /* The thread's cache has been taken back, and it gets no other. */
@@ -200,7 +200,7 @@ static void find_orphans_locked(void)
         }
         next_look = cache->next_made;
         /* Acquire, and once more when the thread is gone: it may have given the cache back before,
-         * and left it to who opens the gate. Pairs with the release in thread_ends(). */
+         * and left it to whoever opens the gate. Pairs with the release in thread_ends(). */
         if (atomic_load_explicit(&cache->has_owner, memory_order_relaxed) &&
             os_thread_has_ended(cache->owner) &&
             atomic_load_explicit(&cache->has_owner, memory_order_acquire)) {

@@ -44,7 +44,7 @@ static void heap_lock_acquire(void)
 {
     if (unlikely(!lock_try_acquire(&page_heap_lock))) {
         lock_wait(&page_heap_lock);
-        /* Relaxed: a count, for who holds no lock. */
+        /* Relaxed: a count, read with no lock. */
         atomic_fetch_add_explicit(&waits, 1, memory_order_relaxed);
     }
 }

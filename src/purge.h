@@ -26,7 +26,7 @@ static inline bool purge_is_behind(void)
     return atomic_load_explicit(&purge_left, memory_order_relaxed);
 }
 
-/* Is a step due? For who would have to enter the gate to take it. */
+/* Is a step due? To be asked before the gate is entered only to take it. */
 bool purge_is_due(void);
 
 /* How long until a step is due. For a thread that has nothing else to do than to poll. */

@@ -36,16 +36,16 @@ enum {
 _Static_assert(SPAN_NONE == 0 && UNIT_CLEAN == 0, "what a fresh row says");
 _Static_assert(REGIONS_MAX <= UINT8_MAX + 1, "an index fits in a span");
 
-/* Where each mapped region lies, for who looks an address up without a lock: the number of its
- * first unit, and above it how many it has; 0: none. One word, so that the end of one region is
- * never seen with the start of the next of its index.
+/* Where each mapped region lies, to be looked up without a lock: the number of its first unit, and
+ * above it how many units it has; 0: there is no region. It is one word, so that the end of one
+ * region is never seen with the start of the next one of the same index.
  *
- * A reader that has found a region goes on to its tables, which may be unmapped meanwhile. Who
- * looks up what it may, does not meet that: a live block, a slab, a kept run or anything else in
- * use keeps its region mapped, whatever becomes of others. Who frees a block of a region that has
- * gone is told so, as of any unknown address, unless the region goes during the look itself: an
- * invalid free may then end by SIGSEGV. If other memory takes the region's place, whoever has got
- * an address in it got that by way of the kernel, after the word was made 0.
+ * A reader that has found a region goes on to its tables, which might be unmapped meanwhile. A
+ * correct program does not meet that: a live block, a slab, a kept run or anything else in use
+ * keeps its region mapped. A program that frees an address of a region that has gone is stopped
+ * with a line, as for any unknown address, unless the region goes during the look-up itself: then
+ * the invalid free may end by SIGSEGV. If other memory takes the region's place, an address in it
+ * came from the kernel after the word was made 0.
  */
 static _Atomic uint64_t extents[REGIONS_MAX];
 

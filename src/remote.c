@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* remote.c - the remote-free protocol.
  *
- * A producer sets the block's bit in the slab's remote bitmap; who turns a word from 0 sets the
- * word's bit in the summary; who turns the summary from 0 pushes the slab on its arena's queue. A
- * drain pops the whole queue, then per slab exchanges the summary with 0, then per word of it the
- * word with 0.
+ * A producer sets the block's bit in a word of the slab's remote bitmap. If the word was 0, it
+ * also sets the word's bit in the summary; if the summary was 0, it also pushes the slab on its
+ * arena's queue. A drain pops the whole queue, then for each slab exchanges the summary with 0, and
+ * then each of the summary's words with 0.
  *
  * Invariants
  *   1. A slab is on the queue, or on its way there, exactly while its summary is not 0. So it is

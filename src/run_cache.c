@@ -2,10 +2,9 @@
 /* run_cache.c - see run_cache.h.
  *
  * A slot is one word: 0, or the address of a run's first span, with the run's length in the high
- * bits and the tick at which it was put in the low ones. Who exchanges the word owns the run: there
- * is nothing else to agree about. A word that comes back while a thread is about to exchange it is
- * again a kept run, the same one, so it does no harm. src/model/run_cache.pml checks this with
- * spin.
+ * bits and the tick at which it was put in the low ones. Whoever exchanges the word owns the run:
+ * there is nothing else to agree about. A word that comes back while a thread is about to exchange
+ * it is again a kept run, the same one, so it does no harm. src/model/run_cache.pml checks this.
  *
  * Owns         the runs in the slots; the list of run caches, which only grows.
  * Invariants   a run is in one slot at most. While it is, its first unit's history says UNIT_FREED,

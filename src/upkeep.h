@@ -12,12 +12,12 @@
 /* What has to be done now and then: decay, and the soft limit. Inside the gate. */
 void upkeep_poll(struct cache *cache);
 
-/* The same when so many bytes are allocated or freed at once, of which as many may go back: else
- * those who have large blocks, and few calls, would hold for long what others give back soon. */
+/* The same after `bytes` were allocated or freed at once: as many may go back, beyond one step.
+ * Otherwise a thread that makes few calls, for large blocks, would take long to give them back. */
 void upkeep_poll_for(struct cache *cache, size_t bytes);
 
-/* After a miss of `cache`, a real one; never where its count of misses stands still,
- * or each call would find it divisible. Inside the gate. */
+/* After a miss of `cache`, a real one. Only where cache->misses has been raised: what is due every
+ * so many misses would otherwise be done at each call. Inside the gate. */
 void upkeep_after_miss(struct cache *cache);
 
 /* Give back to the kernel all that can go, but for `pad_bytes` at the top of the break, and ask the
