@@ -24,14 +24,12 @@ struct cxx_library {
 };
 
 /* Mangled names are reserved identifiers by nature. */
-/* NOLINTBEGIN(bugprone-reserved-identifier) */
 operator_new_handler _ZSt15get_new_handlerv(void);
 void *__cxa_allocate_exception(size_t size);
 __attribute__((noreturn)) void __cxa_throw(void *exception, void *type, void (*destroy)(void *));
 extern char _ZTISt9bad_alloc[];
 extern void *_ZTVSt9bad_alloc[];
 void _ZNSt9bad_allocD1Ev(void *exception);
-/* NOLINTEND(bugprone-reserved-identifier) */
 
 /* The C++ library of the code at `caller`, which operator new is to return to. What is not found is
  * NULL. */

@@ -119,7 +119,7 @@ static void *pool_address(const struct pool *pool, size_t granule)
 {
     uintptr_t address = pool->start + granule * pool->granule_bytes;
 
-    return (void *)address; /* NOLINT(performance-no-int-to-ptr) */
+    return (void *)address;
 }
 
 static struct pool *pool_of(uintptr_t address)

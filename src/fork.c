@@ -71,7 +71,6 @@ static void child(void)
 
 /* What pthread_atfork() calls, with the library whose handlers are to go when it is finalized. Ours
  * must not: destructors that run after ours, and threads meanwhile, may fork. */
-/* NOLINTNEXTLINE(bugprone-reserved-identifier) */
 extern int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void),
                              void *library) __attribute__((weak));
 

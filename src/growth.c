@@ -60,7 +60,6 @@ size_t growth_take_locked(void)
 static void advise_huge_pages(uintptr_t start, size_t bytes)
 {
     if (conf.thp != THP_AUTO) {
-        /* NOLINTNEXTLINE(performance-no-int-to-ptr) */
         os_advise_huge_pages((void *)start, bytes, conf.thp == THP_ALWAYS);
     }
 }

@@ -145,7 +145,6 @@ BW_API void cfree(void *block)
 
 /* Names of glibc's own, which it exports beside the others: a block that a program gets by one is
  * given to free() like any. */
-/* NOLINTBEGIN(bugprone-reserved-identifier) */
 /* gcc compares the attributes of an alias; clang neither does, nor can copy them. */
 #if __has_attribute(copy)
 #define AS(name) alias(TEXT_OF(name)), copy(name)
@@ -164,4 +163,3 @@ GLIBC_NAME(memalign);
 GLIBC_NAME(valloc);
 GLIBC_NAME(pvalloc);
 GLIBC_NAME(mallopt);
-/* NOLINTEND(bugprone-reserved-identifier) */

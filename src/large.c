@@ -25,7 +25,7 @@ static void *hand_out(struct cache *cache, struct span *span, size_t units)
 {
     span->used_units = (uint32_t)units;
     span->arena = cache_is_real(cache) ? cache->arena->index : 0;
-    return (void *)span_address(span); /* NOLINT(performance-no-int-to-ptr) */
+    return (void *)span_address(span);
 }
 
 void *large_reuse(struct cache *cache, size_t size)

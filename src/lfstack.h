@@ -18,7 +18,7 @@
 #pragma GCC diagnostic ignored "-Wshadow"
 
 #ifndef BREAKWATER_LIBURCU_LINKED
-#define _LGPL_SOURCE /* NOLINT: liburcu's switch for its inline code */
+#define _LGPL_SOURCE /* liburcu's switch for its inline code */
 #endif
 #include <urcu/uatomic.h>
 

@@ -95,7 +95,6 @@ void *operators_new_array_aligned(size_t size, size_t alignment)
 }
 
 /* Mangled names are reserved identifiers by nature. */
-/* NOLINTBEGIN(bugprone-reserved-identifier) */
 
 /* The basic forms. */
 
@@ -157,5 +156,3 @@ OPERATOR void _ZdaPvmSt11align_val_t(void *block, size_t size, size_t alignment)
     (void)size;
     _ZdaPvSt11align_val_t(block, alignment);
 }
-
-/* NOLINTEND(bugprone-reserved-identifier) */

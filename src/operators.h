@@ -13,7 +13,6 @@
 #define OPERATOR BW_API __attribute__((weak))
 
 /* Mangled names are reserved identifiers by nature. */
-/* NOLINTBEGIN(bugprone-reserved-identifier) */
 OPERATOR void *_Znwm(size_t size);
 OPERATOR void *_Znam(size_t size);
 OPERATOR void *_ZnwmSt11align_val_t(size_t size, size_t alignment);
@@ -38,7 +37,6 @@ OPERATOR void _ZdlPvSt11align_val_tRKSt9nothrow_t(void *block, size_t alignment,
                                                   const void *nothrow);
 OPERATOR void _ZdaPvSt11align_val_tRKSt9nothrow_t(void *block, size_t alignment,
                                                   const void *nothrow);
-/* NOLINTEND(bugprone-reserved-identifier) */
 
 /* What _Znwm(), _Znam() and their aligned forms are, unless another object has its own. */
 void *operators_new(size_t size);

@@ -122,7 +122,6 @@ static inline void *new_aligned(struct form *form, aligned_new *replaced, size_t
 }
 
 /* Mangled names are reserved identifiers by nature. */
-/* NOLINTBEGIN(bugprone-reserved-identifier) */
 
 OPERATOR void *_ZnwmRKSt9nothrow_t(size_t size, const void *nothrow)
 {
@@ -181,5 +180,3 @@ OPERATOR void _ZdaPvSt11align_val_tRKSt9nothrow_t(void *block, size_t alignment,
     (void)nothrow;
     _ZdaPvSt11align_val_t(block, alignment);
 }
-
-/* NOLINTEND(bugprone-reserved-identifier) */

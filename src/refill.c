@@ -86,7 +86,7 @@ static bool feed_meta(void)
         return false;
     }
     page_heap_zero(span);
-    meta_donate((void *)span_address(span), UNIT_BYTES); /* NOLINT(performance-no-int-to-ptr) */
+    meta_donate((void *)span_address(span), UNIT_BYTES);
     return true;
 }
 

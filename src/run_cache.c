@@ -57,7 +57,7 @@ static struct span *slot_take(_Atomic uintptr_t *slot, uintptr_t word)
                                                  memory_order_relaxed)) {
         return NULL;
     }
-    return (struct span *)(word & SPAN_MASK); /* NOLINT(performance-no-int-to-ptr) */
+    return (struct span *)(word & SPAN_MASK);
 }
 
 /* Relaxed, here and below: a hint; the exchange decides. */
@@ -217,7 +217,6 @@ unsigned run_cache_pressure(unsigned pressure, uint64_t waits)
 
 static void slot_check(uintptr_t word)
 {
-    /* NOLINTNEXTLINE(performance-no-int-to-ptr) */
     const struct span *span = (const struct span *)(word & SPAN_MASK);
 
     if (span->units != length_of(word) || span->used_units != 0 ||

@@ -67,7 +67,7 @@ struct span *slab_destroy(struct slab *slab)
  * when those of a whole batch are asked for at once. */
 static void *fetch_block(uintptr_t address)
 {
-    void *block = (void *)address; /* NOLINT(performance-no-int-to-ptr) */
+    void *block = (void *)address;
 
     __builtin_prefetch(block, 1);
     return block;
@@ -186,7 +186,6 @@ unsigned slab_idle_pages_locked(struct slab *slab, unsigned ticks, struct iovec 
             end++;
         }
         if (end > page) {
-            /* NOLINTNEXTLINE(performance-no-int-to-ptr) */
             ranges[count++] = (struct iovec){.iov_base = (char *)slab->start + page * bytes,
                                              .iov_len = (end - page) * bytes};
         }

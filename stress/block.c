@@ -97,7 +97,7 @@ static size_t next_offset(size_t offset, size_t bytes)
 
 size_t block_usable_bytes(const void *block)
 {
-    return bw_malloc_usable_size((void *)(uintptr_t)block); /* NOLINT(performance-no-int-to-ptr) */
+    return bw_malloc_usable_size((void *)(uintptr_t)block);
 }
 
 static void fill(void *block, size_t size, uint64_t owner, size_t usable)

@@ -20,7 +20,7 @@
 
 enum { HEALTHY_CALLS = 20 };
 
-/* The names that the linker's --wrap gives. NOLINTBEGIN(bugprone-reserved-identifier) */
+/* The names that the linker's --wrap gives. */
 uint64_t __real_remote_take_word(struct slab *slab, unsigned word);
 uint64_t __wrap_remote_take_word(struct slab *slab, unsigned word);
 size_t __real_slab_take_locked(struct slab *slab, void **out, size_t want);
@@ -77,4 +77,3 @@ size_t __wrap_slab_take_locked(struct slab *slab, void **out, size_t want)
     }
     return taken;
 }
-/* NOLINTEND(bugprone-reserved-identifier) */

@@ -23,7 +23,6 @@ static void *work(void *argument)
 }
 
 /* glibc's own names for the same functions, which it exports and some programs use. */
-/* NOLINTBEGIN(bugprone-reserved-identifier) */
 void *__libc_malloc(size_t size);
 void __libc_free(void *block);
 void *__libc_calloc(size_t count, size_t size);
@@ -42,7 +41,6 @@ static void use_glibc_names(void)
     free(__libc_pvalloc(100));
     __libc_free(malloc(100));
 }
-/* NOLINTEND(bugprone-reserved-identifier) */
 
 int main(void)
 {

@@ -244,7 +244,7 @@ static size_t purged_pages(void)
 
     for (unsigned list = 0; list < SLAB_LIST_COUNT; list++) {
         for (const struct slab *slab = bin.slabs[list]; slab != NULL; slab = slab->next) {
-            void *memory = (void *)slab->start; /* NOLINT(performance-no-int-to-ptr) */
+            void *memory = (void *)slab->start;
 
             assert_int_equal(bit_count(slab->purged) + resident_pages(memory, UNIT_BYTES),
                              UNIT_BYTES / SLAB_PAGE_BYTES);

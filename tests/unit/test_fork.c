@@ -39,7 +39,7 @@ static void fork_in_handler(bool *at)
     }
 }
 
-/* --wrap gives them these names. NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c) */
+/* --wrap gives them these names. */
 struct os_thread __wrap_os_thread_self(void);
 struct os_thread __real_os_thread_self(void);
 void *__wrap_mmap(void *start, size_t bytes, int protection, int flags, int file, off_t offset);
@@ -71,7 +71,6 @@ bool __wrap_gate_enter(struct gate_slot *slot)
     }
     return __real_gate_enter(slot);
 }
-/* NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c) */
 
 static void check_gate(void *unused)
 {

@@ -27,7 +27,7 @@ static bool is_silent;
 
 static bool lowering_fails;
 
-/* --wrap gives them these names. NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c) */
+/* --wrap gives them these names. */
 void *__real_sbrk(intptr_t increment);
 void *__wrap_sbrk(intptr_t increment);
 
@@ -45,7 +45,6 @@ void *__wrap_sbrk(intptr_t increment)
 
     return fails ? (void *)-1 : __real_sbrk(increment);
 }
-/* NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c) */
 
 static struct span *run_of_units(size_t units)
 {
