@@ -262,7 +262,7 @@ static struct {
 } exit_stream = {.descriptor = -1};
 
 /* After background_construct(), which reads the options. */
-__attribute__((constructor(103))) static void api_construct(void)
+__attribute__((constructor(CONSTRUCT_STATISTICS))) static void api_construct(void)
 {
     if (conf.stats_print) {
         exit_stream.is_known = fstat(STDERR_FILENO, &exit_stream.file) == 0;
@@ -279,7 +279,7 @@ static bool is_exit_stream(int descriptor)
            now.st_dev == exit_stream.file.st_dev && now.st_ino == exit_stream.file.st_ino;
 }
 
-__attribute__((destructor(101))) static void api_destruct(void)
+__attribute__((destructor(CONSTRUCT_LAYERS))) static void api_destruct(void)
 {
     FILE *stream = NULL;
 

@@ -146,7 +146,7 @@ void background_stop(void)
 }
 
 /* Most processes end here: no variable, no option. */
-__attribute__((constructor(102))) static void background_construct(void)
+__attribute__((constructor(CONSTRUCT_BACKGROUND))) static void background_construct(void)
 {
     if (secure_getenv("BREAKWATER_CONF") == NULL) {
         return;
@@ -158,7 +158,7 @@ __attribute__((constructor(102))) static void background_construct(void)
     }
 }
 
-__attribute__((destructor(102))) static void background_destruct(void)
+__attribute__((destructor(CONSTRUCT_BACKGROUND))) static void background_destruct(void)
 {
     background_stop();
 }

@@ -111,7 +111,7 @@ void fork_watch_threads(void)
  * our first and after our last. Those of libraries whose constructors ran before ours find the gate
  * closed: what they allocate is emergency memory, what they free is deferred. Not with the first
  * call of all: pthread_atfork() takes a lock of its own, and allocates beyond 48 handlers. */
-__attribute__((constructor(101))) static void fork_construct(void)
+__attribute__((constructor(CONSTRUCT_LAYERS))) static void fork_construct(void)
 {
     register_handlers();
 }

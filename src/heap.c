@@ -578,14 +578,14 @@ void heap_check(void)
     meta_check();
 }
 
-__attribute__((constructor(101))) static void heap_construct(void)
+__attribute__((constructor(CONSTRUCT_LAYERS))) static void heap_construct(void)
 {
     fork_on_deferred(free_deferred);
 }
 
 /* The last chance to tell of a block freed twice that was never handed out again. Not in a handler
  * that has interrupted us inside, where a block may be in two places for a moment, and exits. */
-__attribute__((destructor(101))) static void heap_destruct(void)
+__attribute__((destructor(CONSTRUCT_LAYERS))) static void heap_destruct(void)
 {
     struct cache *cache = cache_self;
 

@@ -205,7 +205,7 @@ static long process_madvise_self(const struct iovec *ranges, size_t count)
     return syscall(SYS_process_madvise, PIDFD_SELF, ranges, count, MADV_DONTNEED, 0);
 }
 
-__attribute__((constructor(101))) static void os_construct(void)
+__attribute__((constructor(CONSTRUCT_LAYERS))) static void os_construct(void)
 {
     int saved_errno = errno;
 
