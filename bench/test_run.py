@@ -12,7 +12,11 @@ import tempfile
 import time
 import unittest
 
-RUN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "run")
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "harness"))
+import targets  # pylint: disable=wrong-import-position
+
+RUN = os.path.join(HERE, "run")
 BUILD_DIRECTORY = ""
 QUICK_TEST = "redis-set-16k"
 TIMEOUT_SECONDS = 60
@@ -65,6 +69,47 @@ for (const width of [390, 1366]) {
 }
 </script></body>
 """
+
+
+class TargetsTest(unittest.TestCase):
+    """The tables that docs/performance.md and docs/memory.md show, of a run that is made up."""
+    ALLOCATORS = ("glibc", "mimalloc", "breakwater")
+
+    def written(self, tests):
+        """`tests`: name to throughput and peak by allocator, in ALLOCATORS' order; None: failed."""
+        rows = [{"test": name, "allocator": allocator, "error": None if figures else "crashed",
+                 "metrics": dict(zip(("throughput", "peak_rss_bytes"), figures or ()))}
+                for name, by_allocator in tests.items()
+                for allocator, figures in zip(self.ALLOCATORS, by_allocator)]
+        results = {"summary": rows, "tests": [{"name": name, "group": "own"} for name in tests],
+                   "allocators": [{"name": name} for name in self.ALLOCATORS]}
+        with tempfile.NamedTemporaryFile("r", encoding="utf-8") as file:
+            targets.write_targets(file.name, results)
+            return file.read().splitlines()
+
+    def test_times_and_means_are_ratios_to_the_peer_named(self):
+        lines = self.written({"pair-16": [(1, 10), (4, 40), (8, 20)],
+                              "pair-64": [(4, 10), (2, 10), (2, 5)]})
+        self.assertIn("| pair-16, against mimalloc | 0.95 | 0.500 | yes |", lines)
+        self.assertIn("| pair-64, against mimalloc | 0.95 | 1.000 | no |", lines)
+        self.assertIn("| pair-256, against mimalloc | 0.95 | not measured |  |", lines)
+        # glibc's mean time is 1/2, mimalloc's 1/sqrt(8), ours 1/4.
+        self.assertIn("| geometric mean of time, against the best single peer | 0.85 | 0.707 | yes |",
+                      lines)
+        self.assertIn("| geometric mean of peak memory, against glibc | 0.95 | 1.000 | no |", lines)
+        self.assertIn("| geometric mean of peak memory, against mimalloc | 1.0 | 0.500 | yes |", lines)
+
+    def test_what_is_slower_stands_in_the_band_of_its_figure(self):
+        lines = self.written({"a": [(30, 1), (1, 1), (10, 1)], "b": [(21, 1), (1, 1), (20, 1)],
+                              "c": [(11, 1), (1, 1), (10, 1)], "d": [(1, 1), (1, 1), (2, 1)]})
+        self.assertEqual([line for line in lines if line.startswith("| from")],
+                         ["| from 2.00 on | a 3.00 |", "| from 1.10 on | c 1.10 |",
+                          "| from 1.05 on | b 1.05 |"])
+
+    def test_a_test_that_some_allocator_failed_is_in_no_mean(self):
+        lines = self.written({"a": [(1, 10), (1, 10), (1, 10)], "b": [(1, 10), None, (9, 90)]})
+        self.assertIn("| geometric mean of peak memory, against glibc | 0.95 | 1.000 | no |", lines)
+        self.assertIn("Left out of the means, since some allocator failed: b", lines)
 
 
 class RunTest(unittest.TestCase):

@@ -9,6 +9,7 @@ from metrics import PEAK
 
 HARDLY_ALLOCATES = ("redis", "servers", "programs")
 EQUAL = 1.02  # counts as equal where the program hardly allocates
+BANDS = (math.inf, 2.0, 1.5, 1.3, 1.2, 1.1, 1.05, 1.0)
 
 
 class Results:
@@ -74,10 +75,10 @@ def mean_memory(run, allocator):
 
 
 def worst(run, names, of, limit_of):
-    """The tests over their limits, worst first, as a list of "name figure"."""
+    """The tests over their limits, worst first, as a list of (figure, name)."""
     over = [(of(name), name) for name in names
             if of(name) is not None and of(name) > limit_of(name)]
-    return [f"{name} {value:.2f}" for value, name in sorted(over, reverse=True)]
+    return sorted(over, reverse=True)
 
 
 def time_limit(run):
@@ -160,8 +161,19 @@ def table(lines):
 
 
 def over(title, tests):
+    """The tests that worst() gives, a row for each band of their figures that has any."""
     yield ""
-    yield f"{title}: {len(tests)}" + ("" if not tests else f" ({', '.join(tests)})")
+    yield f"{title}: {len(tests)}"
+    yield from ("", "| figure | tests |", "|---|---|") if tests else ()
+    for above, band in zip(BANDS, BANDS[1:]):
+        row = [f"{name} {value:.2f}" for value, name in tests if band <= value < above]
+        if row:
+            yield f"| from {band:.2f} on | {', '.join(row)} |"
+
+
+def left_out(tests):
+    yield ""
+    yield f"Left out of the means, since some allocator failed: {', '.join(tests) or 'none'}"
 
 
 def write_targets(path, results):
@@ -173,6 +185,6 @@ def write_targets(path, results):
     lines += ["", "## Memory", "", *table(memory(run))]
     lines += over("Tests with a higher peak than 1.10 of the smallest peer's",
                   worst(run, run.tests(), memory_over_smallest(run), lambda _test: 1.10))
-    lines += over("Left out of the means, since some allocator failed", excluded)
+    lines += left_out(excluded)
     with open(path, "w", encoding="utf-8") as file:
         file.write("\n".join(lines) + "\n")
