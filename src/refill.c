@@ -20,19 +20,30 @@ enum {
     AHEAD_SHARE = 32, /* the part of what a bin holds that may get memory before it is used */
 };
 
-/* From slabs that exist: the bin's own stock. */
-static struct magazine *refill_from_stock(struct arena *arena, unsigned class,
-                                          struct magazine *magazine, uint32_t want)
+/* What is asked for, and what there was. */
+struct refill {
+    struct arena *arena;
+    unsigned class;
+    struct magazine *empty; /* to be filled with up to `want` blocks; NULL: one block is wanted */
+    uint32_t want;
+    struct magazine *full;
+    void *block;
+};
+
+/* From slabs that exist: the bin's own stock. False if it has nothing. */
+static bool take_from_stock(struct refill *refill)
 {
-    struct bin *bin = arena_ask_bin(arena, class);
-
-    if (bin == NULL) {
-        return NULL;
+    if (refill->empty == NULL) {
+        refill->block = arena_take_one(refill->arena, refill->class);
+        return refill->block != NULL;
     }
-    struct magazine *full = bin_refill_locked(bin, magazine, want);
+    struct bin *bin = arena_ask_bin(refill->arena, refill->class);
 
-    lock_release(&bin->lock);
-    return full;
+    if (bin != NULL) {
+        refill->full = bin_refill_locked(bin, refill->empty, refill->want);
+        lock_release(&bin->lock);
+    }
+    return refill->full != NULL;
 }
 
 /* How much of a fresh slab is to have memory before it is used. Blocks longer than a page have
@@ -115,27 +126,29 @@ static bool slab_add(struct arena *arena, unsigned class, bool grow)
     return true;
 }
 
-/* Each step gives more away than the one before; after each the bin's stock is tried again. */
-static struct magazine *refill_by_growing(struct arena *arena, unsigned class,
-                                          struct magazine *magazine, uint32_t want, bool *added)
+/* Each step gives more away than the one before; after each the bin's stock is tried again. False
+ * without memory, or if what was added is gone: *added tells which. */
+static bool take_by_growing(struct refill *refill, bool *added)
 {
-    struct magazine *full = NULL;
+    struct arena *arena = refill->arena;
+    unsigned class = refill->class;
 
     *added = slab_add(arena, class, false);
     if (*added) {
-        return refill_from_stock(arena, class, magazine, want);
+        return take_from_stock(refill);
     }
     reclaim_before_growth();
-    full = refill_from_stock(arena, class, magazine, want);
-    if (full == NULL && (*added = slab_add(arena, class, true))) {
-        full = refill_from_stock(arena, class, magazine, want);
+    bool taken = take_from_stock(refill);
+
+    if (!taken && (*added = slab_add(arena, class, true))) {
+        taken = take_from_stock(refill);
     }
-    if (full == NULL) {
+    if (!taken) {
         reclaim_all();
         *added = slab_add(arena, class, true);
-        full = refill_from_stock(arena, class, magazine, want);
+        taken = take_from_stock(refill);
     }
-    return full;
+    return taken;
 }
 
 /* Take in what other arenas' threads have freed; false if there is nothing. Not before the bin's
@@ -150,42 +163,36 @@ static bool drain_own(struct arena *arena)
     return true;
 }
 
+static bool take(struct refill *refill)
+{
+    bool taken = take_from_stock(refill);
+    bool added = true;
+
+    if (!taken && drain_own(refill->arena)) {
+        taken = take_from_stock(refill);
+    }
+    /* A slab added may be emptied by other threads before we look again; then there is memory. */
+    while (!taken && added) {
+        taken = take_by_growing(refill, &added);
+    }
+    return taken;
+}
+
 /* Stacks and single blocks */
 
 struct magazine *refill_stack(struct arena *arena, unsigned class, struct magazine *magazine,
                               uint32_t want)
 {
-    struct magazine *full = refill_from_stock(arena, class, magazine, want);
-    bool added = true;
+    struct refill refill = {.arena = arena, .class = class, .empty = magazine, .want = want};
 
-    if (full == NULL && drain_own(arena)) {
-        full = refill_from_stock(arena, class, magazine, want);
-    }
-
-    /* A slab added may be emptied by other threads before we look again; then there is memory. */
-    while (full == NULL && added) {
-        full = refill_by_growing(arena, class, magazine, want, &added);
-    }
-    return full;
+    return take(&refill) ? refill.full : NULL;
 }
 
 void *refill_one(struct arena *arena, unsigned class)
 {
-    void *block = arena_take_one(arena, class);
+    struct refill refill = {.arena = arena, .class = class};
 
-    if (block == NULL) {
-        arena_drain_all();
-        block = arena_take_one(arena, class);
-    }
-    while (block == NULL && slab_add(arena, class, true)) {
-        block = arena_take_one(arena, class);
-    }
-    if (block == NULL) {
-        reclaim_all();
-        (void)slab_add(arena, class, true);
-        block = arena_take_one(arena, class);
-    }
-    return block;
+    return take(&refill) ? refill.block : NULL;
 }
 
 void *refill_borrow(struct arena *arena, unsigned class, size_t alignment, size_t most_bytes)

@@ -190,6 +190,23 @@ static void the_heap_feeds_the_descriptors_of_a_bin_that_exists(void **state)
     the_heap_feeds_the_descriptors(arena);
 }
 
+/* For a thread without a cache as for a stack. */
+static void for_a_single_block_others_give_up_empty_slabs_before_the_heap_grows(void **state)
+{
+    struct arena *arena = first_arena();
+    void *block = refill_one(arena, class_of_blocks);
+
+    (void)state;
+    give_back(arena, &block, 1);
+    use_up_free_runs();
+    size_t units = page_heap_stats().total_units;
+
+    assert_int_equal(bin_slabs(bin_of(arena)), 1);
+    assert_non_null(refill_one(arena, size_class_of(4 * SIZE)));
+    assert_int_equal(bin_slabs(bin_of(arena)), 0);
+    assert_int_equal(page_heap_stats().total_units, units);
+}
+
 static void a_refill_takes_remote_blocks_in_before_it_takes_a_slab(void **state)
 {
     static void *blocks[4 * UNIT_BYTES / SIZE];
@@ -363,6 +380,7 @@ int main(void)
         ISOLATED(blocks_longer_than_a_page_get_no_memory_ahead),
         ISOLATED(the_heap_feeds_the_descriptors_when_nothing_can_be_mapped),
         ISOLATED(the_heap_feeds_the_descriptors_of_a_bin_that_exists),
+        ISOLATED(for_a_single_block_others_give_up_empty_slabs_before_the_heap_grows),
         ISOLATED(a_refill_takes_remote_blocks_in_before_it_takes_a_slab),
         ISOLATED(every_arena_is_drained_before_the_heap_grows),
         ISOLATED(single_blocks_come_from_the_depot_too),
