@@ -19,6 +19,7 @@
 
 enum {
     EXACT_UNITS = 64,
+    FIT_LOOKS = 64, /* runs of a shelf that are compared */
     SHELVES_PER_DOUBLING = 4,
     SHELF_COUNT = EXACT_UNITS + SHELVES_PER_DOUBLING * 26,
     SHELF_WORDS = (SHELF_COUNT + BITS_PER_WORD - 1) / BITS_PER_WORD,
@@ -104,15 +105,30 @@ static unsigned shelf_next_filled(unsigned shelf)
     return bitmap_next(shelves_filled, SHELF_COUNT, shelf);
 }
 
-static struct span *shelf_best_fit(unsigned shelf, size_t units)
+/* The shortest run that the shelf may hold. */
+static size_t shelf_least(unsigned shelf)
+{
+    if (shelf < EXACT_UNITS) {
+        return shelf + 1;
+    }
+    unsigned doubling = (shelf - EXACT_UNITS) / SHELVES_PER_DOUBLING;
+    size_t quarter = (shelf - EXACT_UNITS) % SHELVES_PER_DOUBLING;
+
+    return (SHELVES_PER_DOUBLING + quarter) << (doubling + 4);
+}
+
+/* The shortest run that is long enough, of the first `most` on the shelf: a heap may have hundreds
+ * of thousands of free runs, and everybody else waits for the lock meanwhile. */
+static struct span *shelf_best_fit(unsigned shelf, size_t units, size_t most)
 {
     struct span *best = NULL;
+    size_t least = size_max(units, shelf_least(shelf));
 
-    for (struct span *run = shelves[shelf]; run != NULL; run = run->next) {
+    for (struct span *run = shelves[shelf]; run != NULL && most > 0; run = run->next, most--) {
         if (run->units >= units && (best == NULL || run->units < best->units)) {
             best = run;
         }
-        if (best != NULL && best->units == units) {
+        if (best != NULL && best->units == least) {
             break;
         }
     }
@@ -126,9 +142,10 @@ struct span *run_find_locked(size_t units)
 
     for (unsigned shelf = shelf_next_filled(shelf_of(units)); shelf < SHELF_COUNT && best == NULL;
          shelf = shelf_next_filled(shelf + 1)) {
-        best = shelf_best_fit(shelf, units);
+        best = shelf_best_fit(shelf, units, FIT_LOOKS);
     }
-    return best;
+    /* There may be one further on, on the first shelf: better than that the heap grows. */
+    return best != NULL ? best : shelf_best_fit(shelf_of(units), units, SIZE_MAX);
 }
 
 /* Runs */

@@ -232,6 +232,22 @@ static void long_runs_that_share_a_bin_are_told_apart(void **state)
     page_heap_check();
 }
 
+static void the_only_run_that_fits_is_found_behind_many_that_are_too_short(void **state)
+{
+    enum { COUNT = 100, SHORT = 65, LONG = 79 };
+    size_t lengths[COUNT] = {LONG};
+    struct span *runs[COUNT];
+
+    (void)state;
+    for (size_t i = 1; i < COUNT; i++) {
+        lengths[i] = SHORT;
+    }
+    make_free_runs(lengths, COUNT, runs);
+    assert_ptr_equal(request_run(LONG, 1, false, false), runs[0]);
+    assert_null(request_run(LONG, 1, false, false));
+    page_heap_check();
+}
+
 static void aligned_runs_leave_what_lies_before_them_free(void **state)
 {
     (void)state;
@@ -1231,6 +1247,7 @@ int main(void)
         ISOLATED(a_long_run_has_few_rows_that_cost_memory),
         ISOLATED(the_shortest_run_that_fits_is_taken),
         ISOLATED(long_runs_that_share_a_bin_are_told_apart),
+        ISOLATED(the_only_run_that_fits_is_found_behind_many_that_are_too_short),
         ISOLATED(aligned_runs_leave_what_lies_before_them_free),
         ISOLATED(zeroed_runs_are_zero_over_used_and_fresh_memory),
         ISOLATED(a_run_of_many_units_is_zeroed_without_memory),
