@@ -4,7 +4,8 @@
  * Only with background_thread:true or bw_background_thread(). It is started by a constructor or by
  * that call, never from inside malloc: a program may call malloc while it holds locks that
  * pthread_create() takes. It allocates nothing, has every signal blocked, and ends before the
- * process's destructors are through.
+ * process's destructors are through; where the program's last thread ends and nobody calls exit(),
+ * it ends as well, and with it the process.
  *
  * fork(): only the forking thread lives on, so the child starts a thread of its own.
  *
@@ -28,7 +29,12 @@
 #include "life.h"
 #include "purge.h"
 
-enum { STACK_BYTES = 256 * 1024, MS_PER_SECOND = 1000, NS_PER_MS = 1000000 };
+enum {
+    STACK_BYTES = 256 * 1024,
+    MS_PER_SECOND = 1000,
+    NS_PER_MS = 1000000,
+    WAIT_MS_MOST = MS_PER_SECOND, /* after which it is seen that we are the last thread */
+};
 
 static pthread_t thread;
 static bool has_started;
@@ -46,7 +52,7 @@ static bool runs(void)
 static bool wait_for_step(void)
 {
     struct timespec until;
-    uint64_t wait_ms = purge_interval_ms();
+    uint64_t wait_ms = size_min(purge_interval_ms(), WAIT_MS_MOST);
 
     (void)clock_gettime(CLOCK_MONOTONIC, &until);
     uint64_t nanoseconds = (uint64_t)until.tv_nsec + wait_ms % MS_PER_SECOND * NS_PER_MS;
@@ -69,9 +75,22 @@ static bool step(bool (*take)(void))
     return more;
 }
 
+/* Has main() ended by pthread_exit(), and every other thread? The process ends with its last one:
+ * that would be us. */
+static bool is_last_thread(void)
+{
+    enum { FIRST_AND_US = 2 };
+
+    return life_first_thread_has_ended() && os_thread_count() == FIRST_AND_US;
+}
+
 static void *poll_the_clock(void *unused)
 {
     while (wait_for_step()) {
+        if (is_last_thread()) {
+            has_started = false;
+            return unused;
+        }
         bool more = step(purge_poll);
 
         /* There may be gigabytes to give back, and exit() waits. */

@@ -45,6 +45,7 @@ static struct life_stats stats;
 
 /* How many forks this process descends from, since the library was loaded. */
 static _Atomic uint64_t forks;
+static _Atomic bool first_thread_has_ended;
 
 /* The thread's cache has been taken back, and it gets no other. */
 static _Thread_local bool has_ended __attribute__((tls_model("initial-exec")));
@@ -355,12 +356,21 @@ static void thread_ends(void *unused)
     }
     has_ended = true;
     cache_self = &cache_none;
+    if (cache->owner.thread == cache->owner.process) {
+        /* Relaxed: a hint. */
+        atomic_store_explicit(&first_thread_has_ended, true, memory_order_relaxed);
+    }
     /* Release: pairs with the acquire in find_orphans_locked(). */
     atomic_store_explicit(&cache->has_owner, false, memory_order_release);
     if (!take_back_or_leave(cache, forks_before)) {
         life_take_back_ended();
     }
     errno = saved_errno;
+}
+
+bool life_first_thread_has_ended(void)
+{
+    return atomic_load_explicit(&first_thread_has_ended, memory_order_relaxed);
 }
 
 /* Fork */
@@ -396,6 +406,7 @@ static void recount_in_child(void)
 void life_reset_in_child(void)
 {
     atomic_store_explicit(&forks, forks_now() + 1, memory_order_relaxed);
+    atomic_store_explicit(&first_thread_has_ended, false, memory_order_relaxed);
     __cds_lfs_init(&ended_caches);
     recount_in_child();
 }

@@ -27,6 +27,9 @@ void life_join_arena(struct cache *cache, struct arena *arena);
 /* Has the allocator been initialised? */
 bool life_started(void);
 
+/* Has the process's first thread ended, by pthread_exit() in main()? Of one that had a cache. */
+bool life_first_thread_has_ended(void);
+
 /* After a fork, in the parent: take back the caches of threads that ended meanwhile. Outside the
  * gate. */
 void life_take_back_ended(void);

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <time.h>
@@ -282,6 +283,16 @@ bool os_thread_has_ended(struct os_thread thread)
 {
     return thread.process == process_id() &&
            syscall(SYS_tgkill, thread.process, thread.thread, 0) != 0 && errno == ESRCH;
+}
+
+size_t os_thread_count(void)
+{
+    enum { OTHER_LINKS = 2 }; /* "." and that of "..", as in every directory of directories */
+    struct stat threads;
+
+    return stat("/proc/self/task", &threads) == 0 && threads.st_nlink > OTHER_LINKS
+               ? (size_t)threads.st_nlink - OTHER_LINKS
+               : 0;
 }
 
 void os_sleep_us(unsigned microseconds)

@@ -56,6 +56,10 @@ struct os_thread {
 struct os_thread os_thread_self(void);
 bool os_thread_has_ended(struct os_thread thread);
 
+/* Threads of the process; the first one counts until the last has ended. 0 if the kernel does not
+ * say. errno may change. */
+size_t os_thread_count(void);
+
 /* A clock that only goes forward; mostly no system call. */
 uint64_t os_clock_ns(void);
 

@@ -9,6 +9,7 @@
  *   narrow    the first call of a thread on the smallest stack there is, a third of it used
  *   late      blocks allocated and freed in all rounds of key destructors, after the cache is gone
  *   exit      threads run and free while atexit handlers and destructors do
+ *   last      main() ends by pthread_exit(): the process ends with the last thread
  *   cancel    a cancellation is pending around malloc and free: it never acts inside
  */
 #include <limits.h>
@@ -409,13 +410,41 @@ static void cancel(void)
     CHECK(fclose(nowhere) == 0);
 }
 
+/* The last thread */
+
+static pthread_t first_thread;
+
+static void *outlive_first(void *argument)
+{
+    CHECK(pthread_join(first_thread, NULL) == 0);
+    fault_free(fault_block(100), 100);
+    return argument;
+}
+
+static void end_before_others(void)
+{
+    pthread_t id;
+
+    fault_free(fault_block(100), 100);
+    first_thread = pthread_self();
+    start(&id, outlive_first, NULL);
+    CHECK(pthread_detach(id) == 0);
+    pthread_exit(NULL);
+}
+
 int main(int count, char **arguments)
 {
     static const struct mode {
         const char *name;
         void (*run)(void);
-    } modes[] = {{"churn", churn}, {"many", many},           {"pool", pool},    {"narrow", narrow},
-                 {"late", late},   {"exit", exit_meanwhile}, {"cancel", cancel}};
+    } modes[] = {{"churn", churn},
+                 {"many", many},
+                 {"pool", pool},
+                 {"narrow", narrow},
+                 {"late", late},
+                 {"exit", exit_meanwhile},
+                 {"last", end_before_others},
+                 {"cancel", cancel}};
 
     fault_start();
     for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
