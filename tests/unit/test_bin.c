@@ -308,6 +308,21 @@ static void a_bin_keeps_few_units_in_empty_slabs(void **state)
     bin_check_locked(&bin);
 }
 
+static void a_bin_that_ages_gives_its_empty_slabs_up(void **state)
+{
+    struct slab *released = NULL;
+
+    (void)state;
+    new_bin();
+    struct slab *empty = add_slab();
+
+    bin_age_locked(&bin, 0, &released);
+    assert_ptr_equal(released, empty);
+    assert_null(released->next);
+    assert_int_equal(bin_slabs(&bin), 0);
+    bin_check_locked(&bin);
+}
+
 /* Sparse bins */
 
 enum { SPARSE_SLABS = 8 };
@@ -438,6 +453,45 @@ static void a_bin_that_was_given_up_is_tried_again_once_little_was_free(void **s
     lock_release(&bin.lock);
 }
 
+/* A bitmap word of blocks of each slab, freed by threads of another arena and taken in. */
+static void take_in_of_each(void)
+{
+    struct slab *released = NULL;
+    struct slab *next;
+
+    for (size_t i = 0; i < SPARSE_SLABS; i++) {
+        remote_publish(slab_at((uintptr_t)in_use[i][0]), 0, ~UINT64_C(0));
+    }
+    for (struct slab *slab = remote_take_queue(&queue); slab != NULL; slab = next) {
+        next = remote_next(slab);
+        assert_int_equal(bin_take_in_locked(&bin, slab, &released), BITS_PER_WORD);
+    }
+    assert_null(released);
+}
+
+static void what_comes_in_from_others_makes_a_bin_sparse(void **state)
+{
+    (void)state;
+    new_bin();
+    use_slabs();
+    take_in_of_each();
+    assert_true(bin_is_sparse(&bin));
+    lock_release(&bin.lock);
+}
+
+static void what_came_and_went_before_a_bin_was_sparse_does_not_count(void **state)
+{
+    (void)state;
+    new_bin();
+    use_slabs();
+    put_of_each(0, blocks_of_slab() / 4);
+    come_and_go(5);
+    assert_false(bin_is_sparse(&bin));
+    put_of_each(blocks_of_slab() / 4, blocks_of_slab() / 4);
+    assert_true(bin_is_sparse(&bin));
+    lock_release(&bin.lock);
+}
+
 static void a_quarter_of_many_slabs_is_not_much(void **state)
 {
     (void)state;
@@ -540,10 +594,13 @@ int main(void)
         ISOLATED(a_block_of_another_class_dies_among_scattered_ones),
         ISOLATED(what_a_bin_gives_up_is_chained_to_what_was_given_up_before),
         ISOLATED(a_bin_keeps_few_units_in_empty_slabs),
+        ISOLATED(a_bin_that_ages_gives_its_empty_slabs_up),
         ISOLATED(a_bin_is_sparse_as_long_as_much_of_its_slabs_is_free),
         ISOLATED(a_bin_none_of_whose_slabs_runs_empty_is_given_up),
         ISOLATED(a_bin_one_of_whose_slabs_runs_empty_is_not_given_up),
         ISOLATED(a_bin_that_was_given_up_is_tried_again_once_little_was_free),
+        ISOLATED(what_comes_in_from_others_makes_a_bin_sparse),
+        ISOLATED(what_came_and_went_before_a_bin_was_sparse_does_not_count),
         ISOLATED(a_quarter_of_many_slabs_is_not_much),
         ISOLATED(empty_slabs_do_not_make_a_bin_sparse),
         ISOLATED(a_bin_of_blocks_longer_than_a_page_is_never_sparse),

@@ -154,6 +154,7 @@ static void what_a_purge_has_left_waits_for_the_next(void **state)
     assert_true(bin_purge_begin_locked(&bin, TICKS));
     assert_true(bin_purge_locked(&bin, PURGED_AT_ONCE * UNIT_BYTES, &bytes));
     bin_purge_stop_locked(&bin);
+    assert_true(bin.may_purge);
     assert_true(bin_purge_begin_locked(&bin, TICKS));
     assert_false(bin_purge_locked(&bin, PURGED_AT_ONCE * UNIT_BYTES, &bytes));
     assert_int_equal(bytes, (SLABS - PURGED_AT_ONCE) * UNIT_BYTES);
@@ -184,6 +185,80 @@ static void a_class_at_rest_is_left_alone_once_its_memory_has_gone(void **state)
         let_ticks_pass(1);
         assert_false(bin_purge_begin_locked(&bin, TICKS));
     }
+}
+
+/* A bitmap word of blocks, freed by threads of another arena. */
+static void take_in(struct slab *slab, unsigned word)
+{
+    struct slab *released = NULL;
+
+    remote_publish(slab, word, ~UINT64_C(0));
+    assert_ptr_equal(remote_take_queue(&queue), slab);
+    assert_int_equal(bin_take_in_locked(&bin, slab, &released), BITS_PER_WORD);
+    assert_null(released);
+}
+
+static void what_comes_in_from_others_goes_back_too(void **state)
+{
+    static void *blocks[UNIT_BYTES / SIZE];
+
+    (void)state;
+    new_bin();
+    struct slab *slab = add_slab();
+
+    take_slab(blocks);
+    assert_int_equal(purge_all(), 0);
+    take_in(slab, 1);
+    assert_int_equal(purge_all(), (size_t)BITS_PER_WORD * SIZE);
+    assert_true(is_all(blocks[0], SIZE, PATTERN));
+}
+
+/* Blocks that come back to a sparse bin had better not serve next. */
+static void what_comes_in_to_a_sparse_bin_lets_no_free_page_wait_anew(void **state)
+{
+    enum { SLABS = 8, TICKS = 3 };
+    static void *blocks[SLABS][UNIT_BYTES / SIZE];
+
+    (void)state;
+    new_bin();
+    for (size_t i = 0; i < SLABS; i++) {
+        (void)add_slab();
+        take_slab(blocks[i]);
+    }
+    for (size_t i = 0; i < SLABS; i++) {
+        put(blocks[i], BITS_PER_WORD);
+    }
+    assert_true(bin_is_sparse(&bin));
+    struct slab *slab = slab_at((uintptr_t)blocks[0][0]);
+
+    let_ticks_pass(TICKS);
+    take_in(slab, 1);
+    assert_true(slab_may_purge_locked(slab, TICKS));
+}
+
+static void what_comes_from_the_depot_lets_no_free_page_wait_anew(void **state)
+{
+    enum { TICKS = 3 };
+    static void *blocks[UNIT_BYTES / SIZE];
+    struct slab *released = NULL;
+
+    (void)state;
+    new_bin();
+    struct slab *slab = add_slab();
+    struct magazine *full = magazine_create(size_classes[class_of_bin].capacity);
+
+    take_slab(blocks);
+    while (full->count < full->capacity) {
+        full->slots[full->count] = blocks[full->count];
+        full->count++;
+    }
+    put(&blocks[full->count], 1);
+    assert_non_null(depot_put_locked(&bin.depot, class_of_bin, full));
+    bin_age_locked(&bin, 1, &released);
+    let_ticks_pass(TICKS);
+    bin_age_locked(&bin, 1, &released);
+    assert_int_equal(depot_blocks(&bin.depot), 0);
+    assert_true(slab_may_purge_locked(slab, TICKS));
 }
 
 static void a_purge_stops_where_as_much_has_gone_as_was_asked_for(void **state)
@@ -279,6 +354,10 @@ static void a_page_that_the_kernel_refuses_is_not_taken_for_purged(void **state)
     assert_int_equal(purge_all(), pages * SLAB_PAGE_BYTES);
     assert_int_equal(purged_pages(), pages);
     assert_int_equal(slab->purged >> 4 & 1, 0);
+    /* It is tried again. */
+    unlock_pages((char *)slab->start + (size_t)4 * SLAB_PAGE_BYTES, SLAB_PAGE_BYTES);
+    assert_true(bin.may_purge);
+    assert_int_equal(purge_all(), SLAB_PAGE_BYTES);
 }
 
 int main(void)
@@ -292,6 +371,9 @@ int main(void)
         ISOLATED(a_trim_takes_over_a_decay_step),
         ISOLATED(what_a_purge_has_left_waits_for_the_next),
         ISOLATED(a_class_at_rest_is_left_alone_once_its_memory_has_gone),
+        ISOLATED(what_comes_in_from_others_goes_back_too),
+        ISOLATED(what_comes_in_to_a_sparse_bin_lets_no_free_page_wait_anew),
+        ISOLATED(what_comes_from_the_depot_lets_no_free_page_wait_anew),
         ISOLATED(a_purge_stops_where_as_much_has_gone_as_was_asked_for),
         ISOLATED(free_pages_of_many_slabs_go_back),
         ISOLATED(a_page_that_the_kernel_refuses_is_not_taken_for_purged),
