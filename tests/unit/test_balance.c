@@ -153,6 +153,58 @@ static void who_frees_blocks_of_its_own_one_by_one_stays(void **state)
     tidy_up();
 }
 
+/* Few enough that they never fill a stack. */
+static void *free_mostly_a_few_blocks(void *unused)
+{
+    enum { FEW = 20, FEW_SIZE = 256 };
+    void *few[FEW];
+
+    for (size_t i = 0; i < COUNT; i++) {
+        for (size_t k = 0; k < FEW; k++) {
+            few[k] = bw_malloc(FEW_SIZE);
+        }
+        for (size_t k = 0; k < FEW; k++) {
+            bw_free(few[k]);
+        }
+        free_of_first(i);
+        own[i] = bw_malloc(SIZE);
+    }
+    assert_true(looks() > 1);
+    assert_int_equal(arena_index(), 1);
+    return unused;
+}
+
+static void who_frees_a_few_blocks_of_its_own_each_time_stays(void **state)
+{
+    (void)state;
+    set_up();
+    run_threads(1, free_mostly_a_few_blocks, NULL);
+    assert_int_equal(life_stats().changes, 0);
+    tidy_up();
+}
+
+static void *free_much_and_get_little(void *unused)
+{
+    enum { FREES_PER_BLOCK = 64 };
+
+    for (size_t i = 0; i < COUNT; i++) {
+        free_of_first(i);
+        own[i] = i % FREES_PER_BLOCK == 0 ? bw_malloc(SIZE) : NULL;
+    }
+    assert_true(looks() > 1);
+    assert_int_equal(arena_index(), 1);
+    return unused;
+}
+
+static void who_gets_much_less_than_it_frees_stays(void **state)
+{
+    (void)state;
+    set_up();
+    run_threads(1, free_much_and_get_little, NULL);
+    assert_int_equal(life_stats().changes, 0);
+    tidy_up();
+}
+
 static void who_frees_mostly_its_own_arenas_blocks_stays(void **state)
 {
     (void)state;
@@ -243,6 +295,25 @@ static void where_threads_wait_for_each_other_one_leaves(void **state)
     tidy_up();
 }
 
+static void *look_and_stay(void *unused)
+{
+    assert_int_equal(arena_index(), 0);
+    assert_true(life_limit_arenas(2));
+    look_now();
+    assert_int_equal(arena_index(), 0);
+    return unused;
+}
+
+static void who_came_after_a_crowd_stays(void **state)
+{
+    (void)state;
+    set_up();
+    assert_true(life_limit_arenas(1));
+    crowd();
+    run_threads(1, look_and_stay, NULL);
+    tidy_up();
+}
+
 static void who_is_alone_in_a_crowd_stays(void **state)
 {
     (void)state;
@@ -261,9 +332,12 @@ int main(void)
         ISOLATED(who_only_frees_stays),
         ISOLATED(who_frees_mostly_its_own_arenas_blocks_stays),
         ISOLATED(who_frees_blocks_of_its_own_one_by_one_stays),
+        ISOLATED(who_frees_a_few_blocks_of_its_own_each_time_stays),
+        ISOLATED(who_gets_much_less_than_it_frees_stays),
         ISOLATED(who_has_the_lower_index_stays),
         ISOLATED(who_leaves_a_crowd_comes_back_later_each_time),
         ISOLATED(where_threads_wait_for_each_other_one_leaves),
+        ISOLATED(who_came_after_a_crowd_stays),
         ISOLATED(who_is_alone_in_a_crowd_stays),
     };
 

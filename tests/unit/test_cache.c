@@ -796,6 +796,40 @@ static void a_trim_gives_half_of_the_unneeded_blocks_back_and_keeps_one(void **s
     assert_int_equal(cached_blocks(), 1);
 }
 
+static void a_trim_gives_nothing_back_that_a_refill_was_needed_for(void **state)
+{
+    void *blocks[12];
+
+    (void)state;
+    set_up(16384);
+    take_many(blocks, ARRAY_SIZE(blocks));
+    give_many(blocks, ARRAY_SIZE(blocks));
+    empty_the_alloc_stack();
+    assert_true(cache_swap(cache, class_of_blocks));
+    use_until_trimmed();
+    for (void *block = cache_pop(bin); block != NULL; block = cache_pop(bin)) {
+        give(block);
+    }
+    assert_true(cache_refill(cache, class_of_blocks));
+    size_t held = cached_blocks();
+
+    use_until_trimmed();
+    assert_int_equal(cached_blocks(), held);
+}
+
+static void a_thread_that_only_hits_learns_that_its_class_is_sparse(void **state)
+{
+    (void)state;
+    set_up(SIZE);
+    give(take());
+    atomic_store(&arena_bin(arena, class_of_blocks)->is_sparse, true);
+    (void)cache_unneeded(cache, class_of_blocks);
+    empty_the_alloc_stack();
+    (void)proof_make(cache, class_of_blocks);
+    assert_null(cache_pop_freed(cache, class_of_blocks));
+    assert_true(cache_refill(cache, class_of_blocks));
+}
+
 static void a_trim_keeps_what_spares_swaps(void **state)
 {
     void *blocks[120];
@@ -872,6 +906,8 @@ int main(void)
         ISOLATED(a_few_of_the_smallest_stacks_are_kept_for_the_next_use),
         ISOLATED(flushing_all_gives_every_block_and_stack_back),
         ISOLATED(a_trim_gives_half_of_the_unneeded_blocks_back_and_keeps_one),
+        ISOLATED(a_trim_gives_nothing_back_that_a_refill_was_needed_for),
+        ISOLATED(a_thread_that_only_hits_learns_that_its_class_is_sparse),
         ISOLATED(a_trim_keeps_what_spares_swaps),
         ISOLATED(counting_gives_blocks_and_bytes),
     };

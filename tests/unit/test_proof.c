@@ -190,6 +190,62 @@ static void a_block_that_was_trimmed_is_found(void **state)
     assert_is_found(blocks[0]);
 }
 
+static void a_block_that_went_back_with_the_whole_class_is_found(void **state)
+{
+    void *blocks[COUNT];
+
+    (void)state;
+    set_up(SIZE);
+    take_many(blocks, COUNT);
+    give(blocks[0]);
+    stacks_flush_class(cache, class_of_blocks);
+    give(blocks[1]);
+    give(blocks[0]);
+    assert_is_found(blocks[0]);
+}
+
+static void so_is_one_that_is_freed_after_what_came_next(void **state)
+{
+    void *blocks[COUNT];
+
+    (void)state;
+    set_up(SIZE);
+    take_many(blocks, COUNT);
+    give(blocks[0]);
+    stacks_flush_class(cache, class_of_blocks);
+    give(blocks[1]);
+    give(blocks[2]);
+    assert_non_null(cache_pop_proved(cache, class_of_blocks));
+    give(blocks[0]);
+    assert_is_found(blocks[0]);
+}
+
+static void flush(void *unused)
+{
+    (void)unused;
+    cache_flush(cache, class_of_blocks);
+}
+
+static void what_is_unproved_is_found_before_it_goes_to_a_depot(void **state)
+{
+    enum { ALL = 64 };
+    static void *blocks[BLOCKS_MAX];
+
+    (void)state;
+    set_up(SIZE);
+    size_t capacity = size_classes[class_of_blocks].capacity;
+
+    take_many(blocks, capacity + 1);
+    give_many(blocks, capacity + 1);
+    assert_true(proof_is_needed(cold()));
+    for (size_t i = 0; i + 1 < capacity; i++) {
+        give(blocks[i]);
+    }
+    /* The next stack may stay whole. */
+    cold()->stacks = ALL;
+    assert_dies_at(flush, NULL, "double free of", (uintptr_t)blocks[0]);
+}
+
 static uint64_t in_depot(void)
 {
     return depot_blocks(&arena_bin(arena, class_of_blocks)->depot);
@@ -232,6 +288,9 @@ int main(void)
         ISOLATED(at_the_end_nobody_is_waited_for),
         ISOLATED(a_block_of_the_next_size_is_proved_too),
         ISOLATED(a_block_that_was_trimmed_is_found),
+        ISOLATED(a_block_that_went_back_with_the_whole_class_is_found),
+        ISOLATED(so_is_one_that_is_freed_after_what_came_next),
+        ISOLATED(what_is_unproved_is_found_before_it_goes_to_a_depot),
         ISOLATED(the_first_stacks_go_to_no_depot_the_later_ones_need_no_proof),
     };
 

@@ -3,6 +3,8 @@
  * blocks; and what is lost when there is no memory: nothing. */
 #include "arena_support.h"
 
+#include <string.h>
+
 #include "meta.h"
 #include "os.h"
 #include "page_heap.h"
@@ -148,13 +150,14 @@ static void blocks_longer_than_a_page_get_no_memory_ahead(void **state)
 
 static void the_heap_feeds_the_descriptors(struct arena *arena)
 {
-    enum { KEPT_UNITS = 4 };
+    enum { KEPT_UNITS = 4, PATTERN = 0x5a };
     void *blocks[8];
     struct magazine *stack = new_stack();
     struct span *kept = page_heap_alloc(&(struct run_request){
         .units = KEPT_UNITS, .align_units = 1, .state = SPAN_LARGE, .grow = true});
 
     assert_non_null(kept);
+    memset((void *)span_address(kept), PATTERN, KEPT_UNITS * UNIT_BYTES);
     use_up_free_runs();
     os_fail_calls(1, UINT64_MAX);
     while (meta_alloc(CACHE_LINE_BYTES) != NULL) {
@@ -171,6 +174,8 @@ static void the_heap_feeds_the_descriptors(struct arena *arena)
     arena_free_blocks(arena, class_of_blocks, blocks, ARRAY_SIZE(blocks));
     arena_check(arena);
     page_heap_check();
+    reclaim_all();
+    assert_int_equal(page_heap_stats().free_units, KEPT_UNITS - 1);
 }
 
 static void the_heap_feeds_the_descriptors_when_nothing_can_be_mapped(void **state)
@@ -240,6 +245,78 @@ static void every_arena_is_drained_before_the_heap_grows(void **state)
     assert_false(remote_queue_has_slabs(&arena->queue));
     assert_int_equal(page_heap_stats().total_units, total);
     arena_check(arena);
+}
+
+static void for_a_single_block_too(void **state)
+{
+    static void *blocks[SLABS * UNIT_BYTES / SIZE];
+
+    (void)state;
+    struct arena *arena = first_arena();
+    struct arena *second = arena_create(1);
+
+    take_blocks(arena, blocks, ARRAY_SIZE(blocks));
+    use_up_free_runs();
+    size_t total = page_heap_stats().total_units;
+
+    arena_free_remote(blocks, ARRAY_SIZE(blocks));
+    assert_non_null(refill_one(second, class_of_blocks));
+    assert_int_equal(page_heap_stats().total_units, total);
+    arena_check(arena);
+}
+
+static void empty_slabs_make_way_for_a_longer_one_before_the_heap_grows(void **state)
+{
+    enum { EMPTY = 40 };
+    static void *blocks[EMPTY * UNIT_BYTES / SIZE];
+    struct arena *arena = first_arena();
+
+    (void)state;
+    take_blocks(arena, blocks, ARRAY_SIZE(blocks));
+    use_up_free_runs();
+    size_t total = page_heap_stats().total_units;
+
+    give_back(arena, blocks, ARRAY_SIZE(blocks));
+    assert_non_null(refill_near(arena, size_class_of(40 * KIB), BLOCK_ALIGN));
+    assert_int_equal(page_heap_stats().total_units, total);
+    arena_check(arena);
+}
+
+static void a_depot_makes_way_for_another_class_where_there_is_no_memory(void **state)
+{
+    struct arena *arena = first_arena();
+    struct magazine *stack = new_stack();
+
+    (void)state;
+    magazine_destroy(arena_flush(arena, class_of_blocks, full_stack_of(arena), true));
+    assert_true(depot_blocks(&bin_of(arena)->depot) > 0);
+    use_up_free_runs();
+    os_fail_calls(1, UINT64_MAX);
+    assert_ptr_equal(refill_stack(arena, class_of_blocks + 1, stack, 5), stack);
+    os_fail_calls(0, 0);
+    assert_int_equal(stack->count, 5);
+    arena_check(arena);
+}
+
+static bool is_worn(void)
+{
+    return atomic_load(&size_class_is_worn[class_of_blocks]);
+}
+
+static void the_more_threads_the_more_slabs_before_a_class_is_worn(void **state)
+{
+    enum { THREADS = 2, SLABS_OF_EACH = 4 };
+    static void *blocks[THREADS * SLABS_OF_EACH * UNIT_BYTES / SIZE];
+    struct arena *arena = first_arena();
+
+    (void)state;
+    size_class_coarsen(1);
+    atomic_store(&arena->threads, THREADS);
+    take_blocks(arena, blocks, ARRAY_SIZE(blocks));
+    assert_int_equal(bin_slabs(bin_of(arena)), THREADS * SLABS_OF_EACH);
+    assert_false(is_worn());
+    assert_non_null(refill_one(arena, class_of_blocks));
+    assert_true(is_worn());
 }
 
 static void single_blocks_come_from_the_depot_too(void **state)
@@ -383,6 +460,10 @@ int main(void)
         ISOLATED(for_a_single_block_others_give_up_empty_slabs_before_the_heap_grows),
         ISOLATED(a_refill_takes_remote_blocks_in_before_it_takes_a_slab),
         ISOLATED(every_arena_is_drained_before_the_heap_grows),
+        ISOLATED(for_a_single_block_too),
+        ISOLATED(empty_slabs_make_way_for_a_longer_one_before_the_heap_grows),
+        ISOLATED(a_depot_makes_way_for_another_class_where_there_is_no_memory),
+        ISOLATED(the_more_threads_the_more_slabs_before_a_class_is_worn),
         ISOLATED(single_blocks_come_from_the_depot_too),
         ISOLATED(borrowing_gives_the_nearest_larger_block_there_is),
         ISOLATED(what_is_near_is_taken_before_there_is_another_slab),

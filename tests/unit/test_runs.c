@@ -149,6 +149,44 @@ static void a_purge_spares_one_run_and_stops_at_the_most(void **state)
     assert_int_equal(resident(runs[0], 4), 0);
 }
 
+static void a_purge_of_all_begins_anew(void **state)
+{
+    struct span *shorter;
+    struct span *longer;
+
+    (void)state;
+    (void)free_region();
+    shorter = carve(2);
+    (void)carve(1);
+    longer = carve(4);
+    (void)carve(1);
+    make_used(shorter);
+    make_used(longer);
+    give_back(longer);
+    assert_int_equal(runs_purge_locked(0, 1, NULL), 1);
+    /* Of a length that the look has passed. */
+    give_back(shorter);
+    assert_int_equal(runs_purge_locked(0, SIZE_MAX, NULL), 2 + 3);
+}
+
+static void a_purge_goes_on_in_the_run_where_it_stopped(void **state)
+{
+    enum { TICKS = 1 };
+    struct span *run;
+
+    (void)state;
+    (void)free_region();
+    run = carve(4);
+    (void)carve(1);
+    make_used(run);
+    run_stamp(span_history(run), 4);
+    give_back(run);
+    let_ticks_pass(TICKS);
+    assert_int_equal(runs_purge_locked(TICKS, 3, NULL), 3);
+    assert_int_equal(runs_purge_locked(TICKS, 3, NULL), 1);
+    assert_int_equal(runs_purge_locked(TICKS, 3, NULL), 0);
+}
+
 static void a_purge_waits_for_the_time_that_was_stamped(void **state)
 {
     struct span *run;
@@ -378,6 +416,8 @@ int main(void)
         ISOLATED(what_is_cut_out_aligned_leaves_both_sides_free),
         ISOLATED(neighbours_are_joined),
         ISOLATED(a_purge_spares_one_run_and_stops_at_the_most),
+        ISOLATED(a_purge_of_all_begins_anew),
+        ISOLATED(a_purge_goes_on_in_the_run_where_it_stopped),
         ISOLATED(a_purge_waits_for_the_time_that_was_stamped),
         ISOLATED(a_run_is_looked_at_once_a_tick),
         ISOLATED(huge_pages_are_purged_whole_one_at_a_time),
