@@ -425,6 +425,18 @@ static void a_slab_with_a_pending_block_is_not_released(void **state)
 
 /* Accounts */
 
+static void what_others_have_freed_is_reclaimed_too(void **state)
+{
+    static void *blocks[UNIT_BYTES / SIZE];
+
+    (void)state;
+    struct arena *arena = first_arena();
+
+    take_blocks(arena, blocks, ARRAY_SIZE(blocks));
+    arena_free_remote(blocks, ARRAY_SIZE(blocks));
+    assert_nothing_is_held(arena);
+}
+
 static void totals_count_what_is_free_and_what_slabs_cannot_use(void **state)
 {
     struct arena *arena = first_arena();
@@ -640,6 +652,7 @@ int main(void)
         ISOLATED(draining_hands_back_each_remote_block_once),
         ISOLATED(blocks_of_one_word_travel_together),
         ISOLATED(a_slab_with_a_pending_block_is_not_released),
+        ISOLATED(what_others_have_freed_is_reclaimed_too),
         ISOLATED(totals_count_what_is_free_and_what_slabs_cannot_use),
         ISOLATED(the_check_sees_blocks_that_got_lost),
         ISOLATED(the_check_sees_the_tag_of_another_class),

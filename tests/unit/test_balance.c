@@ -314,6 +314,78 @@ static void who_came_after_a_crowd_stays(void **state)
     tidy_up();
 }
 
+static void *leave_as_often_as_it_looks(void *unused)
+{
+    (void)exchange(0, 3);
+    look_now();
+    crowd();
+    let_ticks_pass(2);
+    look_now();
+    assert_int_equal(arena_index(), 0);
+    crowd();
+    look_now();
+    assert_int_equal(arena_index(), 1);
+    return unused;
+}
+
+static void what_others_waited_while_it_rested_moves_nobody(void **state)
+{
+    (void)state;
+    set_up();
+    run_threads(1, leave_as_often_as_it_looks, NULL);
+    tidy_up();
+}
+
+static void *leave_the_others(void *unused)
+{
+    assert_int_equal(arena_index(), 0);
+    assert_true(life_limit_arenas(3));
+    crowd();
+    look_now();
+    assert_int_not_equal(arena_index(), 0);
+    return unused;
+}
+
+static void *see_one_leave(void *unused)
+{
+    assert_int_equal(arena_index(), 0);
+    run_threads(1, leave_the_others, NULL);
+    look_now();
+    assert_int_equal(arena_index(), 0);
+    return unused;
+}
+
+static void of_a_crowd_one_leaves_at_a_time(void **state)
+{
+    (void)state;
+    set_up();
+    assert_true(life_limit_arenas(1));
+    run_threads(1, see_one_leave, NULL);
+    tidy_up();
+}
+
+/* What it freed before the last look does not keep it from others. */
+static void *free_much_then_exchange(void *unused)
+{
+    enum { FREES = 100000 };
+
+    for (size_t i = 0; i < FREES; i++) {
+        bw_free(bw_malloc(2 * SIZE));
+    }
+    look_now();
+    (void)exchange(0, 4);
+    assert_int_equal(arena_index(), 0);
+    return unused;
+}
+
+static void who_begins_to_exchange_blocks_joins(void **state)
+{
+    (void)state;
+    set_up();
+    run_threads(1, free_much_then_exchange, NULL);
+    tidy_up();
+}
+
 static void who_is_alone_in_a_crowd_stays(void **state)
 {
     (void)state;
@@ -338,6 +410,9 @@ int main(void)
         ISOLATED(who_leaves_a_crowd_comes_back_later_each_time),
         ISOLATED(where_threads_wait_for_each_other_one_leaves),
         ISOLATED(who_came_after_a_crowd_stays),
+        ISOLATED(what_others_waited_while_it_rested_moves_nobody),
+        ISOLATED(of_a_crowd_one_leaves_at_a_time),
+        ISOLATED(who_begins_to_exchange_blocks_joins),
         ISOLATED(who_is_alone_in_a_crowd_stays),
     };
 

@@ -20,6 +20,7 @@
 #include "os.h"
 #include "page_heap.h"
 #include "scavenge.h"
+#include "spread.h"
 #include "stats.h"
 #include "tick.h"
 #include "upkeep.h"
@@ -615,6 +616,38 @@ static void without_a_limit_there_are_more_arenas_than_processors(void **state)
     with_a_neighbour(change_on_one_processor);
 }
 
+static void bind_many(struct arena *to)
+{
+    enum { MANY = 10 };
+
+    for (unsigned i = 0; i < MANY; i++) {
+        spread_bind_locked(to);
+    }
+}
+
+static void a_processor_has_four_arenas_at_most_and_uses_all_it_has(void **state)
+{
+    enum { MOST = 4 };
+    static struct lock lock = LOCK_INITIALIZER(LOCK_RANK_LIFE);
+    struct arena *arena = NULL;
+
+    (void)state;
+    use_one_processor();
+    size_class_init();
+    lock_acquire(&lock);
+    assert_true(spread_start_locked());
+    bind_many(arena_by_index(0));
+    for (unsigned index = 1; index < MOST; index++) {
+        arena = spread_choose_other_locked(arena_by_index(0));
+        assert_ptr_equal(arena, arena_by_index(index));
+        bind_many(arena);
+    }
+    assert_null(spread_choose_other_locked(arena));
+    spread_unbind_locked(arena);
+    assert_ptr_equal(spread_choose_locked(), arena);
+    lock_release(&lock);
+}
+
 static void change_without_memory(void)
 {
     life_limit_arenas(2);
@@ -1111,6 +1144,7 @@ int main(void)
         ISOLATED(a_thread_goes_only_where_fewer_are),
         ISOLATED(the_emptiest_arena_that_exists_is_taken),
         ISOLATED(without_a_limit_there_are_more_arenas_than_processors),
+        ISOLATED(a_processor_has_four_arenas_at_most_and_uses_all_it_has),
         ISOLATED(without_memory_for_another_arena_a_thread_stays),
         ISOLATED(a_thread_changes_its_arena_where_threads_often_wait),
         ISOLATED(threads_one_after_another_use_as_few_arenas_as_two),

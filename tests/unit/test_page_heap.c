@@ -753,6 +753,36 @@ static void what_a_hard_limit_counts_is_right_after_regions_went(void **state)
     unblock_break();
 }
 
+static void all_of_a_hard_limit_can_be_had(void **state)
+{
+    enum { UNITS = 20 };
+
+    (void)state;
+    limit_set(0, UNITS * UNIT_BYTES);
+    struct span *span = run_of_units(UNITS - 1);
+
+    assert_null(request_run(2, 1, true, false));
+    assert_int_equal(page_heap_stats().refused, 1);
+    give_back(span);
+    assert_int_equal(page_heap_stats().frees, 1);
+    (void)run_of_units(UNITS);
+    assert_null(request_run(1, 1, true, false));
+    assert_int_equal(page_heap_stats().refused, 2);
+}
+
+static void a_run_that_shrinks_leaves_room_below_the_limit(void **state)
+{
+    enum { UNITS = 20 };
+
+    (void)state;
+    limit_set(0, UNITS * UNIT_BYTES);
+    struct span *span = run_of_units(UNITS / 2 + 1);
+
+    assert_false(limit_is_far());
+    assert_true(page_heap_resize(span, 1));
+    assert_true(limit_is_far());
+}
+
 static void when_every_call_fails_nothing_changes(void **state)
 {
     struct span *span = run_of_units(1);
@@ -1276,6 +1306,8 @@ int main(void)
         ISOLATED(a_purge_unmaps_regions_that_are_free),
         ISOLATED(a_region_goes_once_nothing_of_it_is_in_use),
         ISOLATED(what_a_hard_limit_counts_is_right_after_regions_went),
+        ISOLATED(all_of_a_hard_limit_can_be_had),
+        ISOLATED(a_run_that_shrinks_leaves_room_below_the_limit),
         ISOLATED(when_every_call_fails_nothing_changes),
         ISOLATED(whichever_call_fails_the_accounts_hold),
         ISOLATED(a_run_beyond_all_measure_is_refused),

@@ -703,6 +703,31 @@ static void emergency_memory_goes_back_as_time_goes_by(void **state)
     assert_int_equal(resident_pages(block, BYTES), 0);
 }
 
+static void emergency_memory_goes_back_with_all_other(void **state)
+{
+    enum { BYTES = 100 * 4096 };
+    char *block = (char *)emergency_alloc(BYTES, 16);
+
+    (void)state;
+    assert_non_null(block);
+    memset(block, 0x5a, BYTES);
+    bw_free(block);
+    assert_true(purge_all(0) >= BYTES);
+    assert_int_equal(resident_pages(block, BYTES), 0);
+}
+
+static void who_does_nothing_else_takes_no_step_without_a_rest(void **state)
+{
+    enum { MS_LEAST = 5 };
+
+    (void)state;
+    assert_true(purge_is_due());
+    assert_int_equal(purge_interval_ms(), MS_LEAST);
+    while (purge_go_on()) {
+    }
+    assert_true(purge_interval_ms() >= MS_LEAST);
+}
+
 static void address_space_goes_back_after_its_memory(void **state)
 {
     char *low = filled(8 * MIB);
@@ -932,6 +957,8 @@ int main(void)
         ISOLATED(time_passes_where_only_large_blocks_come_and_go),
         ISOLATED(time_passes_for_a_thread_without_a_cache),
         ISOLATED(emergency_memory_goes_back_as_time_goes_by),
+        ISOLATED(emergency_memory_goes_back_with_all_other),
+        ISOLATED(who_does_nothing_else_takes_no_step_without_a_rest),
         ISOLATED(address_space_goes_back_after_its_memory),
         ISOLATED(as_time_goes_by_the_break_is_lowered),
         ISOLATED(growth_is_counted_from_where_the_heap_was_lowered_to),

@@ -162,6 +162,8 @@ static void a_huge_block_that_had_to_move_grows_into_the_room_it_was_left(void *
     /* What was left behind took no memory with it. */
     assert_true(resident_pages(block, size) < size / 4096 / 4);
     assert_ptr_equal(heap_resize(moved, 2 * size), moved);
+    assert_ptr_equal(heap_resize(moved, 2 * size - MIB), moved);
+    assert_int_equal(heap_usable_size(moved, "invalid"), 2 * size - MIB);
     assert_ptr_equal(heap_resize(moved, size), moved);
     assert_int_equal(heap_usable_size(moved, "invalid"), size);
     heap_free(moved);

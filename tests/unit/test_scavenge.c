@@ -119,6 +119,82 @@ static void the_newer_half_stays(void **state)
     }
 }
 
+static void a_block_that_went_with_the_older_half_is_proved(void **state)
+{
+    enum { COUNT = 6 };
+    void *blocks[COUNT];
+
+    (void)state;
+    free_over_the_share(blocks, COUNT);
+    assert_false(proof_is_needed(stacks_class(cache, class_of_blocks)));
+    scavenge_cache(cache);
+    assert_true(proof_is_needed(stacks_class(cache, class_of_blocks)));
+}
+
+static void a_class_that_comes_back_has_nearly_the_batch_it_had(void **state)
+{
+    enum { DOUBLINGS = 3 };
+
+    (void)state;
+    set_up(SIZE);
+    give(take());
+    stacks_made_class(cache, class_of_blocks)->doublings = DOUBLINGS;
+    for (unsigned look = 0; look < 2; look++) {
+        cache->misses = 0;
+        scavenge_cache(cache);
+    }
+    assert_null(stacks_class(cache, class_of_blocks)->free);
+    assert_int_equal(stacks_class(cache, class_of_blocks)->doublings, DOUBLINGS - 1);
+}
+
+static void a_new_thread_is_not_asked_for_what_came_before_it(void **state)
+{
+    (void)state;
+    set_up(SIZE);
+    scavenge_ask_all();
+    scavenge_bind(cache);
+    give(take());
+    cache->misses = 1;
+    scavenge_cache(cache);
+    assert_true(cached_blocks() > 0);
+    scavenge_ask_all();
+    scavenge_cache(cache);
+    assert_int_equal(cached_blocks(), 0);
+}
+
+static void few_steps_are_opened_between_two_looks_at_the_share(void **state)
+{
+    enum { STEPS_PER_LOOK = 3, ROUNDS = 2 };
+
+    (void)state;
+    set_up(SIZE);
+    /* A step is an eighth of the share: a block. */
+    scavenge_share((size_t)8 * SIZE, 1);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_true(cache_grow_free(cache, class_of_blocks));
+    }
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        for (unsigned step = 0; step < STEPS_PER_LOOK; step++) {
+            assert_true(scavenge_open_step(cache, class_of_blocks));
+        }
+        assert_false(scavenge_open_step(cache, class_of_blocks));
+        cache->misses = MISSES;
+        scavenge_cache(cache);
+    }
+}
+
+static void a_block_that_alone_is_more_than_the_share_has_no_step(void **state)
+{
+    (void)state;
+    set_up(SIZE);
+    assert_true(cache_grow_free(cache, class_of_blocks));
+    scavenge_share((size_t)8 * SIZE, 1);
+    assert_true(scavenge_open_step(cache, class_of_blocks));
+    cache->opened_bytes = 0;
+    scavenge_share(SIZE, UINT32_MAX);
+    assert_false(scavenge_open_step(cache, class_of_blocks));
+}
+
 /* `count` blocks of a class of 64 KiB on its free stack. */
 static void cache_large(size_t count)
 {
@@ -199,6 +275,11 @@ int main(void)
         ISOLATED(a_cache_that_holds_more_than_its_share_gives_half_back),
         ISOLATED(a_block_in_both_halves_dies),
         ISOLATED(the_newer_half_stays),
+        ISOLATED(a_block_that_went_with_the_older_half_is_proved),
+        ISOLATED(a_class_that_comes_back_has_nearly_the_batch_it_had),
+        ISOLATED(a_new_thread_is_not_asked_for_what_came_before_it),
+        ISOLATED(few_steps_are_opened_between_two_looks_at_the_share),
+        ISOLATED(a_block_that_alone_is_more_than_the_share_has_no_step),
         ISOLATED(the_largest_blocks_go_back_first),
         ISOLATED(of_a_large_heap_caches_share_an_eighth),
         ISOLATED(of_a_limit_caches_share_an_eighth),
