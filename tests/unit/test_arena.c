@@ -385,6 +385,8 @@ static void draining_hands_back_each_remote_block_once(void **state)
     assert_int_equal(arena_drain(arena), count);
     assert_int_equal(arena_drain(arena), 0);
     assert_int_equal(bin_of(arena)->stats.remote_blocks, count);
+    assert_int_equal(arena->drains, 3);
+    assert_int_equal(arena->drained_slabs, 3);
     assert_nothing_is_held(arena);
 }
 

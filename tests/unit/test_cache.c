@@ -80,6 +80,7 @@ static void refills_start_small_and_grow_to_the_most_of_the_class(void **state)
         empty_the_alloc_stack();
     }
     assert_int_equal(last, size_classes[class_of_blocks].batch_max);
+    assert_int_equal(cache->misses, 100);
 }
 
 /* The most that one of some refills in a row fetches: slabs end. */
@@ -224,6 +225,42 @@ static void without_memory_for_its_group_a_class_has_neither_stacks_nor_singles(
 }
 
 /* Swap */
+
+/* 112 KiB are aligned to 16 KiB, 96 KiB to 32. */
+static void the_next_size_serves_only_where_it_is_aligned_enough(void **state)
+{
+    unsigned class = CLASS_COUNT - 1;
+
+    (void)state;
+    set_up(SIZE);
+    while (size_classes[class].size != 96 * KIB) {
+        class --;
+    }
+    void *block = refill_one(arena, class + 1);
+
+    assert_true(cache_grow_free(cache, class + 1));
+    assert_true(cache_push(cache_bin_of_class(cache, class + 1), block));
+    stacks_make_class(cache, class)->dry = 2;
+    assert_null(cache_take_next(cache, class, 32 * KIB));
+    assert_ptr_equal(cache_take_next(cache, class, 16 * KIB), block);
+}
+
+static void in_the_middle_of_a_swap_nothing_counts_as_freed(void **state)
+{
+    void *blocks[2];
+
+    (void)state;
+    set_up(SIZE);
+    take_many(blocks, ARRAY_SIZE(blocks));
+    give_many(blocks, ARRAY_SIZE(blocks));
+    struct cache_class *cold = stacks_made_class(cache, class_of_blocks);
+    struct magazine *filled = cold->free;
+
+    assert_int_equal(stacks_freed(cache, class_of_blocks), ARRAY_SIZE(blocks));
+    cold->free = cold->alloc;
+    assert_int_equal(stacks_freed(cache, class_of_blocks), 0);
+    cold->free = filled;
+}
 
 static void what_was_freed_last_comes_back_first(void **state)
 {
@@ -879,6 +916,8 @@ int main(void)
         ISOLATED(every_class_can_be_refilled_and_given_back),
         ISOLATED(without_memory_a_refill_fails_and_the_next_may_work),
         ISOLATED(without_memory_for_its_group_a_class_has_neither_stacks_nor_singles),
+        ISOLATED(the_next_size_serves_only_where_it_is_aligned_enough),
+        ISOLATED(in_the_middle_of_a_swap_nothing_counts_as_freed),
         ISOLATED(what_was_freed_last_comes_back_first),
         ISOLATED(a_lone_freed_block_comes_back_without_a_swap),
         ISOLATED(a_class_whose_one_block_goes_round_is_not_idle),

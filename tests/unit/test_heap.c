@@ -381,6 +381,25 @@ static void what_is_freed_without_memory_can_be_had_again(void **state)
     check_all();
 }
 
+/* Two to a unit. */
+static void what_the_own_cache_holds_makes_way_for_a_large_block(void **state)
+{
+    enum { HALF = UNIT_BYTES / 2 };
+    void *blocks[8];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        blocks[i] = filled(HALF);
+    }
+    use_up_all_memory();
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        heap_free(blocks[i]);
+    }
+    assert_non_null(heap_alloc(SMALL_MAX_BYTES + 1));
+    os_fail_calls(0, 0);
+    check_all();
+}
+
 /* Every kind of call once; what fails must leave all in order. */
 static void call_everything(void)
 {
@@ -1396,6 +1415,7 @@ int main(void)
         ISOLATED(a_block_got_after_the_break_failed_leaves_errno_alone),
         ISOLATED(without_memory_a_small_block_comes_from_a_larger_class_or_not_at_all),
         ISOLATED(what_is_freed_without_memory_can_be_had_again),
+        ISOLATED(what_the_own_cache_holds_makes_way_for_a_large_block),
         ISOLATED(whichever_call_fails_nothing_is_lost),
         ISOLATED(addresses_that_are_no_blocks_die),
         ISOLATED(addresses_inside_a_block_of_a_mapped_region_die),

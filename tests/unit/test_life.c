@@ -72,6 +72,45 @@ static void without_a_key_threads_work_and_their_caches_are_found_again(void **s
     check_all();
 }
 
+static pthread_barrier_t together;
+static pthread_barrier_t apart;
+
+static void *use_a_little_together(void *unused)
+{
+    (void)use_a_little(unused);
+    (void)pthread_barrier_wait(&together);
+    (void)pthread_barrier_wait(&apart);
+    return NULL;
+}
+
+/* The cache that is looked at first is the one that was made last. */
+static void so_are_those_behind_the_cache_of_a_thread_that_goes_on(void **state)
+{
+    enum { MANY = 10, ROUNDS = 5 };
+    pthread_key_t ignored;
+    pthread_t threads[MANY];
+
+    (void)state;
+    while (pthread_key_create(&ignored, NULL) == 0) {
+    }
+    assert_int_equal(pthread_barrier_init(&together, NULL, MANY + 1), 0);
+    assert_int_equal(pthread_barrier_init(&apart, NULL, MANY + 1), 0);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        for (size_t i = 0; i < MANY; i++) {
+            assert_int_equal(pthread_create(&threads[i], NULL, use_a_little_together, NULL), 0);
+        }
+        (void)pthread_barrier_wait(&together);
+        bw_free(bw_malloc(100));
+        (void)pthread_barrier_wait(&apart);
+        for (size_t i = 0; i < MANY; i++) {
+            assert_int_equal(pthread_join(threads[i], NULL), 0);
+        }
+    }
+    /* Of some that have ended the kernel may not know it at once. */
+    assert_in_range(life_stats().caches_created, MANY + 1, 3 * MANY);
+    check_all();
+}
+
 static void the_first_call_starts_the_allocator(void **state)
 {
     (void)state;
@@ -1125,6 +1164,7 @@ static void handlers_of_the_program_may_allocate(void **state)
 int main(void)
 {
     static const struct isolated_test tests[] = {
+        ISOLATED(so_are_those_behind_the_cache_of_a_thread_that_goes_on),
         ISOLATED(the_first_call_starts_the_allocator),
         ISOLATED(the_first_call_may_be_a_free_of_null),
         ISOLATED(without_memory_the_first_call_fails_and_the_next_may_work),

@@ -581,6 +581,19 @@ static void a_block_that_grows_in_place_counts(void **state)
     assert_int_equal(told.soft, 1);
 }
 
+static void a_block_that_grows_in_place_relieves(void **state)
+{
+    char *block = filled(MIB);
+
+    (void)state;
+    bw_free(filled(2 * SOFT_BYTES));
+    assert_true(held_bytes() >= 2 * SOFT_BYTES);
+    assert_true(bw_set_limits(SOFT_BYTES, 0));
+    limit_press();
+    assert_ptr_equal(bw_realloc(block, MIB + UNIT_BYTES), block);
+    assert_true(held_bytes() <= SOFT_BYTES);
+}
+
 static void a_hard_limit_leaves_no_room_to_grow_into(void **state)
 {
     struct told told = {0, 0, 0};
@@ -678,6 +691,7 @@ int main(void)
         ISOLATED(above_the_limit_too_the_program_is_told_of_growth_after_a_purge),
         ISOLATED(a_limit_set_below_what_is_held_is_told_of_at_the_next_call),
         ISOLATED(a_block_that_grows_in_place_counts),
+        ISOLATED(a_block_that_grows_in_place_relieves),
         ISOLATED(a_hard_limit_leaves_no_room_to_grow_into),
         ISOLATED(threads_without_a_cache_relieve_too),
         ISOLATED(a_soft_limit_above_the_hard_one_is_refused),

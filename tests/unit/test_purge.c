@@ -12,6 +12,7 @@
 #include "conf.h"
 #include "emergency.h"
 #include "heap.h"
+#include "life.h"
 #include "os.h"
 #include "pace.h"
 #include "page_heap.h"
@@ -670,6 +671,40 @@ static void time_passes_where_only_large_blocks_come_and_go(void **state)
     assert_int_equal(resident_pages(run, MIB), 0);
 }
 
+enum { REMOTE_FREES = 8 * 2 * TICKS, TOO_LONG_TO_COLLECT = 40000 };
+
+static void *free_blocks_of_another_arena(void *argument)
+{
+    void **blocks = (void **)argument;
+
+    heap_free(heap_alloc(1));
+    assert_int_not_equal(cache_self->arena->index, 0);
+    for (size_t i = 0; i < REMOTE_FREES; i++) {
+        if (i % 8 == 0) {
+            let_clock_move();
+        }
+        heap_free(blocks[i]);
+    }
+    return NULL;
+}
+
+static void time_passes_for_a_thread_that_only_frees_what_others_got(void **state)
+{
+    static void *blocks[REMOTE_FREES];
+    char *run;
+
+    (void)state;
+    heap_free(heap_alloc(1));
+    assert_true(life_limit_arenas(2));
+    for (size_t i = 0; i < REMOTE_FREES; i++) {
+        blocks[i] = filled(TOO_LONG_TO_COLLECT);
+    }
+    run = free_run(MIB);
+    conf.decay_ms = 0;
+    run_threads(1, free_blocks_of_another_arena, blocks);
+    assert_int_equal(resident_pages(run, MIB), 0);
+}
+
 static void time_passes_for_a_thread_without_a_cache(void **state)
 {
     char *run;
@@ -955,6 +990,7 @@ int main(void)
         ISOLATED(a_clock_that_was_ahead_once_does_not_stop_the_decay),
         ISOLATED(time_passes_where_every_request_is_a_hit),
         ISOLATED(time_passes_where_only_large_blocks_come_and_go),
+        ISOLATED(time_passes_for_a_thread_that_only_frees_what_others_got),
         ISOLATED(time_passes_for_a_thread_without_a_cache),
         ISOLATED(emergency_memory_goes_back_as_time_goes_by),
         ISOLATED(emergency_memory_goes_back_with_all_other),

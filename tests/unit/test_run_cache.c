@@ -10,6 +10,7 @@
 
 #include "arena.h"
 #include "conf.h"
+#include "life.h"
 #include "limit.h"
 #include "page_heap.h"
 #include "reclaim.h"
@@ -398,6 +399,23 @@ static void a_run_goes_back_to_where_it_came_from(void **state)
     assert_ptr_equal(filled(LARGE), block);
 }
 
+static void *keep_own_run(void *unused)
+{
+    heap_free(filled(1));
+    assert_int_not_equal(cache_self->arena->index, 0);
+    heap_free(filled(LARGE));
+    assert_int_equal(run_cache_bytes(&cache_self->runs), LARGE);
+    return unused;
+}
+
+static void threads_of_every_arena_keep_their_own_runs(void **state)
+{
+    (void)state;
+    (void)filled(1);
+    assert_true(life_limit_arenas(2));
+    run_threads(1, keep_own_run, NULL);
+}
+
 static void kept_runs_serve_before_the_break_grows(void **state)
 {
     (void)state;
@@ -582,6 +600,7 @@ int main(void)
         ISOLATED(a_block_in_a_kept_unit_is_free),
         ISOLATED(a_run_that_realloc_left_is_not_kept),
         ISOLATED(a_run_goes_back_to_where_it_came_from),
+        ISOLATED(threads_of_every_arena_keep_their_own_runs),
         ISOLATED(kept_runs_serve_before_the_break_grows),
         ISOLATED(a_block_grows_where_it_lies_when_only_a_kept_run_is_in_the_way),
         ISOLATED(near_a_limit_nothing_is_kept),

@@ -183,16 +183,29 @@ static void few_steps_are_opened_between_two_looks_at_the_share(void **state)
     }
 }
 
-static void a_block_that_alone_is_more_than_the_share_has_no_step(void **state)
+static void a_block_that_is_much_of_the_share_has_no_step(void **state)
 {
     (void)state;
-    set_up(SIZE);
+    set_up(SMALL_MAX_BYTES);
     assert_true(cache_grow_free(cache, class_of_blocks));
-    scavenge_share((size_t)8 * SIZE, 1);
+    scavenge_share((size_t)8 * SMALL_MAX_BYTES, 1);
     assert_true(scavenge_open_step(cache, class_of_blocks));
     cache->opened_bytes = 0;
-    scavenge_share(SIZE, UINT32_MAX);
+    scavenge_share(SMALL_MAX_BYTES, 1);
     assert_false(scavenge_open_step(cache, class_of_blocks));
+}
+
+static void what_is_much_of_the_share_by_now_is_not_kept_again(void **state)
+{
+    (void)state;
+    set_up(SMALL_MAX_BYTES);
+    void *block = refill_one(arena, class_of_blocks);
+
+    assert_true(cache_grow_free(cache, class_of_blocks));
+    assert_true(cache_push(bin, block));
+    scavenge_share(SMALL_MAX_BYTES, 1);
+    assert_ptr_equal(cache_pop_any(cache, class_of_blocks), block);
+    assert_false(cache_push(bin, block));
 }
 
 /* `count` blocks of a class of 64 KiB on its free stack. */
@@ -279,7 +292,8 @@ int main(void)
         ISOLATED(a_class_that_comes_back_has_nearly_the_batch_it_had),
         ISOLATED(a_new_thread_is_not_asked_for_what_came_before_it),
         ISOLATED(few_steps_are_opened_between_two_looks_at_the_share),
-        ISOLATED(a_block_that_alone_is_more_than_the_share_has_no_step),
+        ISOLATED(a_block_that_is_much_of_the_share_has_no_step),
+        ISOLATED(what_is_much_of_the_share_by_now_is_not_kept_again),
         ISOLATED(the_largest_blocks_go_back_first),
         ISOLATED(of_a_large_heap_caches_share_an_eighth),
         ISOLATED(of_a_limit_caches_share_an_eighth),
