@@ -386,6 +386,38 @@ static void who_begins_to_exchange_blocks_joins(void **state)
     tidy_up();
 }
 
+/* Blocks of the first arena that threads one after the other have freed. */
+static size_t exchanged;
+
+static void *leave_again_and_again(void *unused)
+{
+    for (uint64_t stay = 0; stay < 4; stay = 2 * stay + 1) {
+        exchanged += exchange(exchanged, stay + 2);
+        assert_int_equal(arena_index(), 0);
+        crowd();
+        look_now();
+        assert_int_equal(arena_index(), 1);
+    }
+    return unused;
+}
+
+static void *exchange_next_and_join(void *unused)
+{
+    assert_int_equal(arena_index(), 1);
+    (void)exchange(exchanged, 3);
+    assert_int_equal(arena_index(), 0);
+    return unused;
+}
+
+static void who_left_a_crowd_does_not_keep_the_next_thread_from_joining(void **state)
+{
+    (void)state;
+    set_up();
+    run_threads(1, leave_again_and_again, NULL);
+    run_threads(1, exchange_next_and_join, NULL);
+    tidy_up();
+}
+
 static void who_is_alone_in_a_crowd_stays(void **state)
 {
     (void)state;
@@ -413,6 +445,7 @@ int main(void)
         ISOLATED(what_others_waited_while_it_rested_moves_nobody),
         ISOLATED(of_a_crowd_one_leaves_at_a_time),
         ISOLATED(who_begins_to_exchange_blocks_joins),
+        ISOLATED(who_left_a_crowd_does_not_keep_the_next_thread_from_joining),
         ISOLATED(who_is_alone_in_a_crowd_stays),
     };
 

@@ -77,6 +77,17 @@ static void a_soft_limit_above_the_hard_one_voids_both(void **state)
                        "ignored\n");
     assert_int_equal(conf.soft_limit, 0);
     assert_int_equal(conf.hard_limit, 0);
+    assert_parse_warns("soft_limit:1M,hard_limit:1M", "");
+    assert_int_equal(conf.soft_limit, 1024 * 1024);
+    assert_int_equal(conf.hard_limit, 1024 * 1024);
+}
+
+static void the_largest_values_are_read(void **state)
+{
+    (void)state;
+    assert_parse_warns("arenas:64,decay_ms:1000000000", "");
+    assert_int_equal(conf.arenas, 64);
+    assert_int_equal(conf.decay_ms, 1000000000);
 }
 
 static void huge_pages_are_asked_for_by_name(void **state)
@@ -174,7 +185,7 @@ static void an_option_without_a_colon_is_named(void **state)
 
 static void an_option_that_is_too_long_is_cut_in_the_warning(void **state)
 {
-    char text[101];
+    char text[65];
     char warning[KIB] = "breakwater: BREAKWATER_CONF: option too long: '";
 
     (void)state;
@@ -229,6 +240,7 @@ int main(void)
         ISOLATED(every_key_is_read_and_nothing_is_said),
         ISOLATED(limits_are_bytes_with_a_unit_or_a_percentage),
         ISOLATED(a_soft_limit_above_the_hard_one_voids_both),
+        ISOLATED(the_largest_values_are_read),
         ISOLATED(huge_pages_are_asked_for_by_name),
         ISOLATED(empty_text_and_empty_options_say_nothing),
         ISOLATED(an_unknown_key_is_named_and_the_rest_is_read),

@@ -21,6 +21,7 @@
 #include "resize.h"
 #include "run_cache.h"
 #include "scavenge.h"
+#include "stats.h"
 
 enum { BLOCKS = 200 };
 
@@ -378,6 +379,27 @@ static void what_is_freed_without_memory_can_be_had_again(void **state)
     heap_free(small);
     assert_non_null(heap_alloc(100));
     os_fail_calls(0, 0);
+    check_all();
+}
+
+static void blocks_not_needed_go_back_where_every_request_is_a_hit(void **state)
+{
+    enum { COUNT = 12, LONG = 16384, PAIRS = 5000 };
+    void *blocks[COUNT];
+
+    (void)state;
+    use_class(LONG);
+    for (size_t i = 0; i < COUNT; i++) {
+        blocks[i] = filled(LONG);
+    }
+    for (size_t i = 0; i < COUNT; i++) {
+        heap_free(blocks[i]);
+    }
+    assert_true(stats_memory().cached_bytes >= (size_t)COUNT * LONG);
+    for (size_t i = 0; i < PAIRS; i++) {
+        heap_free(heap_alloc(LONG));
+    }
+    assert_in_range(stats_memory().cached_bytes, 0, (size_t)2 * LONG);
     check_all();
 }
 
@@ -1415,6 +1437,7 @@ int main(void)
         ISOLATED(a_block_got_after_the_break_failed_leaves_errno_alone),
         ISOLATED(without_memory_a_small_block_comes_from_a_larger_class_or_not_at_all),
         ISOLATED(what_is_freed_without_memory_can_be_had_again),
+        ISOLATED(blocks_not_needed_go_back_where_every_request_is_a_hit),
         ISOLATED(what_the_own_cache_holds_makes_way_for_a_large_block),
         ISOLATED(whichever_call_fails_nothing_is_lost),
         ISOLATED(addresses_that_are_no_blocks_die),

@@ -649,6 +649,15 @@ static void huge_pages_are_asked_for(void **state)
     assert_int_equal(break_top() % HUGE, 0);
 }
 
+static void huge_pages_are_asked_for_beside_the_break_too(void **state)
+{
+    (void)state;
+    conf.thp = THP_ALWAYS;
+    block_break();
+    assert_true(mapping_has_flag(bw_malloc(4 * MIB), "hg"));
+    unblock_break();
+}
+
 static void huge_pages_are_declined(void **state)
 {
     (void)state;
@@ -696,6 +705,7 @@ int main(void)
         ISOLATED(threads_without_a_cache_relieve_too),
         ISOLATED(a_soft_limit_above_the_hard_one_is_refused),
         ISOLATED(huge_pages_are_asked_for),
+        ISOLATED(huge_pages_are_asked_for_beside_the_break_too),
         ISOLATED(huge_pages_are_declined),
         ISOLATED(huge_pages_are_the_kernels_business_by_default),
     };

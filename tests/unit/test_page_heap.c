@@ -800,6 +800,26 @@ static void when_every_call_fails_nothing_changes(void **state)
     (void)run_of_units(1000);
 }
 
+/* As there is none for its rows, for which many units need some. */
+static void of_the_break_nothing_is_kept_that_cannot_be_used(void **state)
+{
+    enum { MANY = 1000 };
+
+    (void)state;
+    for (unsigned call = 1; call <= 8; call++) {
+        size_t regions;
+        size_t bytes;
+
+        os_fail_calls(call, 1);
+        (void)request_run(MANY, 1, true, false);
+        os_fail_calls(0, 0);
+        region_mapped(&regions, &bytes);
+        assert_int_equal(break_top() - region_primary.base + bytes,
+                         page_heap_stats().total_units * UNIT_BYTES);
+        page_heap_check();
+    }
+}
+
 static void whichever_call_fails_the_accounts_hold(void **state)
 {
     (void)state;
@@ -1309,6 +1329,7 @@ int main(void)
         ISOLATED(all_of_a_hard_limit_can_be_had),
         ISOLATED(a_run_that_shrinks_leaves_room_below_the_limit),
         ISOLATED(when_every_call_fails_nothing_changes),
+        ISOLATED(of_the_break_nothing_is_kept_that_cannot_be_used),
         ISOLATED(whichever_call_fails_the_accounts_hold),
         ISOLATED(a_run_beyond_all_measure_is_refused),
         ISOLATED(without_a_break_at_the_start_there_are_no_tags_and_no_break_later),

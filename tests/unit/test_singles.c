@@ -2,7 +2,9 @@
 /* test_singles.c - a class's first blocks in a thread come and go without a stack. */
 #include "cache_support.h"
 
+#include "proof.h"
 #include "refill.h"
+#include "scavenge.h"
 #include "singles.h"
 
 static bool has_a_stack(void)
@@ -75,6 +77,19 @@ static void large_blocks_do_not_pass_singly(void **state)
     assert_false(singles_give(cache, class_of_blocks, block));
 }
 
+/* By then it may be larger, and the block freed again. */
+static void what_goes_straight_back_is_proved_later(void **state)
+{
+    (void)state;
+    set_up(SMALL_MAX_BYTES);
+    void *block = refill_one(arena, class_of_blocks);
+
+    assert_non_null(stacks_make_class(cache, class_of_blocks));
+    scavenge_share(SMALL_MAX_BYTES, 1);
+    assert_true(singles_give(cache, class_of_blocks, block));
+    assert_true(proof_is_needed(stacks_class(cache, class_of_blocks)));
+}
+
 static void an_arena_without_blocks_gives_none(void **state)
 {
     (void)state;
@@ -90,6 +105,7 @@ int main(void)
         ISOLATED(after_so_many_there_are_stacks),
         ISOLATED(a_class_that_has_a_stack_has_no_singles),
         ISOLATED(large_blocks_do_not_pass_singly),
+        ISOLATED(what_goes_straight_back_is_proved_later),
         ISOLATED(an_arena_without_blocks_gives_none),
     };
 

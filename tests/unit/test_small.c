@@ -228,6 +228,23 @@ static void tables_are_cut_down_to_what_a_limit_allows(void **state)
     assert_null(span_of(unit_address(allowed)));
 }
 
+static void what_has_taken_their_place_stays(void **state)
+{
+    const size_t allowed = 65536;
+
+    (void)state;
+    assert_true(region_add_break(BASE, UNIT_BYTES));
+    assert_true(give_up_rows_under_limit(allowed));
+    void *place = &region_primary.spans[allowed];
+
+    assert_ptr_equal(mmap(place, os_page_bytes(), PROT_READ,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0),
+                     place);
+    assert_true(give_up_rows_under_limit(allowed / 2));
+    assert_false(is_taken(&region_primary.spans[allowed / 2]));
+    assert_true(is_taken(place));
+}
+
 static void rows_in_use_are_not_given_up(void **state)
 {
     const size_t used = 5000;
@@ -252,6 +269,7 @@ int main(void)
         ISOLATED(a_tag_table_takes_the_place_of_rows_that_the_limit_leaves_no_use_for),
         ISOLATED(without_a_new_limit_no_table_is_given_up),
         ISOLATED(tables_are_cut_down_to_what_a_limit_allows),
+        ISOLATED(what_has_taken_their_place_stays),
         ISOLATED(rows_in_use_are_not_given_up),
         ISOLATED(once_the_limit_is_lifted_the_heap_goes_on_in_mapped_regions),
     };

@@ -90,6 +90,28 @@ static void what_another_thread_has_freed_is_free(void **state)
     assert_int_equal(balanced_memory().used_bytes, 0);
 }
 
+static void *free_all_of_them_and_ask(void *blocks)
+{
+    (void)free_all_of_them(blocks);
+    assert_true(cache_self->remote->count > 0);
+    assert_int_equal(balanced_memory().used_bytes, 0);
+    return NULL;
+}
+
+static void what_the_caller_has_freed_of_other_arenas_is_free(void **state)
+{
+    void *blocks[HANDED_ON];
+
+    (void)state;
+    (void)life_cache();
+    assert_true(life_limit_arenas(2));
+    for (size_t i = 0; i < HANDED_ON; i++) {
+        blocks[i] = heap_alloc(HANDED_BYTES);
+    }
+    heap_trim(0);
+    run_threads(1, free_all_of_them_and_ask, blocks);
+}
+
 static void units_that_descriptors_were_given_are_neither_used_nor_free(void **state)
 {
     (void)state;
@@ -260,6 +282,7 @@ int main(void)
         ISOLATED(used_bytes_follow_the_blocks),
         ISOLATED(blocks_in_the_own_cache_are_free_and_counted),
         ISOLATED(what_another_thread_has_freed_is_free),
+        ISOLATED(what_the_caller_has_freed_of_other_arenas_is_free),
         ISOLATED(units_that_descriptors_were_given_are_neither_used_nor_free),
         ISOLATED(mapped_regions_are_counted),
         ISOLATED(numbers_of_the_layers_are_passed_on),
