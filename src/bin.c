@@ -126,6 +126,8 @@ static void slab_relist_locked(struct bin *bin, struct slab *slab, struct slab *
     if (list == slab->list) {
         return;
     }
+    /* A purge that is under way may have passed the list that it goes to. */
+    bin->may_purge |= !slab->settled;
     slab_unlink_locked(bin, slab);
     bin->empty_slabs -= slab->list == SLAB_LIST_EMPTY;
     if (list == SLAB_LIST_EMPTY) {

@@ -107,6 +107,33 @@ static void a_purge_goes_on_where_a_slab_has_left_its_list(void **state)
     bin_check_locked(&bin);
 }
 
+/* Blocks that are taken meanwhile make it one of the fuller ones, which were looked at before. */
+static void a_slab_that_goes_to_a_list_that_was_passed_is_left_to_the_next_purge(void **state)
+{
+    enum { BLOCKS_OF_PAGE = SLAB_PAGE_BYTES / SIZE };
+    static void *blocks[2][UNIT_BYTES / SIZE];
+    size_t bytes;
+
+    (void)state;
+    new_bin();
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        (void)add_slab();
+        take_slab(blocks[i]);
+    }
+    /* A page of one slab, four of the other: just a quarter. */
+    put(blocks[0], BLOCKS_OF_PAGE);
+    put(blocks[1], (size_t)4 * BLOCKS_OF_PAGE);
+    assert_true(bin_purge_begin_locked(&bin, 0));
+    assert_true(bin_purge_locked(&bin, SLAB_PAGE_BYTES, &bytes));
+    assert_int_equal(bytes, SLAB_PAGE_BYTES);
+    for (size_t i = 0; i < BLOCKS_OF_PAGE + 1; i++) {
+        (void)take();
+    }
+    size_t rest = go_on_to_the_end();
+
+    assert_int_equal(rest + purge_all(), (size_t)3 * SLAB_PAGE_BYTES);
+}
+
 /* Trims on two threads, and a decay step between: whoever goes on, all goes back. */
 static void two_purges_at_once_leave_nothing(void **state)
 {
@@ -367,6 +394,7 @@ int main(void)
         ISOLATED(a_purge_looks_through_slabs_only_as_long_as_there_may_be_something),
         ISOLATED(a_purge_looks_at_each_slab_once),
         ISOLATED(a_purge_goes_on_where_a_slab_has_left_its_list),
+        ISOLATED(a_slab_that_goes_to_a_list_that_was_passed_is_left_to_the_next_purge),
         ISOLATED(two_purges_at_once_leave_nothing),
         ISOLATED(a_trim_takes_over_a_decay_step),
         ISOLATED(what_a_purge_has_left_waits_for_the_next),
