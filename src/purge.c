@@ -111,7 +111,8 @@ static bool purge_piece(uint8_t pass, size_t bytes)
     }
     if (stage == STAGE_RUNS) {
         left -= page_heap_decay(wait * DECAY_TICKS, left);
-        stage = left > 0 ? STAGE_SLABS : stage;
+        /* Runs go back by units: of less than one nothing is known of them. */
+        stage = left >= UNIT_BYTES ? STAGE_SLABS : stage;
     }
     stage_set(pass, stage);
     if (stage == STAGE_SLABS) {

@@ -738,6 +738,22 @@ static void emergency_memory_goes_back_as_time_goes_by(void **state)
     assert_int_equal(resident_pages(block, BYTES), 0);
 }
 
+/* Less than a unit of a piece is left for runs then. */
+static void a_page_of_emergency_memory_does_not_keep_runs_to_the_next_pass(void **state)
+{
+    char *run = free_run(MIB);
+    char *block = (char *)emergency_alloc(PAGE, 16);
+
+    (void)state;
+    conf.decay_ms = 0;
+    block[0] = PATTERN;
+    let_ticks_pass(TICKS);
+    bw_free(block);
+    let_clock_move();
+    (void)purge_poll();
+    assert_int_equal(resident_pages(run, MIB), 0);
+}
+
 static void emergency_memory_goes_back_with_all_other(void **state)
 {
     enum { BYTES = 100 * 4096 };
@@ -993,6 +1009,7 @@ int main(void)
         ISOLATED(time_passes_for_a_thread_that_only_frees_what_others_got),
         ISOLATED(time_passes_for_a_thread_without_a_cache),
         ISOLATED(emergency_memory_goes_back_as_time_goes_by),
+        ISOLATED(a_page_of_emergency_memory_does_not_keep_runs_to_the_next_pass),
         ISOLATED(emergency_memory_goes_back_with_all_other),
         ISOLATED(who_does_nothing_else_takes_no_step_without_a_rest),
         ISOLATED(address_space_goes_back_after_its_memory),
