@@ -24,24 +24,10 @@
 #include "emergency.h"
 #include "life.h"
 
-static void (*release_deferred)(void *block);
-
-void fork_on_deferred(void (*release)(void *block))
-{
-    release_deferred = release;
-}
-
 static void prepare(void)
 {
     deferred_fork_begins();
     gate_close(cache_gate(cache_self));
-}
-
-static void release_all(void)
-{
-    if (release_deferred != NULL) {
-        deferred_release(release_deferred);
-    }
 }
 
 static void parent(void)
@@ -53,7 +39,7 @@ static void parent(void)
         return;
     }
     life_take_back_ended();
-    release_all();
+    deferred_release(heap_free_deferred);
 }
 
 static void child(void)
@@ -65,7 +51,7 @@ static void child(void)
     life_reset_in_child();
     /* Or the fork was a handler's, as above. */
     if (gate_is_open()) {
-        release_all();
+        deferred_release(heap_free_deferred);
     }
 }
 

@@ -3,9 +3,9 @@
 #ifndef BREAKWATER_FORK_H
 #define BREAKWATER_FORK_H
 
-/* What to do with each deferred block when a fork is over (deferred.h); set once by heap.c's
- * constructor. */
-void fork_on_deferred(void (*release)(void *block));
+/* Free a block that was put off while the process forked (deferred.h). It is heap.c's, which stands
+ * above: a fork must find it even before any constructor of ours has run. */
+void heap_free_deferred(void *block);
 
 /* For a thread on a slow path, no lock held: forks are to be prepared for from now on, if this is
  * the second thread of a process that has not come to our constructor. */

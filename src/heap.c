@@ -340,14 +340,12 @@ void *heap_alloc_zeroed(size_t size)
 
 /* Freeing */
 
-static void free_deferred(void *block);
-
 /* Leave a block for whoever opens the gate. The fork may have ended between our look at the gate
  * and the push, and its thread have looked for deferred blocks in vain: then we are the one. */
 static void free_later(void *block)
 {
     if (deferred_push(block) && gate_is_open()) {
-        deferred_release(free_deferred);
+        deferred_release(heap_free_deferred);
     }
 }
 
@@ -532,7 +530,7 @@ void heap_free_moved(void *block)
 
 /* Past the thread's cache, which fork's handlers may find in any state: the fork may be a signal
  * handler's, that has interrupted a fast path. */
-static void free_deferred(void *block)
+void heap_free_deferred(void *block)
 {
     unsigned index;
     const struct slab *slab = slab_of_block((uintptr_t)block, &index);
@@ -576,11 +574,6 @@ void heap_check(void)
     emergency_check();
     break_check();
     meta_check();
-}
-
-__attribute__((constructor(CONSTRUCT_LAYERS))) static void heap_construct(void)
-{
-    fork_on_deferred(free_deferred);
 }
 
 /* The last chance to tell of a block freed twice that was never handed out again. Not in a handler
