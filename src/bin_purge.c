@@ -29,7 +29,7 @@ struct purge_batch {
 static void batch_add_locked(struct purge_batch *batch, struct slab *slab, unsigned ticks)
 {
     ASSERT(lock_rank_is_held(LOCK_RANK_BIN));
-    unsigned count = slab_idle_pages_locked(slab, ticks, &batch->ranges[batch->count]);
+    unsigned count = slab_begin_purge_locked(slab, ticks, &batch->ranges[batch->count]);
 
     for (; count > 0; count--) {
         batch->bytes += batch->ranges[batch->count].iov_len;

@@ -10,7 +10,7 @@
 #include "bin.h"
 
 /* Give free pages of slabs back to the kernel that have been free for `ticks`
- * (slab_idle_pages_locked()): from the first slab on, for 0 ticks; else from where the last purge
+ * (slab_begin_purge_locked()): from the first slab on, for 0 ticks; else from where the last purge
  * stopped, unless one came to its end in this tick. False if there is nothing to look for. */
 bool bin_purge_begin_locked(struct bin *bin, unsigned ticks);
 

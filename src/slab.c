@@ -172,7 +172,7 @@ static uint16_t stayed_free_locked(struct slab *slab, unsigned ticks)
     return stayed;
 }
 
-unsigned slab_idle_pages_locked(struct slab *slab, unsigned ticks, struct iovec *ranges)
+unsigned slab_begin_purge_locked(struct slab *slab, unsigned ticks, struct iovec *ranges)
 {
     ASSERT(lock_rank_is_held(LOCK_RANK_BIN));
     uint16_t candidates = (uint16_t)(stayed_free_locked(slab, ticks) & ~slab->purged);

@@ -225,7 +225,7 @@ static inline bool slab_may_purge_locked(const struct slab *slab, unsigned ticks
  * has gone back, while the lock is still held. Of one unit, nothing was taken in for `ticks`; of
  * several, a block is idle that has stayed free from one look to the next, at least half as long:
  * one that comes and goes does not keep the memory of the others. For 0 ticks all that are free. */
-unsigned slab_idle_pages_locked(struct slab *slab, unsigned ticks, struct iovec *ranges);
+unsigned slab_begin_purge_locked(struct slab *slab, unsigned ticks, struct iovec *ranges);
 void slab_note_purged_locked(struct slab *slab, const struct iovec *range);
 
 static inline bool slab_is_empty(const struct slab *slab)

@@ -245,23 +245,23 @@ static void of_a_slab_of_several_units_whole_blocks_go_back(void **state)
     (void)state;
     assert_int_equal(slab_class(slab)->blocks, ARRAY_SIZE(stack));
     assert_int_equal(slab_take_locked(slab, stack, ARRAY_SIZE(stack)), ARRAY_SIZE(stack));
-    assert_int_equal(slab_idle_pages_locked(slab, 0, ranges), 0);
+    assert_int_equal(slab_begin_purge_locked(slab, 0, ranges), 0);
     /* The second; the fourth and fifth. */
     void *freed[] = {(void *)block_address(slab, 1), (void *)block_address(slab, 3),
                      (void *)block_address(slab, 4)};
 
     put_back(slab, freed, ARRAY_SIZE(freed));
-    assert_int_equal(slab_idle_pages_locked(slab, 0, ranges), 2);
+    assert_int_equal(slab_begin_purge_locked(slab, 0, ranges), 2);
     assert_ptr_equal(ranges[0].iov_base, freed[0]);
     assert_int_equal(ranges[0].iov_len, 40 * KIB);
     assert_ptr_equal(ranges[1].iov_base, freed[1]);
     assert_int_equal(ranges[1].iov_len, 80 * KIB);
     slab_note_purged_locked(slab, &ranges[1]);
-    assert_int_equal(slab_idle_pages_locked(slab, 0, ranges), 1);
+    assert_int_equal(slab_begin_purge_locked(slab, 0, ranges), 1);
     assert_int_equal(slab_take_locked(slab, stack, 2), 2);
     assert_ptr_equal(stack[0], freed[1]);
     put_back(slab, stack, 2);
-    assert_int_equal(slab_idle_pages_locked(slab, 0, ranges), 2);
+    assert_int_equal(slab_begin_purge_locked(slab, 0, ranges), 2);
     assert_ptr_equal(ranges[1].iov_base, freed[1]);
     assert_int_equal(ranges[1].iov_len, 40 * KIB);
 }
@@ -273,7 +273,7 @@ static void look_after(struct slab *slab, unsigned ticks, struct iovec *ranges, 
         tick_advance();
     }
     assert_true(slab_may_purge_locked(slab, 4));
-    assert_int_equal(slab_idle_pages_locked(slab, 4, ranges), expected);
+    assert_int_equal(slab_begin_purge_locked(slab, 4, ranges), expected);
 }
 
 static void a_block_that_comes_and_goes_does_not_keep_the_memory_of_others(void **state)
