@@ -38,6 +38,13 @@ struct bin_snapshot {
     uint64_t lock_acquisitions;
 };
 
+struct arena_snapshot {
+    unsigned index;
+    unsigned long long drains;
+    unsigned long long drained_slabs;
+    unsigned long long waits;
+};
+
 static void fill_memory(struct snapshot *snapshot)
 {
     struct stats_memory *memory = &snapshot->memory;
@@ -95,18 +102,22 @@ static struct bin_snapshot bin_snapshot(struct bin *bin)
     return result;
 }
 
-static void arena_drains(struct arena *arena, uint64_t *drains, uint64_t *slabs)
+static struct arena_snapshot arena_snapshot(struct arena *arena)
 {
-    *drains = 0;
-    *slabs = 0;
-    if (!gate_enter(cache_gate(cache_self))) {
-        return;
+    /* Relaxed: a count. */
+    struct arena_snapshot result = {
+        .index = arena->index,
+        .waits = atomic_load_explicit(&arena->waits, memory_order_relaxed),
+    };
+
+    if (gate_enter(cache_gate(cache_self))) {
+        lock_acquire(&arena->drain_lock);
+        result.drains = arena->drains;
+        result.drained_slabs = arena->drained_slabs;
+        lock_release(&arena->drain_lock);
+        gate_leave(cache_gate(cache_self));
     }
-    lock_acquire(&arena->drain_lock);
-    *drains = arena->drains;
-    *slabs = arena->drained_slabs;
-    lock_release(&arena->drain_lock);
-    gate_leave(cache_gate(cache_self));
+    return result;
 }
 
 struct stats_memory stats_memory(void)
@@ -117,181 +128,269 @@ struct stats_memory stats_memory(void)
     return snapshot.memory;
 }
 
+/* What is printed, whatever its form */
+
+struct counter {
+    const char *name;
+    unsigned long long value;
+};
+
+/* The columns of a bin, in the order of bin_row()'s values. */
+static const struct column {
+    const char *title;
+    const char *attribute;
+    int width;
+} columns[] = {
+    {"size", "size", 8},           {"refills", "refills", 10},
+    {"fetched", "fetched", 10},    {"flushes", "flushes", 10},
+    {"returned", "returned", 10},  {"exchanged", "exchanged", 10},
+    {"words", "remote_words", 10}, {"remote", "remote_blocks", 10},
+    {"slabs+", "slabs_made", 8},   {"slabs-", "slabs_given_up", 8},
+    {"locks", "locks", 10},        {"free", "free", 8},
+    {"depot", "depot", 8},
+};
+
+enum { COLUMNS = sizeof(columns) / sizeof(columns[0]) };
+
+struct bin_row {
+    unsigned long long values[COLUMNS];
+};
+
+static struct bin_row bin_row(unsigned class, const struct bin_snapshot *bin)
+{
+    const struct bin_stats *stats = &bin->stats;
+
+    return (struct bin_row){{
+        size_classes[class].size,
+        stats->refills,
+        stats->refill_blocks,
+        stats->flushes,
+        stats->flush_blocks,
+        stats->depot_exchanges,
+        stats->remote_batches,
+        stats->remote_blocks,
+        stats->slabs_created,
+        stats->slabs_released,
+        bin->lock_acquisitions,
+        bin->free_blocks,
+        bin->depot_blocks,
+    }};
+}
+
+struct form {
+    const char *begin;
+    const char *end;
+    const char *arena_end;
+    void (*section)(FILE *stream, const char *name, const struct counter *counters, size_t count);
+    void (*arena_begin)(FILE *stream, const struct arena_snapshot *arena);
+    void (*bin)(FILE *stream, const struct bin_row *row);
+};
+
+#define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
+
+static void print_memory(FILE *stream, const struct form *form, const struct snapshot *snapshot)
+{
+    const struct stats_memory *memory = &snapshot->memory;
+    const struct counter counters[] = {
+        {"break", memory->break_bytes},
+        {"mapped regions", memory->mapped_bytes},
+        {"used", memory->used_bytes},
+        {"free", memory->free_bytes},
+        {"cached by this thread", memory->cached_bytes},
+        {"free at the top", memory->top_free_bytes},
+        {"metadata", memory->metadata_bytes},
+    };
+
+    form->section(stream, "memory in bytes", counters, COUNT_OF(counters));
+}
+
+static void print_break(FILE *stream, const struct form *form, const struct snapshot *snapshot)
+{
+    const struct break_stats *stats = &snapshot->break_;
+    const struct counter counters[] = {
+        {"raised", stats->grown},
+        {"lowered", stats->lowered},
+        {"could not be raised", stats->failed},
+        {"moved by others", stats->foreign_moves},
+        {"bytes lost to gaps", stats->gap_bytes},
+        {"lock acquisitions", stats->lock_acquisitions},
+    };
+
+    form->section(stream, "break", counters, COUNT_OF(counters));
+}
+
+static void print_page_heap(FILE *stream, const struct form *form, const struct snapshot *snapshot)
+{
+    const struct page_heap_stats *stats = &snapshot->page_heap;
+    const struct counter counters[] = {
+        {"runs handed out", stats->allocs},
+        {"runs taken back", stats->frees},
+        {"runs resized", stats->resizes},
+        {"free runs", stats->free_runs},
+        {"units", stats->total_units},
+        {"free units", stats->free_units},
+        {"units held", stats->held_units},
+        {"refused for the limit", stats->refused},
+        {"bytes purged", stats->purged_bytes},
+        {"lock acquisitions", stats->lock_acquisitions},
+        {"waits for the lock", stats->lock_waits},
+    };
+
+    form->section(stream, "page heap", counters, COUNT_OF(counters));
+}
+
+static void print_life(FILE *stream, const struct form *form, const struct snapshot *snapshot)
+{
+    const struct life_stats *stats = &snapshot->life;
+    const struct counter counters[] = {
+        {"threads with a cache", stats->threads},
+        {"idle caches", stats->idle_caches},
+        {"arenas", stats->arenas},
+        {"changes of arena", stats->changes},
+        {"blocks served during forks", snapshot->emergency.allocs},
+        {"frees deferred during forks", snapshot->deferred.count},
+        {"blocks lost during forks", snapshot->deferred.lost},
+    };
+
+    form->section(stream, "life", counters, COUNT_OF(counters));
+}
+
+static void print_arena(FILE *stream, const struct form *form, struct arena *arena)
+{
+    struct arena_snapshot snapshot = arena_snapshot(arena);
+
+    form->arena_begin(stream, &snapshot);
+    for (unsigned class = 0; class < CLASS_COUNT; class ++) {
+        struct bin_snapshot bin = bin_snapshot(arena_bin(arena, class));
+        struct bin_row row = bin_row(class, &bin);
+
+        if (bin.lock_acquisitions > 0) {
+            form->bin(stream, &row);
+        }
+    }
+    (void)fputs(form->arena_end, stream);
+}
+
+static void print_all(FILE *stream, const struct form *form)
+{
+    struct snapshot snapshot;
+    bool known = take_snapshot(&snapshot);
+
+    (void)fputs(form->begin, stream);
+    print_memory(stream, form, &snapshot);
+    print_break(stream, form, &snapshot);
+    print_page_heap(stream, form, &snapshot);
+    print_life(stream, form, &snapshot);
+    for (unsigned index = 0; known && arena_by_index(index) != NULL; index++) {
+        print_arena(stream, form, arena_by_index(index));
+    }
+    (void)fputs(form->end, stream);
+}
+
 /* Text */
 
-static void print_counter(FILE *stream, const char *name, uint64_t value)
+static void text_section(FILE *stream, const char *name, const struct counter *counters,
+                         size_t count)
 {
-    (void)fprintf(stream, "  %-28s %14llu\n", name, (unsigned long long)value);
-}
-
-static void print_memory(FILE *stream, const struct stats_memory *memory)
-{
-    (void)fprintf(stream, "memory (bytes)\n");
-    print_counter(stream, "break", memory->break_bytes);
-    print_counter(stream, "mapped regions", memory->mapped_bytes);
-    print_counter(stream, "used", memory->used_bytes);
-    print_counter(stream, "free", memory->free_bytes);
-    print_counter(stream, "cached by this thread", memory->cached_bytes);
-    print_counter(stream, "free at the top", memory->top_free_bytes);
-    print_counter(stream, "metadata", memory->metadata_bytes);
-}
-
-static void print_layers(FILE *stream, const struct snapshot *snapshot)
-{
-    (void)fprintf(stream, "break\n");
-    print_counter(stream, "raised", snapshot->break_.grown);
-    print_counter(stream, "lowered", snapshot->break_.lowered);
-    print_counter(stream, "could not be raised", snapshot->break_.failed);
-    print_counter(stream, "moved by others", snapshot->break_.foreign_moves);
-    print_counter(stream, "bytes lost to gaps", snapshot->break_.gap_bytes);
-    print_counter(stream, "lock acquisitions", snapshot->break_.lock_acquisitions);
-    (void)fprintf(stream, "page heap\n");
-    print_counter(stream, "runs handed out", snapshot->page_heap.allocs);
-    print_counter(stream, "runs taken back", snapshot->page_heap.frees);
-    print_counter(stream, "runs resized", snapshot->page_heap.resizes);
-    print_counter(stream, "free runs", snapshot->page_heap.free_runs);
-    print_counter(stream, "units", snapshot->page_heap.total_units);
-    print_counter(stream, "free units", snapshot->page_heap.free_units);
-    print_counter(stream, "units held", snapshot->page_heap.held_units);
-    print_counter(stream, "refused for the limit", snapshot->page_heap.refused);
-    print_counter(stream, "bytes purged", snapshot->page_heap.purged_bytes);
-    print_counter(stream, "lock acquisitions", snapshot->page_heap.lock_acquisitions);
-    print_counter(stream, "of those, waited for", snapshot->page_heap.lock_waits);
-    (void)fprintf(stream, "life\n");
-    print_counter(stream, "threads with a cache", snapshot->life.threads);
-    print_counter(stream, "idle caches", snapshot->life.idle_caches);
-    print_counter(stream, "arenas", snapshot->life.arenas);
-    print_counter(stream, "changes of arena", snapshot->life.changes);
-    print_counter(stream, "blocks served during forks", snapshot->emergency.allocs);
-    print_counter(stream, "frees deferred during forks", snapshot->deferred.count);
-    print_counter(stream, "blocks lost during forks", snapshot->deferred.lost);
-}
-
-static void print_bin(FILE *stream, unsigned class, const struct bin_snapshot *bin)
-{
-    const struct bin_stats *stats = &bin->stats;
-
-    if (bin->lock_acquisitions == 0) {
-        return;
-    }
-    (void)fprintf(
-        stream, "  %6u %9llu %9llu %9llu %9llu %9llu %9llu %9llu %7llu %7llu %9llu %7llu %7llu\n",
-        size_classes[class].size, (unsigned long long)stats->refills,
-        (unsigned long long)stats->refill_blocks, (unsigned long long)stats->flushes,
-        (unsigned long long)stats->flush_blocks, (unsigned long long)stats->depot_exchanges,
-        (unsigned long long)stats->remote_batches, (unsigned long long)stats->remote_blocks,
-        (unsigned long long)stats->slabs_created, (unsigned long long)stats->slabs_released,
-        (unsigned long long)bin->lock_acquisitions, (unsigned long long)bin->free_blocks,
-        (unsigned long long)bin->depot_blocks);
-}
-
-static void print_arena(FILE *stream, struct arena *arena)
-{
-    uint64_t drains;
-    uint64_t slabs;
-
-    arena_drains(arena, &drains, &slabs);
-    /* Relaxed: a count. */
-    (void)fprintf(stream, "arena %u: %llu drains of %llu slabs, %u waits for small blocks\n",
-                  arena->index, (unsigned long long)drains, (unsigned long long)slabs,
-                  atomic_load_explicit(&arena->waits, memory_order_relaxed));
-    (void)fprintf(stream, "  %6s %9s %9s %9s %9s %9s %9s %9s %7s %7s %9s %7s %7s\n", "size",
-                  "refills", "fetched", "flushes", "returned", "exchanged", "words", "remote",
-                  "slabs+", "slabs-", "locks", "free", "depot");
-    for (unsigned class = 0; class < CLASS_COUNT; class ++) {
-        struct bin_snapshot bin = bin_snapshot(arena_bin(arena, class));
-
-        print_bin(stream, class, &bin);
+    (void)fprintf(stream, "%s\n", name);
+    for (size_t i = 0; i < count; i++) {
+        (void)fprintf(stream, "  %-28s %14llu\n", counters[i].name, counters[i].value);
     }
 }
 
-static void print_text(FILE *stream)
+static void text_arena_begin(FILE *stream, const struct arena_snapshot *arena)
 {
-    struct snapshot snapshot;
-    bool known = take_snapshot(&snapshot);
-
-    (void)fprintf(stream, "breakwater statistics\n");
-    print_memory(stream, &snapshot.memory);
-    print_layers(stream, &snapshot);
-    for (unsigned index = 0; known && arena_by_index(index) != NULL; index++) {
-        print_arena(stream, arena_by_index(index));
+    (void)fprintf(stream, "arena %u: %llu drains of %llu slabs, %llu waits for small blocks\n",
+                  arena->index, arena->drains, arena->drained_slabs, arena->waits);
+    for (size_t i = 0; i < COLUMNS; i++) {
+        (void)fprintf(stream, "%*s", columns[i].width, columns[i].title);
     }
+    (void)fputs("\n", stream);
 }
 
-/* XML */
-
-static void print_element(FILE *stream, const char *name, uint64_t value)
+static void text_bin(FILE *stream, const struct bin_row *row)
 {
-    (void)fprintf(stream, "  <%s>%llu</%s>\n", name, (unsigned long long)value, name);
+    for (size_t i = 0; i < COLUMNS; i++) {
+        (void)fprintf(stream, "%*llu", columns[i].width, row->values[i]);
+    }
+    (void)fputs("\n", stream);
 }
 
-static void print_bin_xml(FILE *stream, unsigned class, const struct bin_snapshot *bin)
-{
-    const struct bin_stats *stats = &bin->stats;
+static const struct form text = {
+    .begin = "breakwater statistics\n",
+    .end = "",
+    .arena_end = "",
+    .section = text_section,
+    .arena_begin = text_arena_begin,
+    .bin = text_bin,
+};
 
-    if (bin->lock_acquisitions == 0) {
-        return;
+/* XML: names as in the text, with underscores */
+
+static void xml_tag(FILE *stream, const char *opening, const char *name, const char *closing)
+{
+    (void)fputs(opening, stream);
+    for (; *name != '\0'; name++) {
+        (void)fputc(*name == ' ' ? '_' : *name, stream);
     }
+    (void)fputs(closing, stream);
+}
+
+static void xml_section(FILE *stream, const char *name, const struct counter *counters,
+                        size_t count)
+{
+    xml_tag(stream, "  <", name, ">\n");
+    for (size_t i = 0; i < count; i++) {
+        xml_tag(stream, "    <", counters[i].name, ">");
+        (void)fprintf(stream, "%llu", counters[i].value);
+        xml_tag(stream, "</", counters[i].name, ">\n");
+    }
+    xml_tag(stream, "  </", name, ">\n");
+}
+
+static void xml_arena_begin(FILE *stream, const struct arena_snapshot *arena)
+{
     (void)fprintf(stream,
-                  "    <bin size=\"%u\" free=\"%llu\" depot=\"%llu\" refills=\"%llu\" "
-                  "flushes=\"%llu\" remote=\"%llu\" slabs=\"%llu\" locks=\"%llu\"/>\n",
-                  size_classes[class].size, (unsigned long long)bin->free_blocks,
-                  (unsigned long long)bin->depot_blocks, (unsigned long long)stats->refills,
-                  (unsigned long long)stats->flushes, (unsigned long long)stats->remote_blocks,
-                  (unsigned long long)(stats->slabs_created - stats->slabs_released),
-                  (unsigned long long)bin->lock_acquisitions);
+                  "  <arena nr=\"%u\" drains=\"%llu\" drained_slabs=\"%llu\" waits=\"%llu\">\n",
+                  arena->index, arena->drains, arena->drained_slabs, arena->waits);
 }
 
-static void print_arena_xml(FILE *stream, struct arena *arena)
+static void xml_bin(FILE *stream, const struct bin_row *row)
 {
-    (void)fprintf(stream, "  <arena nr=\"%u\">\n", arena->index);
-    for (unsigned class = 0; class < CLASS_COUNT; class ++) {
-        struct bin_snapshot bin = bin_snapshot(arena_bin(arena, class));
-
-        print_bin_xml(stream, class, &bin);
+    (void)fputs("    <bin", stream);
+    for (size_t i = 0; i < COLUMNS; i++) {
+        (void)fprintf(stream, " %s=\"%llu\"", columns[i].attribute, row->values[i]);
     }
-    (void)fprintf(stream, "  </arena>\n");
+    (void)fputs("/>\n", stream);
 }
 
-static void print_xml(FILE *stream)
-{
-    struct snapshot snapshot;
-    bool known = take_snapshot(&snapshot);
-    const struct stats_memory *memory = &snapshot.memory;
-
-    (void)fprintf(stream, "<malloc version=\"1\" allocator=\"breakwater\">\n");
-    print_element(stream, "break", memory->break_bytes);
-    print_element(stream, "mapped", memory->mapped_bytes);
-    print_element(stream, "used", memory->used_bytes);
-    print_element(stream, "free", memory->free_bytes);
-    print_element(stream, "cached", memory->cached_bytes);
-    print_element(stream, "metadata", memory->metadata_bytes);
-    print_element(stream, "break_moves", snapshot.break_.grown + snapshot.break_.lowered);
-    print_element(stream, "threads", snapshot.life.threads);
-    for (unsigned index = 0; known && arena_by_index(index) != NULL; index++) {
-        print_arena_xml(stream, arena_by_index(index));
-    }
-    (void)fprintf(stream, "</malloc>\n");
-}
+static const struct form xml = {
+    .begin = "<malloc version=\"1\" allocator=\"breakwater\">\n",
+    .end = "</malloc>\n",
+    .arena_end = "  </arena>\n",
+    .section = xml_section,
+    .arena_begin = xml_arena_begin,
+    .bin = xml_bin,
+};
 
 /* stdio's functions are cancellation points, ours are not. Nobody else's lines come between. */
-static void print_whole(void (*print)(FILE *stream), FILE *stream)
+static void print_whole(FILE *stream, const struct form *form)
 {
     int state;
 
     (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
     flockfile(stream);
-    print(stream);
+    print_all(stream, form);
     funlockfile(stream);
     (void)pthread_setcancelstate(state, &state);
 }
 
 void stats_print_text(FILE *stream)
 {
-    print_whole(print_text, stream);
+    print_whole(stream, &text);
 }
 
 void stats_print_xml(FILE *stream)
 {
-    print_whole(print_xml, stream);
+    print_whole(stream, &xml);
 }

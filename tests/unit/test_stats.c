@@ -240,9 +240,50 @@ static void the_xml_is_closed_and_has_the_same_numbers(void **state)
     assert_string_equal(xml + strlen(xml) - strlen(end), end);
     assert_int_equal(number_after(xml, "<break>"), break_stats().bytes);
     assert_int_equal(number_after(xml, "<used>"), 10 * UNIT_BYTES);
-    assert_int_equal(number_after(xml, "<threads>"), 1);
+    assert_int_equal(number_after(xml, "<threads_with_a_cache>"), 1);
     free(xml);
     heap_free(block);
+}
+
+/* The element that the XML has for a line of the text, "  <name>  <number>". */
+static void element_of(const char *line, char *element, size_t size)
+{
+    size_t length = 0;
+
+    line += strspn(line, " ");
+    element[length++] = '<';
+    while (strncmp(line, "  ", 2) != 0) {
+        assert_true(length < size - 2);
+        element[length++] = *line == ' ' ? '_' : *line;
+        line++;
+    }
+    element[length++] = '>';
+    element[length] = '\0';
+}
+
+static void the_xml_has_each_number_of_the_text(void **state)
+{
+    enum { COUNTERS = 31 };
+    unsigned count = 0;
+
+    (void)state;
+    heap_free(heap_alloc(10 * UNIT_BYTES));
+    char *text = printed(stats_print_text);
+    char *xml = printed(stats_print_xml);
+
+    for (char *line = strchr(text, '\n'); line != NULL && strncmp(line + 1, "arena ", 6) != 0;
+         line = strchr(line + 1, '\n')) {
+        char element[64];
+
+        if (line[1] == ' ') {
+            element_of(line + 1, element, sizeof(element));
+            assert_non_null(strstr(xml, element));
+            count++;
+        }
+    }
+    assert_int_equal(count, COUNTERS);
+    free(text);
+    free(xml);
 }
 
 static void every_arena_is_printed(void **state)
@@ -257,7 +298,7 @@ static void every_arena_is_printed(void **state)
     assert_non_null(strstr(text, "\narena 0: "));
     assert_non_null(strstr(text, "\narena 1: "));
     assert_null(strstr(text, "\narena 2: "));
-    assert_non_null(strstr(xml, "<arena nr=\"1\">"));
+    assert_non_null(strstr(xml, "<arena nr=\"1\" "));
     free(text);
     free(xml);
 }
@@ -290,6 +331,7 @@ int main(void)
         ISOLATED(the_text_has_the_numbers),
         ISOLATED(only_bins_in_use_are_listed),
         ISOLATED(the_xml_is_closed_and_has_the_same_numbers),
+        ISOLATED(the_xml_has_each_number_of_the_text),
         ISOLATED(every_arena_is_printed),
         ISOLATED(printing_before_the_first_call_works),
     };
