@@ -105,30 +105,19 @@ static unsigned shelf_next_filled(unsigned shelf)
     return bitmap_next(shelves_filled, SHELF_COUNT, shelf);
 }
 
-/* The shortest run that the shelf may hold. */
-static size_t shelf_least(unsigned shelf)
-{
-    if (shelf < EXACT_UNITS) {
-        return shelf + 1;
-    }
-    unsigned doubling = (shelf - EXACT_UNITS) / SHELVES_PER_DOUBLING;
-    size_t quarter = (shelf - EXACT_UNITS) % SHELVES_PER_DOUBLING;
-
-    return (SHELVES_PER_DOUBLING + quarter) << (doubling + 4);
-}
-
 /* The shortest run that is long enough, of the first `most` on the shelf: a heap may have hundreds
  * of thousands of free runs, and everybody else waits for the lock meanwhile. */
 static struct span *shelf_best_fit(unsigned shelf, size_t units, size_t most)
 {
     struct span *best = NULL;
-    size_t least = size_max(units, shelf_least(shelf));
 
     for (struct span *run = shelves[shelf]; run != NULL && most > 0; run = run->next, most--) {
-        if (run->units >= units && (best == NULL || run->units < best->units)) {
-            best = run;
+        if (run->units < units || (best != NULL && run->units >= best->units)) {
+            continue;
         }
-        if (best != NULL && best->units == least) {
+        best = run;
+        /* No shorter one would do, or be on this shelf. */
+        if (best->units == units || shelf_of(best->units - 1) < shelf) {
             break;
         }
     }
