@@ -810,16 +810,21 @@ static void use_until_trimmed(void)
     check();
 }
 
-static void a_trim_gives_half_of_the_unneeded_blocks_back_and_keeps_one(void **state)
+static void set_up_twelve_to_hand_out(void)
 {
     void *blocks[12];
 
-    (void)state;
     set_up(16384);
     take_many(blocks, ARRAY_SIZE(blocks));
     give_many(blocks, ARRAY_SIZE(blocks));
     empty_the_alloc_stack();
     assert_true(cache_swap(cache, class_of_blocks));
+}
+
+static void a_trim_gives_half_of_the_unneeded_blocks_back_and_keeps_one(void **state)
+{
+    (void)state;
+    set_up_twelve_to_hand_out();
     /* There was a refill since the last trim: every block was needed. */
     use_until_trimmed();
     assert_int_equal(cached_blocks(), 12);
@@ -835,14 +840,8 @@ static void a_trim_gives_half_of_the_unneeded_blocks_back_and_keeps_one(void **s
 
 static void a_trim_gives_nothing_back_that_a_refill_was_needed_for(void **state)
 {
-    void *blocks[12];
-
     (void)state;
-    set_up(16384);
-    take_many(blocks, ARRAY_SIZE(blocks));
-    give_many(blocks, ARRAY_SIZE(blocks));
-    empty_the_alloc_stack();
-    assert_true(cache_swap(cache, class_of_blocks));
+    set_up_twelve_to_hand_out();
     use_until_trimmed();
     for (void *block = cache_pop(bin); block != NULL; block = cache_pop(bin)) {
         give(block);

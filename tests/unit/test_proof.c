@@ -190,16 +190,22 @@ static void a_block_that_was_trimmed_is_found(void **state)
     assert_is_found(blocks[0]);
 }
 
-static void a_block_that_went_back_with_the_whole_class_is_found(void **state)
+/* Then the second is freed. */
+static void flush_with_the_first(void **blocks)
 {
-    void *blocks[COUNT];
-
-    (void)state;
     set_up(SIZE);
     take_many(blocks, COUNT);
     give(blocks[0]);
     stacks_flush_class(cache, class_of_blocks);
     give(blocks[1]);
+}
+
+static void a_block_that_went_back_with_the_whole_class_is_found(void **state)
+{
+    void *blocks[COUNT];
+
+    (void)state;
+    flush_with_the_first(blocks);
     give(blocks[0]);
     assert_is_found(blocks[0]);
 }
@@ -209,11 +215,7 @@ static void so_is_one_that_is_freed_after_what_came_next(void **state)
     void *blocks[COUNT];
 
     (void)state;
-    set_up(SIZE);
-    take_many(blocks, COUNT);
-    give(blocks[0]);
-    stacks_flush_class(cache, class_of_blocks);
-    give(blocks[1]);
+    flush_with_the_first(blocks);
     give(blocks[2]);
     assert_non_null(cache_pop_proved(cache, class_of_blocks));
     give(blocks[0]);

@@ -721,7 +721,6 @@ static void time_passes_for_a_thread_without_a_cache(void **state)
     assert_int_equal(resident_pages(run, MIB), 0);
 }
 
-/* Not what the heap would grow by at once, and not what has memory behind it. */
 /* Blocks that were handed out during a fork are freed at any time after it. */
 static void emergency_memory_goes_back_as_time_goes_by(void **state)
 {

@@ -228,38 +228,38 @@ static void a_refill_takes_remote_blocks_in_before_it_takes_a_slab(void **state)
     assert_int_equal(bin_of(arena)->stats.slabs_created, 1);
 }
 
-static void every_arena_is_drained_before_the_heap_grows(void **state)
+/* All that there is has been freed by threads of other arenas; returns one of those. */
+static struct arena *hand_all_to_another(struct arena *arena)
 {
     static void *blocks[SLABS * UNIT_BYTES / SIZE];
-
-    (void)state;
-    struct arena *arena = first_arena();
     struct arena *second = arena_create(1);
 
     take_blocks(arena, blocks, ARRAY_SIZE(blocks));
     use_up_free_runs();
+    arena_free_remote(blocks, ARRAY_SIZE(blocks));
+    return second;
+}
+
+static void every_arena_is_drained_before_the_heap_grows(void **state)
+{
+    (void)state;
+    struct arena *arena = first_arena();
+    struct arena *second = hand_all_to_another(arena);
     size_t total = page_heap_stats().total_units;
 
-    arena_free_remote(blocks, ARRAY_SIZE(blocks));
     assert_non_null(stack_of(second, 10));
     assert_false(remote_queue_has_slabs(&arena->queue));
     assert_int_equal(page_heap_stats().total_units, total);
     arena_check(arena);
 }
 
-static void for_a_single_block_too(void **state)
+static void every_arena_is_drained_for_a_single_block_too(void **state)
 {
-    static void *blocks[SLABS * UNIT_BYTES / SIZE];
-
     (void)state;
     struct arena *arena = first_arena();
-    struct arena *second = arena_create(1);
-
-    take_blocks(arena, blocks, ARRAY_SIZE(blocks));
-    use_up_free_runs();
+    struct arena *second = hand_all_to_another(arena);
     size_t total = page_heap_stats().total_units;
 
-    arena_free_remote(blocks, ARRAY_SIZE(blocks));
     assert_non_null(refill_one(second, class_of_blocks));
     assert_int_equal(page_heap_stats().total_units, total);
     arena_check(arena);
@@ -460,7 +460,7 @@ int main(void)
         ISOLATED(for_a_single_block_others_give_up_empty_slabs_before_the_heap_grows),
         ISOLATED(a_refill_takes_remote_blocks_in_before_it_takes_a_slab),
         ISOLATED(every_arena_is_drained_before_the_heap_grows),
-        ISOLATED(for_a_single_block_too),
+        ISOLATED(every_arena_is_drained_for_a_single_block_too),
         ISOLATED(empty_slabs_make_way_for_a_longer_one_before_the_heap_grows),
         ISOLATED(a_depot_makes_way_for_another_class_where_there_is_no_memory),
         ISOLATED(the_more_threads_the_more_slabs_before_a_class_is_worn),
