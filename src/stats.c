@@ -135,10 +135,11 @@ struct counter {
     unsigned long long value;
 };
 
-/* The columns of a bin, in the order of bin_row()'s values. */
+/* The columns of a bin, in the order of bin_row()'s values. Without pointers, which every process
+ * would have to relocate. */
 static const struct column {
-    const char *title;
-    const char *attribute;
+    char title[12];
+    char attribute[16];
     int width;
 } columns[] = {
     {"size", "size", 8},           {"refills", "refills", 10},
