@@ -130,25 +130,18 @@ struct stats_memory stats_memory(void)
 
 /* What is printed, whatever its form */
 
+enum { COLUMN_WIDTH = 10 };
+
 struct counter {
     const char *name;
     unsigned long long value;
 };
 
-/* The columns of a bin, in the order of bin_row()'s values. Without pointers, which every process
- * would have to relocate. */
-static const struct column {
-    char title[12];
-    char attribute[16];
-    int width;
-} columns[] = {
-    {"size", "size", 8},           {"refills", "refills", 10},
-    {"fetched", "fetched", 10},    {"flushes", "flushes", 10},
-    {"returned", "returned", 10},  {"exchanged", "exchanged", 10},
-    {"words", "remote_words", 10}, {"remote", "remote_blocks", 10},
-    {"slabs+", "slabs_made", 8},   {"slabs-", "slabs_given_up", 8},
-    {"locks", "locks", 10},        {"free", "free", 8},
-    {"depot", "depot", 8},
+/* The columns of a bin, in the order of bin_row()'s values. No pointers, which every process would
+ * have to relocate. */
+static const char columns[][COLUMN_WIDTH] = {
+    "size",   "refills", "fetched",  "flushes", "returned", "exchanged", "words",
+    "remote", "created", "released", "locks",   "free",     "depot",
 };
 
 enum { COLUMNS = sizeof(columns) / sizeof(columns[0]) };
@@ -304,7 +297,7 @@ static void text_arena_begin(FILE *stream, const struct arena_snapshot *arena)
     (void)fprintf(stream, "arena %u: %llu drains of %llu slabs, %llu waits for small blocks\n",
                   arena->index, arena->drains, arena->drained_slabs, arena->waits);
     for (size_t i = 0; i < COLUMNS; i++) {
-        (void)fprintf(stream, "%*s", columns[i].width, columns[i].title);
+        (void)fprintf(stream, "%*s", COLUMN_WIDTH, columns[i]);
     }
     (void)fputs("\n", stream);
 }
@@ -312,19 +305,10 @@ static void text_arena_begin(FILE *stream, const struct arena_snapshot *arena)
 static void text_bin(FILE *stream, const struct bin_row *row)
 {
     for (size_t i = 0; i < COLUMNS; i++) {
-        (void)fprintf(stream, "%*llu", columns[i].width, row->values[i]);
+        (void)fprintf(stream, "%*llu", COLUMN_WIDTH, row->values[i]);
     }
     (void)fputs("\n", stream);
 }
-
-static const struct form text = {
-    .begin = "breakwater statistics\n",
-    .end = "",
-    .arena_end = "",
-    .section = text_section,
-    .arena_begin = text_arena_begin,
-    .bin = text_bin,
-};
 
 /* XML: names as in the text, with underscores */
 
@@ -360,19 +344,10 @@ static void xml_bin(FILE *stream, const struct bin_row *row)
 {
     (void)fputs("    <bin", stream);
     for (size_t i = 0; i < COLUMNS; i++) {
-        (void)fprintf(stream, " %s=\"%llu\"", columns[i].attribute, row->values[i]);
+        (void)fprintf(stream, " %s=\"%llu\"", columns[i], row->values[i]);
     }
     (void)fputs("/>\n", stream);
 }
-
-static const struct form xml = {
-    .begin = "<malloc version=\"1\" allocator=\"breakwater\">\n",
-    .end = "</malloc>\n",
-    .arena_end = "  </arena>\n",
-    .section = xml_section,
-    .arena_begin = xml_arena_begin,
-    .bin = xml_bin,
-};
 
 /* stdio's functions are cancellation points, ours are not. Nobody else's lines come between. */
 static void print_whole(FILE *stream, const struct form *form)
@@ -388,10 +363,29 @@ static void print_whole(FILE *stream, const struct form *form)
 
 void stats_print_text(FILE *stream)
 {
+    /* Not static: it would be relocated in every process. */
+    const struct form text = {
+        .begin = "breakwater statistics\n",
+        .end = "",
+        .arena_end = "",
+        .section = text_section,
+        .arena_begin = text_arena_begin,
+        .bin = text_bin,
+    };
+
     print_whole(stream, &text);
 }
 
 void stats_print_xml(FILE *stream)
 {
+    const struct form xml = {
+        .begin = "<malloc version=\"1\" allocator=\"breakwater\">\n",
+        .end = "</malloc>\n",
+        .arena_end = "  </arena>\n",
+        .section = xml_section,
+        .arena_begin = xml_arena_begin,
+        .bin = xml_bin,
+    };
+
     print_whole(stream, &xml);
 }
