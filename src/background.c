@@ -117,6 +117,7 @@ static bool create(void)
     (void)sem_init(&stop, 0, 0);
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    life_watch_first_thread();
     has_started = pthread_create(&thread, &attributes, poll_the_clock, NULL) == 0;
     process = getpid();
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -351,21 +351,32 @@ static void thread_ends(void *unused)
     int saved_errno = errno;
 
     (void)unused;
+    struct os_thread self = cache_is_real(cache) ? cache->owner : os_thread_self();
+
+    if (self.thread == self.process) {
+        /* Relaxed: a hint. */
+        atomic_store_explicit(&first_thread_has_ended, true, memory_order_relaxed);
+    }
     if (!cache_is_real(cache)) {
         return;
     }
     has_ended = true;
     cache_self = &cache_none;
-    if (cache->owner.thread == cache->owner.process) {
-        /* Relaxed: a hint. */
-        atomic_store_explicit(&first_thread_has_ended, true, memory_order_relaxed);
-    }
     /* Release: pairs with the acquire in find_orphans_locked(). */
     atomic_store_explicit(&cache->has_owner, false, memory_order_release);
     if (!take_back_or_leave(cache, forks_before)) {
         life_take_back_ended();
     }
     errno = saved_errno;
+}
+
+void life_watch_first_thread(void)
+{
+    struct os_thread self = os_thread_self();
+
+    if (key_created && self.thread == self.process && pthread_getspecific(key) == NULL) {
+        (void)pthread_setspecific(key, &cache_none);
+    }
 }
 
 bool life_first_thread_has_ended(void)

@@ -27,7 +27,11 @@ void life_join_arena(struct cache *cache, struct arena *arena);
 /* Has the allocator been initialised? */
 bool life_started(void);
 
-/* Has the process's first thread ended, by pthread_exit() in main()? Of one that had a cache. */
+/* For the first thread: note its end even if it has no cache, as with checked:true. */
+void life_watch_first_thread(void);
+
+/* Has the process's first thread ended, by pthread_exit() in main()? Of one that had a cache, or is
+ * watched. */
 bool life_first_thread_has_ended(void);
 
 /* After a fork, in the parent: take back the caches of threads that ended meanwhile. Outside the
