@@ -16,10 +16,12 @@
  */
 #include "background.h"
 
+#include <linux/futex.h>
 #include <pthread.h>
-#include <semaphore.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -40,7 +42,7 @@ static pthread_t thread;
 static bool has_started;
 static pid_t process; /* that the thread is of */
 static bool forks_are_handled;
-static sem_t stop;
+static _Atomic uint32_t to_stop; /* a futex */
 
 /* Not in a child of which no handler of ours knows, by _Fork() or clone(). */
 static bool runs(void)
@@ -48,19 +50,22 @@ static bool runs(void)
     return has_started && process == getpid();
 }
 
-/* Wait until a step is due; false if it is time to end. */
+static bool is_to_stop(void)
+{
+    /* Relaxed: pthread_join() orders what follows. */
+    return atomic_load_explicit(&to_stop, memory_order_relaxed) != 0;
+}
+
+/* Wait until a step is due; false if it is time to end. For a while, not until a time: a library
+ * that fakes the program's clock would have the kernel compare two. */
 static bool wait_for_step(void)
 {
-    struct timespec until;
-    uint64_t wait_ms = size_min(purge_interval_ms(), WAIT_MS_MOST);
+    size_t wait_ms = size_min(purge_interval_ms(), WAIT_MS_MOST);
+    const struct timespec wait = {.tv_sec = (time_t)(wait_ms / MS_PER_SECOND),
+                                  .tv_nsec = (long)(wait_ms % MS_PER_SECOND * NS_PER_MS)};
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    uint64_t nanoseconds = (uint64_t)until.tv_nsec + wait_ms % MS_PER_SECOND * NS_PER_MS;
-    uint64_t second = (uint64_t)MS_PER_SECOND * NS_PER_MS;
-
-    until.tv_sec += (time_t)(wait_ms / MS_PER_SECOND + nanoseconds / second);
-    until.tv_nsec = (long)(nanoseconds % second);
-    return sem_clockwait(&stop, CLOCK_MONOTONIC, &until) != 0;
+    (void)syscall(SYS_futex, &to_stop, FUTEX_WAIT_PRIVATE, 0, &wait, NULL, 0);
+    return !is_to_stop();
 }
 
 /* One step inside the gate; true if there is more to do. While somebody forks, nothing changes. */
@@ -95,7 +100,7 @@ static void *poll_the_clock(void *unused)
 
         /* There may be gigabytes to give back, and exit() waits. */
         while (more) {
-            if (sem_trywait(&stop) == 0) {
+            if (is_to_stop()) {
                 return unused;
             }
             more = step(purge_go_on);
@@ -114,7 +119,7 @@ static bool create(void)
         return false;
     }
     (void)pthread_attr_setstacksize(&attributes, STACK_BYTES);
-    (void)sem_init(&stop, 0, 0);
+    atomic_store_explicit(&to_stop, 0, memory_order_relaxed);
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
     life_watch_first_thread();
@@ -152,7 +157,8 @@ void background_stop(void)
 
     if (runs()) {
         has_started = false;
-        (void)sem_post(&stop);
+        atomic_store_explicit(&to_stop, 1, memory_order_relaxed);
+        (void)syscall(SYS_futex, &to_stop, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
         /* In a handler of a signal that has interrupted us inside, and exits, it may wait for a
          * lock that we hold. */
         if (gate_has_caller(cache_gate(cache_self))) {
