@@ -118,9 +118,11 @@ static bool slab_add(struct arena *arena, unsigned class, bool grow)
     lock_acquire(&bin->lock);
     bin_add_locked(bin, slab);
     lock_release(&bin->lock);
-    /* Relaxed: roughly how many stacks of each finer class there would be. */
-    if (bin_slabs(bin) >
-        REFINE_SLABS * (uint64_t)atomic_load_explicit(&arena->threads, memory_order_relaxed)) {
+    /* Relaxed: roughly how many stacks of each finer class there would be. Threads without a cache
+     * are not counted. */
+    uint32_t threads = atomic_load_explicit(&arena->threads, memory_order_relaxed);
+
+    if (bin_slabs(bin) > REFINE_SLABS * size_max(threads, 1)) {
         size_class_wear(class);
     }
     return true;

@@ -319,6 +319,21 @@ static void the_more_threads_the_more_slabs_before_a_class_is_worn(void **state)
     assert_true(is_worn());
 }
 
+/* As with checked:true, where no thread has a cache. */
+static void no_thread_counts_as_one(void **state)
+{
+    enum { SLABS_OF_EACH = 4 };
+    static void *blocks[SLABS_OF_EACH * UNIT_BYTES / SIZE];
+    struct arena *arena = first_arena();
+
+    (void)state;
+    size_class_coarsen(1);
+    take_blocks(arena, blocks, ARRAY_SIZE(blocks));
+    assert_false(is_worn());
+    assert_non_null(refill_one(arena, class_of_blocks));
+    assert_true(is_worn());
+}
+
 static void single_blocks_come_from_the_depot_too(void **state)
 {
     struct arena *arena = first_arena();
@@ -464,6 +479,7 @@ int main(void)
         ISOLATED(empty_slabs_make_way_for_a_longer_one_before_the_heap_grows),
         ISOLATED(a_depot_makes_way_for_another_class_where_there_is_no_memory),
         ISOLATED(the_more_threads_the_more_slabs_before_a_class_is_worn),
+        ISOLATED(no_thread_counts_as_one),
         ISOLATED(single_blocks_come_from_the_depot_too),
         ISOLATED(borrowing_gives_the_nearest_larger_block_there_is),
         ISOLATED(what_is_near_is_taken_before_there_is_another_slab),
