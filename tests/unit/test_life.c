@@ -48,6 +48,21 @@ static void run_one_after_another(unsigned count, void *(*body)(void *argument),
     }
 }
 
+/* The kernel has a thread for a while after it can be joined. */
+static void join_until_gone(pthread_t thread, const struct os_thread *self)
+{
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    while (!os_thread_has_ended(*self)) {
+        (void)sched_yield();
+    }
+}
+
+static void *use_a_little_and_tell(void *self)
+{
+    *(struct os_thread *)self = os_thread_self();
+    return use_a_little(NULL);
+}
+
 /* The first call */
 
 static void arenas_can_be_limited_before_the_first_call(void **state)
@@ -67,7 +82,13 @@ static void without_a_key_threads_work_and_their_caches_are_found_again(void **s
     while (pthread_key_create(&ignored, NULL) == 0) {
     }
     bw_free(bw_malloc(100));
-    run_one_after_another(20, use_a_little, NULL);
+    for (unsigned i = 0; i < 20; i++) {
+        pthread_t thread;
+        struct os_thread self;
+
+        assert_int_equal(pthread_create(&thread, NULL, use_a_little_and_tell, &self), 0);
+        join_until_gone(thread, &self);
+    }
     assert_in_range(life_stats().threads, 2, 4);
     check_all();
 }
@@ -75,9 +96,9 @@ static void without_a_key_threads_work_and_their_caches_are_found_again(void **s
 static pthread_barrier_t together;
 static pthread_barrier_t apart;
 
-static void *use_a_little_together(void *unused)
+static void *use_a_little_together(void *self)
 {
-    (void)use_a_little(unused);
+    (void)use_a_little_and_tell(self);
     (void)pthread_barrier_wait(&together);
     (void)pthread_barrier_wait(&apart);
     return NULL;
@@ -89,6 +110,7 @@ static void so_are_those_behind_the_cache_of_a_thread_that_goes_on(void **state)
     enum { MANY = 10, ROUNDS = 5 };
     pthread_key_t ignored;
     pthread_t threads[MANY];
+    struct os_thread selves[MANY];
 
     (void)state;
     while (pthread_key_create(&ignored, NULL) == 0) {
@@ -97,16 +119,16 @@ static void so_are_those_behind_the_cache_of_a_thread_that_goes_on(void **state)
     assert_int_equal(pthread_barrier_init(&apart, NULL, MANY + 1), 0);
     for (unsigned round = 0; round < ROUNDS; round++) {
         for (size_t i = 0; i < MANY; i++) {
-            assert_int_equal(pthread_create(&threads[i], NULL, use_a_little_together, NULL), 0);
+            assert_int_equal(pthread_create(&threads[i], NULL, use_a_little_together, &selves[i]),
+                             0);
         }
         (void)pthread_barrier_wait(&together);
         bw_free(bw_malloc(100));
         (void)pthread_barrier_wait(&apart);
         for (size_t i = 0; i < MANY; i++) {
-            assert_int_equal(pthread_join(threads[i], NULL), 0);
+            join_until_gone(threads[i], &selves[i]);
         }
     }
-    /* Of some that have ended the kernel may not know it at once. */
     assert_in_range(life_stats().caches_created, MANY + 1, 3 * MANY);
     check_all();
 }
