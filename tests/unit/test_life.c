@@ -8,10 +8,12 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "break.h"
 #include "breakwater/breakwater.h"
+#include "conf.h"
 #include "deferred.h"
 #include "gate.h"
 #include "heap.h"
@@ -131,6 +133,45 @@ static void so_are_those_behind_the_cache_of_a_thread_that_goes_on(void **state)
     }
     assert_in_range(life_stats().caches_created, MANY + 1, 3 * MANY);
     check_all();
+}
+
+static void *outlive_first(void *unused)
+{
+    (void)unused;
+    while (!life_first_thread_has_ended()) {
+        (void)sched_yield();
+    }
+    _exit(EXIT_SUCCESS);
+}
+
+/* In a child that is `checked`, so that nobody has a cache, or is not. */
+static bool end_of_first_is_seen(bool checked)
+{
+    enum { PATIENCE_S = 60 };
+    int status = 0;
+    pid_t child = fork();
+
+    if (child == 0) {
+        pthread_t thread;
+
+        conf.checked = checked;
+        bw_free(bw_malloc(1));
+        life_watch_first_thread();
+        (void)alarm(PATIENCE_S);
+        if (life_first_thread_has_ended() || cache_is_real(cache_self) == checked ||
+            pthread_create(&thread, NULL, outlive_first, NULL) != 0) {
+            _exit(EXIT_FAILURE);
+        }
+        pthread_exit(NULL);
+    }
+    return waitpid(child, &status, 0) == child && status == 0;
+}
+
+static void the_end_of_the_first_thread_is_seen(void **state)
+{
+    (void)state;
+    assert_true(end_of_first_is_seen(false));
+    assert_true(end_of_first_is_seen(true));
 }
 
 static void the_first_call_starts_the_allocator(void **state)
@@ -1187,6 +1228,7 @@ int main(void)
 {
     static const struct isolated_test tests[] = {
         ISOLATED(so_are_those_behind_the_cache_of_a_thread_that_goes_on),
+        ISOLATED(the_end_of_the_first_thread_is_seen),
         ISOLATED(the_first_call_starts_the_allocator),
         ISOLATED(the_first_call_may_be_a_free_of_null),
         ISOLATED(without_memory_the_first_call_fails_and_the_next_may_work),
