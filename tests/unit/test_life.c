@@ -84,6 +84,7 @@ static void without_a_key_threads_work_and_their_caches_are_found_again(void **s
     while (pthread_key_create(&ignored, NULL) == 0) {
     }
     bw_free(bw_malloc(100));
+    life_watch_first_thread();
     for (unsigned i = 0; i < 20; i++) {
         pthread_t thread;
         struct os_thread self;
@@ -138,6 +139,8 @@ static void so_are_those_behind_the_cache_of_a_thread_that_goes_on(void **state)
 static void *outlive_first(void *unused)
 {
     (void)unused;
+    /* Of this one nothing is to be noted. */
+    life_watch_first_thread();
     while (!life_first_thread_has_ended()) {
         (void)sched_yield();
     }
