@@ -23,7 +23,6 @@ struct cxx_library {
     void (*destroy)(void *exception);
 };
 
-/* Mangled names are reserved identifiers by nature. */
 operator_new_handler _ZSt15get_new_handlerv(void);
 void *__cxa_allocate_exception(size_t size);
 __attribute__((noreturn)) void __cxa_throw(void *exception, void *type, void (*destroy)(void *));

@@ -94,8 +94,6 @@ void *operators_new_array_aligned(size_t size, size_t alignment)
     return _ZnwmSt11align_val_t(size, alignment);
 }
 
-/* Mangled names are reserved identifiers by nature. */
-
 /* The basic forms. */
 
 OPERATOR void *_Znwm(size_t size) __attribute__((alias("operators_new")));

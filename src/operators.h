@@ -12,7 +12,6 @@
 /* Weak also so that no compiler takes a call by such a name for one of ours. */
 #define OPERATOR BW_API __attribute__((weak))
 
-/* Mangled names are reserved identifiers by nature. */
 OPERATOR void *_Znwm(size_t size);
 OPERATOR void *_Znam(size_t size);
 OPERATOR void *_ZnwmSt11align_val_t(size_t size, size_t alignment);

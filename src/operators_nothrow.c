@@ -121,8 +121,6 @@ static inline void *new_aligned(struct form *form, aligned_new *replaced, size_t
                : new_aligned_by_library(form, replaced, size, alignment, nothrow, caller);
 }
 
-/* Mangled names are reserved identifiers by nature. */
-
 OPERATOR void *_ZnwmRKSt9nothrow_t(size_t size, const void *nothrow)
 {
     static struct form form = {.name = "_ZnwmRKSt9nothrow_t"};
