@@ -175,7 +175,7 @@ static void a_run_that_is_partly_live_serves_again(void **state)
 }
 
 /* A request refused for want of room is refused until there is some, and no longer. */
-static void a_full_run_serves_again_after_a_free(void **state)
+static void a_full_pool_serves_again_after_a_free(void **state)
 {
     size_t page = os_page_bytes();
     char *first = block_of(page, 16);
@@ -205,7 +205,7 @@ static char *pages_of_old(size_t pages)
     return block;
 }
 
-static void a_run_too_full_for_one_block_serves_a_shorter_one(void **state)
+static void a_pool_too_full_for_one_block_serves_a_shorter_one(void **state)
 {
     size_t pool_pages = MIB / os_page_bytes();
 
@@ -215,7 +215,7 @@ static void a_run_too_full_for_one_block_serves_a_shorter_one(void **state)
     (void)pages_of_old(2);
 }
 
-static void a_run_without_an_aligned_place_serves_others(void **state)
+static void a_pool_without_an_aligned_place_serves_others(void **state)
 {
     size_t page = os_page_bytes();
     size_t pool_pages = MIB / page;
@@ -414,7 +414,7 @@ static void bad_frees_die(void **state)
 
 /* A fork */
 
-static void a_child_leaves_old_runs_alone(void **state)
+static void a_child_leaves_old_pools_alone(void **state)
 {
     char *before = block_of(100, 16);
 
@@ -457,7 +457,7 @@ static void pools_that_are_unused_serve_a_child(void **state)
     emergency_check();
 }
 
-static void what_a_child_frees_of_old_runs_goes_back(void **state)
+static void what_a_child_frees_of_old_pools_goes_back(void **state)
 {
     char *before = block_of(MIB, 16);
 
@@ -653,9 +653,9 @@ int main(void)
         ISOLATED(without_memory_it_gives_null_until_there_is_some),
         ISOLATED(the_first_free_space_that_is_long_enough_serves),
         ISOLATED(a_run_that_is_partly_live_serves_again),
-        ISOLATED(a_full_run_serves_again_after_a_free),
-        ISOLATED(a_run_too_full_for_one_block_serves_a_shorter_one),
-        ISOLATED(a_run_without_an_aligned_place_serves_others),
+        ISOLATED(a_full_pool_serves_again_after_a_free),
+        ISOLATED(a_pool_too_full_for_one_block_serves_a_shorter_one),
+        ISOLATED(a_pool_without_an_aligned_place_serves_others),
         ISOLATED(room_that_is_too_short_is_left_as_it_was),
         ISOLATED(long_and_aligned_blocks_serve_again),
         ISOLATED(forks_without_end_need_no_memory_without_end),
@@ -666,8 +666,8 @@ int main(void)
         ISOLATED(memory_that_the_kernel_keeps_goes_back_later),
         ISOLATED(only_the_start_of_a_live_block_has_a_size),
         ISOLATED(bad_frees_die),
-        ISOLATED(a_child_leaves_old_runs_alone),
-        ISOLATED(what_a_child_frees_of_old_runs_goes_back),
+        ISOLATED(a_child_leaves_old_pools_alone),
+        ISOLATED(what_a_child_frees_of_old_pools_goes_back),
         ISOLATED(pools_that_are_unused_serve_a_child),
         ISOLATED(threads_never_share_a_block),
         ISOLATED(blocks_that_threads_exchange_leave_no_memory_behind),

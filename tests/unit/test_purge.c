@@ -721,20 +721,28 @@ static void time_passes_for_a_thread_without_a_cache(void **state)
     assert_int_equal(resident_pages(run, MIB), 0);
 }
 
+enum { EMERGENCY_BYTES = 100 * 4096 };
+
+static char *freed_emergency_block(void)
+{
+    char *block = (char *)emergency_alloc(EMERGENCY_BYTES, 16);
+
+    assert_non_null(block);
+    memset(block, 0x5a, EMERGENCY_BYTES);
+    bw_free(block);
+    return block;
+}
+
 /* Blocks that were handed out during a fork are freed at any time after it. */
 static void emergency_memory_goes_back_as_time_goes_by(void **state)
 {
-    enum { BYTES = 100 * 4096 };
-    char *block = (char *)emergency_alloc(BYTES, 16);
+    char *block = freed_emergency_block();
 
     (void)state;
-    assert_non_null(block);
-    memset(block, 0x5a, BYTES);
-    bw_free(block);
-    assert_int_equal(resident_pages(block, BYTES), BYTES / os_page_bytes());
+    assert_int_equal(resident_pages(block, EMERGENCY_BYTES), EMERGENCY_BYTES / os_page_bytes());
     while (purge_go_on()) {
     }
-    assert_int_equal(resident_pages(block, BYTES), 0);
+    assert_int_equal(resident_pages(block, EMERGENCY_BYTES), 0);
 }
 
 /* Less than a unit of a piece is left for runs then. */
@@ -755,15 +763,11 @@ static void a_page_of_emergency_memory_does_not_keep_runs_to_the_next_pass(void 
 
 static void emergency_memory_goes_back_with_all_other(void **state)
 {
-    enum { BYTES = 100 * 4096 };
-    char *block = (char *)emergency_alloc(BYTES, 16);
+    char *block = freed_emergency_block();
 
     (void)state;
-    assert_non_null(block);
-    memset(block, 0x5a, BYTES);
-    bw_free(block);
-    assert_true(purge_all(0) >= BYTES);
-    assert_int_equal(resident_pages(block, BYTES), 0);
+    assert_true(purge_all(0) >= EMERGENCY_BYTES);
+    assert_int_equal(resident_pages(block, EMERGENCY_BYTES), 0);
 }
 
 static void who_does_nothing_else_takes_no_step_without_a_rest(void **state)

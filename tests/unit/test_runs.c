@@ -169,16 +169,23 @@ static void a_purge_of_all_begins_anew(void **state)
     assert_int_equal(runs_purge_locked(0, SIZE_MAX, NULL), 2 + 3);
 }
 
+/* In a region that is free but for it and a unit behind. */
+static struct span *used_run_of_four(void)
+{
+    (void)free_region();
+    struct span *run = carve(4);
+
+    (void)carve(1);
+    make_used(run);
+    return run;
+}
+
 static void a_purge_goes_on_in_the_run_where_it_stopped(void **state)
 {
     enum { TICKS = 1 };
-    struct span *run;
+    struct span *run = used_run_of_four();
 
     (void)state;
-    (void)free_region();
-    run = carve(4);
-    (void)carve(1);
-    make_used(run);
     run_stamp(span_history(run), 4);
     give_back(run);
     let_ticks_pass(TICKS);
@@ -189,13 +196,9 @@ static void a_purge_goes_on_in_the_run_where_it_stopped(void **state)
 
 static void a_purge_waits_for_the_time_that_was_stamped(void **state)
 {
-    struct span *run;
+    struct span *run = used_run_of_four();
 
     (void)state;
-    (void)free_region();
-    run = carve(4);
-    (void)carve(1);
-    make_used(run);
     memset(span_history(run), UNIT_CLEAN, 1);
     assert_int_equal(run_count_used(span_history(run), 4), 3);
     tick_advance();

@@ -66,6 +66,15 @@ static void blocks_in_the_own_cache_are_free_and_counted(void **state)
 
 enum { HANDED_ON = 20, HANDED_BYTES = 4096 };
 
+static void allocate_for_another_arena(void **blocks)
+{
+    (void)life_cache();
+    assert_true(life_limit_arenas(2));
+    for (size_t i = 0; i < HANDED_ON; i++) {
+        blocks[i] = heap_alloc(HANDED_BYTES);
+    }
+}
+
 static void *free_all_of_them(void *blocks)
 {
     for (size_t i = 0; i < HANDED_ON; i++) {
@@ -80,11 +89,7 @@ static void what_another_thread_has_freed_is_free(void **state)
     void *blocks[HANDED_ON];
 
     (void)state;
-    (void)life_cache();
-    assert_true(life_limit_arenas(2));
-    for (size_t i = 0; i < HANDED_ON; i++) {
-        blocks[i] = heap_alloc(HANDED_BYTES);
-    }
+    allocate_for_another_arena(blocks);
     run_threads(1, free_all_of_them, blocks);
     assert_true(remote_queue_has_slabs(&arena_by_index(0)->queue));
     assert_int_equal(balanced_memory().used_bytes, 0);
@@ -103,11 +108,7 @@ static void what_the_caller_has_freed_of_other_arenas_is_free(void **state)
     void *blocks[HANDED_ON];
 
     (void)state;
-    (void)life_cache();
-    assert_true(life_limit_arenas(2));
-    for (size_t i = 0; i < HANDED_ON; i++) {
-        blocks[i] = heap_alloc(HANDED_BYTES);
-    }
+    allocate_for_another_arena(blocks);
     heap_trim(0);
     run_threads(1, free_all_of_them_and_ask, blocks);
 }
