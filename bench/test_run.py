@@ -356,6 +356,21 @@ class RunTest(unittest.TestCase):
                 self.assertEqual(os.listdir(self.temporary), [])
                 self.assertEqual(os.listdir(self.out), [])
 
+    def test_of_a_run_that_is_stopped_whole_rounds_are_written(self):
+        with self.start("--only", f"{QUICK_TEST},server", "--repeat", "50",
+                        "--allocators", "glibc") as process:
+            for line in process.stderr:
+                if "round 2 of" in line and "server" in line:
+                    break
+            process.send_signal(signal.SIGINT)
+            output, errors = process.communicate(timeout=TIMEOUT_SECONDS)
+        self.assertEqual(process.returncode, 128 + signal.SIGINT, errors)
+        self.assertIn("stopped by SIGINT", errors)
+        self.assertIn("Medians of 1 interleaved round", output)
+        self.assertEqual([(run["round"], run["test"]) for run in self.results()["runs"]],
+                         [(0, QUICK_TEST), (0, "server")])
+        self.assertEqual(os.listdir(self.temporary), [])
+
     def test_being_killed_leaves_no_server_behind(self):
         with self.start("--only", "redis", "--allocators", "glibc") as process:
             while not self.processes_of_this_test() and process.poll() is None:

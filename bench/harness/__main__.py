@@ -172,14 +172,22 @@ def prepare_all(options):
 
 
 def compare(options, begin):
-    """Returns whether every row succeeded."""
+    """Returns whether every row succeeded. Of a run that is stopped, what its whole rounds measured
+    is written."""
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     tests, allocators = options.tests, options.allocators
     with tempfile.TemporaryDirectory(prefix="breakwater-bench-") as directory:
         rounds = Rounds(tests, allocators, workloads.context(directory),
                         options.repeat or (FULL_ROUNDS if options.full else ROUNDS_DEFAULT))
         limited = not options.repeat and not options.full
-        count = rounds.run(begin + TIME_LIMIT_SECONDS if limited else None)
+        stop = None
+        try:
+            count = rounds.run(begin + TIME_LIMIT_SECONDS if limited else None)
+        except Interrupted as interrupted:
+            stop = interrupted
+            count = rounds.drop_begun_round()
+            if count == 0:
+                raise
     rows = [row for test in tests for row in report.summarise_test(test, allocators, rounds.runs)]
     overall = report.summarise_groups(tests, allocators, rows)
     report.print_table(tests, rows, overall, count)
@@ -194,6 +202,8 @@ def compare(options, begin):
     worse = baseline.regressions(options.baseline, rows, options.threshold)
     for line in worse:
         print(f"WORSE than the baseline: {line}")
+    if stop:
+        raise stop
     return not worse and not any(row.error for row in rows)
 
 
@@ -210,7 +220,7 @@ def main():
     except Failure as failure:
         fail(failure)
     except Interrupted as interrupted:
-        print(f"\nbench/run: stopped by {interrupted}: results are written when all is done",
+        print(f"\nbench/run: stopped by {interrupted}: what is written is of whole rounds only",
               file=sys.stderr)
         return EXIT_SIGNAL_BASE + interrupted.number
 

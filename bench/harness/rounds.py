@@ -96,6 +96,13 @@ class Rounds:
         self.progress.clear()
         return self.count
 
+    def drop_begun_round(self):
+        """After an interrupt: forgets a round that is not over. Returns the number of whole ones."""
+        self.progress.clear()
+        count = len(self.runs) // (len(self.tests) * len(self.allocators))
+        self.runs = [run for run in self.runs if run.round < count]
+        return count
+
     def check_bindings(self):
         errors = {}
         for test in self.tests:
