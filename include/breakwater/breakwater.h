@@ -23,8 +23,8 @@
  * Threads      Every function may be called from any thread at any time, also before constructors,
  *              after thread-local destructors, and in a child after fork(). None is a cancellation
  *              point. None is async-signal-safe.
- * Versions     Within one major version what is declared here stays, and a program need not be built
- *              anew (the library's soname is the major version).
+ * Versions     Within one major version what is declared here stays, and a program need not be
+ *              built anew (the library's soname is the major version).
  */
 #ifndef BREAKWATER_BREAKWATER_H
 #define BREAKWATER_BREAKWATER_H
