@@ -32,13 +32,34 @@ static inline void verify_start(unsigned class, const struct size_class *describ
     }
 }
 
+/* The same of each of the blocks, in slabs of one unit: little more than a multiplication each. */
+static inline void verify_starts_in_units(const struct size_class *described, void *const *blocks,
+                                          size_t count)
+{
+    uint64_t multiplier = size_class_multiplier(described);
+
+    for (size_t i = 0; i < count; i++) {
+        size_t offset = (uintptr_t)blocks[i] % UNIT_BYTES;
+
+        if (unlikely(offset >= described->bytes || offset * multiplier >= multiplier)) {
+            fatal_at("invalid free of", (uintptr_t)blocks[i]);
+        }
+    }
+}
+
 /* The same of each of the blocks; quick, where free() has seen all that there is to see. */
 static inline void verify_starts(unsigned class, void *const *blocks, size_t count)
 {
     const struct size_class described = size_classes[class];
 
-    /* Of a power of two, the bits that free() looks at are all. */
-    for (size_t i = 0; described.align_mask != described.size - 1 && i < count; i++) {
+    if (described.align_mask == described.size - 1) {
+        return; /* of a power of two, the bits that free() looks at are all */
+    }
+    if (described.units == 1) {
+        verify_starts_in_units(&described, blocks, count);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
         verify_start(class, &described, (uintptr_t)blocks[i]);
     }
 }
