@@ -30,6 +30,8 @@
 #include "singles.h"
 #include "upkeep.h"
 
+static const char double_free[] = "double free of";
+
 static void *out_of_memory(void)
 {
     errno = ENOMEM;
@@ -361,7 +363,7 @@ static bool was_freed(uintptr_t address)
 
 _Noreturn static void fatal_free(uintptr_t address)
 {
-    fatal_at(was_freed(address) ? "double free of" : "invalid free of", address);
+    fatal_at(was_freed(address) ? double_free : "invalid free of", address);
 }
 
 static void free_remote(struct cache *cache, void *block, uint32_t size)
@@ -420,7 +422,7 @@ static void free_local(struct cache *cache, unsigned class, void *block)
     struct cache_bin *bin = cache_bin_of_class(cache, class);
 
     if (bin->free_top[-1] == block) {
-        fatal_at("double free of", (uintptr_t)block);
+        fatal_at(double_free, (uintptr_t)block);
     }
     if (cache_push(bin, block) || (scavenge_open_step(cache, class) && cache_push(bin, block))) {
         return;
@@ -435,11 +437,10 @@ static void free_local(struct cache *cache, unsigned class, void *block)
     gate_leave(&cache->gate);
 }
 
-/* A large block's, to the page heap. */
+/* A large block's, claimed, to the page heap. */
 static void give_run_back(struct cache *cache, struct span *span, void *block)
 {
     if (!gate_enter(cache_gate(cache))) {
-        /* It may be claimed, or its first unit have gone back as realloc moved what was there. */
         large_unclaim(span);
         free_later(block);
         return;
@@ -507,7 +508,7 @@ void heap_free_slow(void *block)
         return;
     }
     int saved_errno = errno;
-    struct span *run = large_claim((uintptr_t)block);
+    struct span *run = large_claim((uintptr_t)block, double_free);
 
     if (run != NULL) {
         free_run(run, block);
@@ -517,12 +518,10 @@ void heap_free_slow(void *block)
     errno = saved_errno;
 }
 
-void heap_free_moved(void *block)
+void heap_free_moved(void *block, struct span *run)
 {
-    struct span *span = span_of((uintptr_t)block);
-
-    if (span != NULL && span_is_large_block(span, (uintptr_t)block)) {
-        give_run_back(life_cache(), span, block);
+    if (run != NULL) {
+        give_run_back(life_cache(), run, block);
     } else {
         heap_free(block);
     }
@@ -534,7 +533,7 @@ void heap_free_deferred(void *block)
 {
     unsigned index;
     const struct slab *slab = slab_of_block((uintptr_t)block, &index);
-    struct span *run = slab == NULL ? large_claim((uintptr_t)block) : NULL;
+    struct span *run = slab == NULL ? large_claim((uintptr_t)block, double_free) : NULL;
 
     if (slab != NULL) {
         free_uncached(slab, block);

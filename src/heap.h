@@ -13,9 +13,10 @@ void *heap_alloc_slow(size_t size);
 /* Free whatever heap_free() could not; NULL is fine. errno is preserved. */
 void heap_free_slow(void *block);
 
-/* Free a block that realloc has moved away from. What lies next to it may be about to grow as well:
- * a large block's run is not kept for the next. errno may change. */
-void heap_free_moved(void *block);
+/* Free a block that realloc has moved away from; `run` is a large block's, claimed before, or NULL.
+ * What lies next to it may be about to grow as well: it is not kept for the next. errno may change.
+ */
+void heap_free_moved(void *block, struct span *run);
 
 /* heap_alloc() for what is likely to grow: above SMALL_MAX_BYTES it is a run, which can where it
  * lies, and NULL is for the caller to tell of: heap_refuse(). */

@@ -6,7 +6,7 @@
  *
  * Owns         nothing; the spans of blocks in use.
  * Concurrency  any thread, no lock held.
- * Called by    heap.c.
+ * Called by    heap.c and resize.c.
  */
 #include "large.h"
 
@@ -103,7 +103,7 @@ static _Atomic uint8_t *claim_of(const struct span *span)
     return (_Atomic uint8_t *)span_history(span);
 }
 
-struct span *large_claim(uintptr_t address)
+struct span *large_claim(uintptr_t address, const char *fault)
 {
     struct span *span = span_of(address);
     uint8_t live = UNIT_USED;
@@ -116,7 +116,7 @@ struct span *large_claim(uintptr_t address)
     if (!atomic_compare_exchange_strong_explicit(claim_of(span), &live, UNIT_FREED,
                                                  memory_order_relaxed, memory_order_relaxed) ||
         !span_is_large_block(span, address)) {
-        fatal_at("double free of", address);
+        fatal_at(fault, address);
     }
     return span;
 }

@@ -14,8 +14,9 @@ void *large_reuse(struct cache *cache, size_t size);
 void *large_alloc(struct cache *cache, size_t alignment, size_t size, bool zero);
 
 /* The run of the large block that starts at `address`, for the caller alone to free: other frees of
- * the block stop the process from now on. NULL if no block starts there. No gate needed. */
-struct span *large_claim(uintptr_t address);
+ * the block stop the process from now on, as this one does, by the name of `fault`, if the block is
+ * claimed. NULL if no block starts there. No gate needed. */
+struct span *large_claim(uintptr_t address, const char *fault);
 
 /* The block is live again, and to be freed later. */
 void large_unclaim(struct span *span);

@@ -11,6 +11,7 @@
 
 #include "conf.h"
 #include "emergency.h"
+#include "large.h"
 #include "life.h"
 #include "limit.h"
 #include "os.h"
@@ -266,8 +267,10 @@ void *heap_resize(void *block, size_t size)
         return size > SMALL_MAX_BYTES ? heap_refuse() : NULL;
     }
     if (moved != NULL) {
+        struct span *run = large_claim((uintptr_t)block, invalid_realloc);
+
         move_contents(moved, block, size_min(size, old_size));
-        heap_free_moved(block);
+        heap_free_moved(block, run);
     }
     errno = saved_errno;
     return moved != NULL ? moved : block;

@@ -742,6 +742,57 @@ static void reallocating_an_impossible_address_is_invalid(void **state)
     assert_dies_of(INVALID_REALLOC, realloc_of_number, SIZE_MAX);
 }
 
+static void realloc_of_freed(size_t size)
+{
+    void *block = fault_at(block_of(size));
+
+    tested.free(block);
+    tested.realloc(block, 2 * size);
+    go_on_with(size);
+}
+
+static void reallocating_a_freed_large_block_is_invalid(void **state)
+{
+    (void)state;
+    assert_dies_of(INVALID_REALLOC, realloc_of_freed, 300000);
+    assert_dies_of(INVALID_REALLOC, realloc_of_freed, MIB);
+    assert_dies_of(INVALID_REALLOC, realloc_of_freed, 40 * MIB);
+}
+
+/* The page of a block that realloc() cannot read before the handler has freed the block. */
+static void *unreadable_page;
+static void *moving_block;
+
+static void free_in_the_middle(int number)
+{
+    (void)number;
+    mprotect(unreadable_page, 4096, PROT_READ | PROT_WRITE);
+    tested.free(moving_block);
+}
+
+static void free_while_realloc_moves(size_t size)
+{
+    void *stop;
+
+    moving_block = fault_at(block_of(size));
+    stop = block_of(size); /* nothing grows where it is */
+    unreadable_page = (void *)(((uintptr_t)moving_block + size / 2) & ~(uintptr_t)4095);
+    signal(SIGSEGV, free_in_the_middle);
+    mprotect(unreadable_page, 4096, PROT_NONE);
+    if (tested.realloc(moving_block, 4 * size) == moving_block) {
+        _exit(CHILD_FAILED);
+    }
+    tested.free(stop);
+    go_on_with(size);
+}
+
+static void freeing_what_realloc_is_about_to_free_is_a_double_free(void **state)
+{
+    (void)state;
+    assert_dies_of(DOUBLE_FREE, free_while_realloc_moves, 300000);
+    assert_dies_of(DOUBLE_FREE, free_while_realloc_moves, 5 * MIB);
+}
+
 static void usable_size_of_stack(size_t offset)
 {
     _Alignas(64) unsigned char on_stack[256];
@@ -817,6 +868,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(reallocating_a_stack_address_is_invalid),
         cmocka_unit_test(reallocating_an_address_inside_a_block_is_invalid),
         cmocka_unit_test(reallocating_an_impossible_address_is_invalid),
+        cmocka_unit_test(reallocating_a_freed_large_block_is_invalid),
+        cmocka_unit_test(freeing_what_realloc_is_about_to_free_is_a_double_free),
         cmocka_unit_test(the_usable_size_of_what_is_no_block_is_invalid),
     };
     const struct CMUnitTest tests_without_caches[] = {

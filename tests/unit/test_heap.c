@@ -1407,8 +1407,8 @@ static void a_large_block_is_claimed_once(void **state)
     char *block = filled(LARGE);
 
     (void)state;
-    assert_null(large_claim((uintptr_t)block + UNIT_BYTES));
-    struct span *run = large_claim((uintptr_t)block);
+    assert_null(large_claim((uintptr_t)block + UNIT_BYTES, "double free of"));
+    struct span *run = large_claim((uintptr_t)block, "double free of");
 
     assert_non_null(run);
     assert_dies_at(free_it, block, "double free of", (uintptr_t)block);
