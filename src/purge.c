@@ -36,6 +36,7 @@ enum {
     TICKS_PER_DECAY = 4,
     DECAY_TICKS = TICKS_PER_DECAY,
     SLAB_DECAY_TICKS = TICKS_PER_DECAY + 1,
+    TICKS_MOST = TICKS_PER_DECAY / 2, /* at once */
     PARTS_WAIT = 4, /* times as long, where huge pages are asked for, waits what is less than one */
     STEP_NS = PACE_STEP_US * 1000,
     STEP_NS_SELDOM = 2 * STEP_NS, /* where nobody came by for */
@@ -141,6 +142,13 @@ static bool purge_due(size_t piece_bytes, uint64_t most_ns)
     return is_done;
 }
 
+/* How many ticks to advance. Where nobody comes by for long, what is free would wait for as many
+ * steps as there are ticks in a decay time. But what was freed just now has an old stamp. */
+static uint64_t ticks_gone_by(uint64_t due, uint64_t now)
+{
+    return due != 0 && now >= due + tick_ms() ? TICKS_MOST : 1;
+}
+
 /* Whether or not the pass is through: what is freed does not wait longer where there is much. */
 static void let_time_pass(uint64_t now)
 {
@@ -149,8 +157,10 @@ static void let_time_pass(uint64_t now)
     if (has_come(due, now) &&
         atomic_compare_exchange_strong_explicit(&next_tick_ms, &due, now + tick_ms(),
                                                 memory_order_relaxed, memory_order_relaxed)) {
-        reclaim_aged();
-        tick_advance();
+        for (uint64_t ticks = ticks_gone_by(due, now); ticks > 0; ticks--) {
+            reclaim_aged();
+            tick_advance();
+        }
     }
 }
 

@@ -13,10 +13,6 @@
 #include "purge.h"
 #include "scavenge.h"
 
-enum {
-    MISSES_PER_POLL = 8,
-};
-
 size_t upkeep_give_all_back(struct cache *cache, size_t pad_bytes)
 {
     cache_flush_all(cache);
@@ -54,14 +50,11 @@ void upkeep_poll(struct cache *cache)
     upkeep_poll_for(cache, 0);
 }
 
-/* A look at the clock costs some nanoseconds: not at every miss, unless something is left to do. */
 void upkeep_after_miss(struct cache *cache)
 {
     scavenge_cache(cache);
     balance_cache(cache);
-    if (cache->misses % MISSES_PER_POLL == 0 || purge_is_behind() || unlikely(limit_presses())) {
-        upkeep_poll(cache);
-    }
+    upkeep_poll(cache);
 }
 
 void upkeep_tell_of_limits(void)

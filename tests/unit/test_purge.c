@@ -606,6 +606,22 @@ static void ticks_go_by_while_a_purge_goes_on(void **state)
     assert_int_equal(resident_pages(run, MUCH), 0);
 }
 
+/* Or what is free would wait for as many steps as there are ticks in a decay time. But what was
+ * freed just before ages too. */
+static void after_a_long_time_two_ticks_go_by_at_once(void **state)
+{
+    (void)state;
+    (void)purge_begun(STEP_NS);
+    uint8_t tick = tick_now();
+
+    let_step_clock_move(2 * TICK_MS - 100);
+    (void)purge_go_on();
+    assert_int_equal(tick_now(), (uint8_t)(tick + 1));
+    let_step_clock_move(100 * TICK_MS);
+    (void)purge_go_on();
+    assert_int_equal(tick_now(), (uint8_t)(tick + 3));
+}
+
 /* As where a process goes on on another machine, or a call fails. */
 static void a_clock_that_was_ahead_once_does_not_stop_the_decay(void **state)
 {
@@ -1006,6 +1022,7 @@ int main(void)
         ISOLATED(who_seldom_comes_by_takes_a_step_each_time),
         ISOLATED(a_tick_is_no_longer_for_its_purge),
         ISOLATED(ticks_go_by_while_a_purge_goes_on),
+        ISOLATED(after_a_long_time_two_ticks_go_by_at_once),
         ISOLATED(a_clock_that_was_ahead_once_does_not_stop_the_decay),
         ISOLATED(time_passes_where_every_request_is_a_hit),
         ISOLATED(time_passes_where_only_large_blocks_come_and_go),
