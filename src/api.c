@@ -165,7 +165,9 @@ bool bw_set_limits(size_t soft_bytes, size_t hard_bytes)
         return false;
     }
     /* Reads the options first, which would overwrite what is set here. */
-    (void)life_attach_thread();
+    if (!life_start_patiently()) {
+        return false;
+    }
     limit_set(soft_bytes, hard_bytes);
     return true;
 }

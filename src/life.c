@@ -120,12 +120,23 @@ void life_join_arena(struct cache *cache, struct arena *arena)
     settle(forks_before);
 }
 
+bool life_start_patiently(void)
+{
+    (void)life_cache();
+    if (!life_started() && gate_enter_patiently(NULL)) {
+        gate_leave(NULL);
+        (void)life_cache();
+    }
+    return life_started();
+}
+
 bool life_limit_arenas(uint32_t count)
 {
     /* The start takes over what BREAKWATER_CONF says. */
-    struct gate_slot *slot = cache_gate(life_cache());
+    bool started_before = life_start_patiently();
+    struct gate_slot *slot = cache_gate(cache_self);
 
-    if (!gate_enter_patiently(slot)) {
+    if (!started_before || !gate_enter_patiently(slot)) {
         return false;
     }
     lock_acquire(&life_lock);
@@ -201,7 +212,8 @@ static void find_orphans_locked(void)
         }
         next_look = cache->next_made;
         /* Acquire, and once more when the thread is gone: it may have given the cache back before,
-         * and left it to whoever opens the gate. Pairs with the release in thread_ends(). */
+         * and left it to whoever opens the gate. Pairs with the release in thread_ends(). Of a
+         * thread that has not, the kernel says that it is gone after the last that it wrote. */
         if (atomic_load_explicit(&cache->has_owner, memory_order_relaxed) &&
             os_thread_has_ended(cache->owner) &&
             atomic_load_explicit(&cache->has_owner, memory_order_acquire)) {

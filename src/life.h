@@ -27,6 +27,10 @@ void life_join_arena(struct cache *cache, struct arena *arena);
 /* Has the allocator been initialised? */
 bool life_started(void);
 
+/* Initialise the allocator if this is the first call of all. False if a fork by another thread does
+ * not end, or there is no memory. */
+bool life_start_patiently(void);
+
 /* For the first thread: note its end even if it has no cache, as with checked:true. */
 void life_watch_first_thread(void);
 
@@ -58,7 +62,7 @@ struct life_stats life_stats(void);
 void life_check(void);
 
 /* Let at most `count` arenas be used by threads started from now on; 0: from the CPUs. False, and
- * nothing is changed, if a fork does not end. */
+ * nothing is changed, if a fork does not end, or there is no memory to begin with. */
 bool life_limit_arenas(uint32_t count);
 
 #endif

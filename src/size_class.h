@@ -155,8 +155,8 @@ static inline bool size_class_divides(uint64_t reciprocal, size_t offset, unsign
     return fraction < reciprocal;
 }
 
-/* `offset * multiplier`, modulo 2^64, is below the multiplier exactly if the class's size divides the
- * offset: the same fraction, with its integer part shifted out. */
+/* `offset * multiplier`, modulo 2^64, is below the multiplier exactly if the class's size divides
+ * the offset: the same fraction, with its integer part shifted out. */
 static inline uint64_t size_class_multiplier(const struct size_class *class)
 {
     return class->reciprocal << (64 - RECIPROCAL_SHIFT);

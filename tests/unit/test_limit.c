@@ -674,6 +674,20 @@ static void huge_pages_are_the_kernels_business_by_default(void **state)
     assert_false(mapping_has_flag(block, "nh"));
 }
 
+/* Which would overwrite them. */
+static void limits_are_not_set_before_the_options_are_read(void **state)
+{
+    (void)state;
+    gate_close(NULL);
+    assert_false(bw_set_limits(0, HARD_BYTES));
+    assert_false(life_limit_arenas(1));
+    (void)gate_open();
+    bw_free(filled(2 * HARD_BYTES));
+    assert_int_equal(limit_hard(), 0);
+    assert_true(bw_set_limits(0, HARD_BYTES));
+    assert_null(bw_malloc(2 * HARD_BYTES));
+}
+
 int main(void)
 {
     static const struct isolated_test tests[] = {
@@ -704,6 +718,7 @@ int main(void)
         ISOLATED(a_hard_limit_leaves_no_room_to_grow_into),
         ISOLATED(threads_without_a_cache_relieve_too),
         ISOLATED(a_soft_limit_above_the_hard_one_is_refused),
+        ISOLATED(limits_are_not_set_before_the_options_are_read),
         ISOLATED(huge_pages_are_asked_for),
         ISOLATED(huge_pages_are_asked_for_beside_the_break_too),
         ISOLATED(huge_pages_are_declined),
