@@ -81,7 +81,6 @@ void cache_bind(struct cache *cache, struct arena *arena)
         /* Relaxed: as they are counted. */
         .waits_seen = atomic_load_explicit(&arena->waits, memory_order_relaxed),
         .tick = tick_now(),
-        .looks_to_stay = cache->balance.looks_to_stay,
         .looks_next = cache->balance.looks_next,
     };
     if (!cache->is_laid_out) {

@@ -64,7 +64,8 @@ static _Atomic bool is_registered;
 
 static void register_handlers(void)
 {
-    /* Relaxed: an exchange decides; the C library orders what follows. */
+    /* Relaxed: an exchange decides. Whoever loses may fork before the handlers are there, as if it
+     * had come a little earlier: it cannot wait, since to register may allocate. */
     if (atomic_exchange_explicit(&is_registered, true, memory_order_relaxed)) {
         return;
     }

@@ -186,9 +186,9 @@ static void *pop_outside_gate(struct cache *cache, unsigned class)
 /* errno may change here and in what it calls: alloc_keeping_errno() restores it. */
 static void *alloc_slow(size_t alignment, size_t size, enum purpose purpose)
 {
+    fork_watch_threads();
     struct cache *cache = life_cache();
 
-    fork_watch_threads();
     if (unlikely(!life_started())) {
         /* Closed for a fork before the very first block, or no memory to begin with. */
         return alloc_emergency(alignment, size, purpose);

@@ -34,6 +34,12 @@ static inline uint32_t magazine_next_capacity(uint32_t capacity)
     return capacity * 2 + MAGAZINE_HEADER_SLOTS;
 }
 
+/* The floor, from which the slots may be reached: of slots[] itself nothing below may be. */
+static inline void **magazine_floor(struct magazine *magazine)
+{
+    return (void **)((char *)magazine + offsetof(struct magazine, floor));
+}
+
 /* An empty magazine, or NULL without memory. */
 struct magazine *magazine_create(uint32_t capacity);
 void magazine_destroy(struct magazine *magazine);

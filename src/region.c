@@ -340,9 +340,9 @@ static struct region *mapped_of(uintptr_t address)
 
 struct region *region_of(uintptr_t address)
 {
-    bool is_primary = region_unit_of(&region_primary, address) < region_units(&region_primary);
+    size_t units = region_units(&region_primary); /* as in span_of() */
 
-    return is_primary ? &region_primary : mapped_of(address);
+    return region_unit_of(&region_primary, address) < units ? &region_primary : mapped_of(address);
 }
 
 struct region *region_next(const struct region *region)

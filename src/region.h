@@ -162,10 +162,10 @@ struct span *span_of_mapped(uintptr_t address);
 /* The row of the unit that `address` lies in, or NULL if the heap does not reach there. */
 static inline struct span *span_of(uintptr_t address)
 {
+    size_t units = region_units(&region_primary); /* before the base, which it says is there */
     size_t unit = region_unit_of(&region_primary, address);
 
-    return likely(unit < region_units(&region_primary)) ? &region_primary.spans[unit]
-                                                        : span_of_mapped(address);
+    return likely(unit < units) ? &region_primary.spans[unit] : span_of_mapped(address);
 }
 
 #endif

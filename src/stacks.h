@@ -135,7 +135,7 @@ extern void *stacks_none[2];
 /* The stack is `magazine` now, with `count` blocks; NULL: none. */
 static inline void stacks_set_alloc(struct cache_bin *bin, struct magazine *magazine, size_t count)
 {
-    bin->alloc_top = magazine != NULL ? &magazine->slots[count] - 1 : &stacks_none[0];
+    bin->alloc_top = magazine != NULL ? magazine_floor(magazine) + count : &stacks_none[0];
 }
 
 /* The bytes of a class that may be freed before what the cache holds is looked at (scavenge.c). */
@@ -179,8 +179,10 @@ static inline void stacks_set_free(struct cache_bin *bin, unsigned class, struct
         room = stacks_may_keep(class) ? size_min(room, count + size_max(1, step / size)) : count;
     }
 
-    bin->free_top = &magazine->slots[count];
-    bin->free_end = (uint32_t)(uintptr_t)&magazine->slots[room];
+    void **bottom = magazine_floor(magazine) + 1;
+
+    bin->free_top = bottom + count;
+    bin->free_end = (uint32_t)(uintptr_t)(bottom + room);
 }
 
 static inline size_t stacks_alloc_count(const struct cache_bin *bin,
