@@ -9,9 +9,9 @@
  * A signal handler may fork, and have interrupted its thread inside: a program that reports its
  * own abort() does so. A thread that closes the gate does not wait for itself. Its child begins
  * inside then, and there the gate stays closed until the thread has left. Others may be inside,
- * waiting for a lock that the interrupted thread holds: so after a while it goes on without waiting
- * for them. The child, which may have locks that nobody will release, keeps its gate closed for
- * good then.
+ * waiting for a lock that the interrupted thread holds: then after a while it goes on without
+ * waiting for them. The child, which may have locks that nobody will release, keeps its gate closed
+ * for good then, and stops if what was interrupted needs one of those.
  *
  * Owns         the list of slots, the count of the threads inside without a slot.
  * Invariant    while closed > 0 and every flag is 0, but for that of the thread which closed it,
@@ -28,6 +28,7 @@
 #include <sched.h>
 #include <signal.h>
 
+#include "lock.h"
 #include "os.h"
 
 enum {
@@ -170,6 +171,13 @@ bool gate_has_caller(const struct gate_slot *slot)
            (slot != NULL && atomic_load_explicit(&slot->inside, memory_order_relaxed) != 0);
 }
 
+/* May others wait for the caller, which is inside? For a lock of its own, or, closing the gate as
+ * well, for the caller to leave. */
+static bool may_be_waited_for(void)
+{
+    return lock_count > 0 || atomic_load_explicit(&closed, memory_order_seq_cst) > own_closed;
+}
+
 /* One more turn of waiting for others to leave. False where that may be in vain: who finds a fault
  * inside stays there. */
 static bool wait_for_others(unsigned *turn, bool inside)
@@ -177,7 +185,7 @@ static bool wait_for_others(unsigned *turn, bool inside)
     if (atomic_load_explicit(&is_closed_for_good, memory_order_seq_cst)) {
         return false;
     }
-    if (inside && *turn >= YIELDS + PATIENCE) {
+    if (inside && *turn >= YIELDS + PATIENCE && may_be_waited_for()) {
         has_lost_patience = true;
         return false;
     }
@@ -262,6 +270,9 @@ void gate_reset_in_child(struct gate_slot *self)
     atomic_store_explicit(&child_inside,
                           inside && !has_lost_patience && !for_good ? &own_inside : NULL,
                           memory_order_relaxed);
+    if (inside && has_lost_patience) {
+        lock_note_orphans();
+    }
     /* This fork is over; those that it came in the middle of go on. */
     own_closed -= own_closed > 0;
     atomic_store_explicit(&closed, own_closed + (inside || for_good), memory_order_relaxed);

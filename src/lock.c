@@ -16,6 +16,10 @@
 
 enum { SPIN_ROUNDS = 100 };
 
+_Thread_local volatile uint32_t lock_count __attribute__((tls_model("initial-exec")));
+
+static bool has_orphans;
+
 /* Ranks held by this thread, a bit each. */
 static _Thread_local uint32_t ranks_held __attribute__((tls_model("initial-exec")));
 
@@ -52,15 +56,25 @@ static void futex(struct lock *lock, int operation, uint32_t value)
     errno = saved_errno;
 }
 
+void lock_note_orphans(void)
+{
+    has_orphans = true;
+}
+
 void lock_wait(struct lock *lock)
 {
+    lock_count++;
     for (int round = 0; round < SPIN_ROUNDS; round++) {
         CPU_RELAX();
         /* Relaxed: only a hint that an attempt may succeed; the attempt itself acquires. */
         if (atomic_load_explicit(&lock->state, memory_order_relaxed) == 0 &&
             lock_try_acquire(lock)) {
+            lock_count--;
             return;
         }
+    }
+    if (has_orphans) {
+        fatal("fork in a signal handler left a lock without the thread that holds it");
     }
     /* Acquire: as in lock_try_acquire(). From here on the state stays 2 while we hold it, since
      * others may sleep too; one needless wake is the price. */

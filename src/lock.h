@@ -47,6 +47,13 @@ static inline void lock_init(struct lock *lock, enum lock_rank rank)
 void lock_wait(struct lock *lock);
 void lock_wake(struct lock *lock);
 
+/* Locks that this thread holds, or is about to: a signal handler that has interrupted it asks. */
+extern _Thread_local volatile uint32_t lock_count __attribute__((tls_model("initial-exec")));
+
+/* In a child without the threads that may have held locks: who waits for one waits for nobody, and
+ * the process is stopped. */
+void lock_note_orphans(void);
+
 /* The dev preset's witness: does nothing where checks are off. */
 void lock_note_acquire(const struct lock *lock);
 void lock_note_release(const struct lock *lock);
@@ -56,9 +63,11 @@ static inline bool lock_try_acquire(struct lock *lock)
 {
     uint32_t free_state = 0;
 
+    lock_count++;
     /* Acquire: pairs with the release in lock_release(); all that the last holder wrote is seen. */
     if (!atomic_compare_exchange_strong_explicit(&lock->state, &free_state, 1, memory_order_acquire,
                                                  memory_order_relaxed)) {
+        lock_count--;
         return false;
     }
     if (CHECKS_ENABLED) {
@@ -81,7 +90,10 @@ static inline void lock_release(struct lock *lock)
         lock_note_release(lock);
     }
     /* Release: pairs with the acquire of the next holder. */
-    if (unlikely(atomic_exchange_explicit(&lock->state, 0, memory_order_release) == 2)) {
+    bool has_sleepers = atomic_exchange_explicit(&lock->state, 0, memory_order_release) == 2;
+
+    lock_count--;
+    if (unlikely(has_sleepers)) {
         lock_wake(lock);
     }
 }

@@ -4,8 +4,10 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <unistd.h>
 
 #include "gate.h"
+#include "lock.h"
 
 enum { THREADS = 4, ROUNDS = 3000, CLOSINGS = 300 };
 
@@ -219,8 +221,17 @@ static void the_child_of_a_fork_in_a_fork_opens_the_gate_after_both(void **state
     gate_check();
 }
 
-/* Who is inside itself may be what others wait for in there. */
-static void who_is_inside_does_not_wait_for_ever_for_others(void **state)
+static _Atomic bool is_inside;
+static struct lock held = LOCK_INITIALIZER(LOCK_RANK_BIN);
+
+static void wait_for_held(void *unused)
+{
+    (void)unused;
+    lock_wait(&held);
+}
+
+/* Who is inside itself may be what others wait for in there, if it has a lock. */
+static void who_is_inside_with_a_lock_does_not_wait_for_ever_for_others(void **state)
 {
     static struct gate_slot own;
     static struct gate_slot other;
@@ -230,15 +241,81 @@ static void who_is_inside_does_not_wait_for_ever_for_others(void **state)
     gate_register(&other);
     assert_true(gate_enter(&other));
     assert_true(gate_enter(&own));
+    lock_acquire(&held);
     gate_close(&own);
     assert_true(gate_open());
     gate_close(&own);
     gate_reset_in_child(&own);
     gate_leave(&own);
-    /* The other may have left anything behind in the child. */
+    /* The other may have left anything behind in the child, locks as well. */
+    assert_dies(wait_for_held, NULL,
+                "fork in a signal handler left a lock without the thread that holds it");
     assert_false(gate_enter(&own));
     assert_false(gate_enter(NULL));
     assert_false(gate_is_open());
+}
+
+static void *leave_late(void *slot)
+{
+    assert_true(gate_enter((struct gate_slot *)slot));
+    atomic_store(&is_inside, true);
+    /* Longer than anybody has patience. */
+    (void)usleep(300 * 1000);
+    atomic_store(&is_inside, false);
+    gate_leave((struct gate_slot *)slot);
+    return NULL;
+}
+
+static void who_is_inside_without_a_lock_waits_for_others(void **state)
+{
+    static struct gate_slot own;
+    static struct gate_slot other;
+    pthread_t thread;
+
+    (void)state;
+    gate_register(&own);
+    gate_register(&other);
+    assert_true(gate_enter(&own));
+    assert_int_equal(pthread_create(&thread, NULL, leave_late, &other), 0);
+    while (!is_inside) {
+        (void)sched_yield();
+    }
+    gate_close(&own);
+    assert_false(is_inside);
+    assert_true(gate_open());
+    gate_leave(&own);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
+static void *close_inside(void *slot)
+{
+    assert_true(gate_enter((struct gate_slot *)slot));
+    atomic_store(&is_inside, true);
+    gate_close((struct gate_slot *)slot);
+    (void)gate_open();
+    gate_leave((struct gate_slot *)slot);
+    return NULL;
+}
+
+static void two_who_close_the_gate_inside_do_not_wait_for_each_other(void **state)
+{
+    static struct gate_slot own;
+    static struct gate_slot other;
+    pthread_t thread;
+
+    (void)state;
+    gate_register(&own);
+    gate_register(&other);
+    assert_true(gate_enter(&own));
+    assert_int_equal(pthread_create(&thread, NULL, close_inside, &other), 0);
+    while (!is_inside) {
+        (void)sched_yield();
+    }
+    gate_close(&own);
+    (void)gate_open();
+    gate_leave(&own);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    gate_check();
 }
 
 static void a_child_starts_with_an_open_gate_and_nobody_inside(void **state)
@@ -417,7 +494,9 @@ int main(void)
         ISOLATED(who_closes_the_gate_does_not_wait_for_itself),
         ISOLATED(the_gate_of_a_child_forked_inside_opens_when_it_is_left),
         ISOLATED(the_child_of_a_fork_in_a_fork_opens_the_gate_after_both),
-        ISOLATED(who_is_inside_does_not_wait_for_ever_for_others),
+        ISOLATED(who_is_inside_with_a_lock_does_not_wait_for_ever_for_others),
+        ISOLATED(who_is_inside_without_a_lock_waits_for_others),
+        ISOLATED(two_who_close_the_gate_inside_do_not_wait_for_each_other),
         ISOLATED(a_child_starts_with_an_open_gate_and_nobody_inside),
         ISOLATED(a_gate_closed_for_good_lets_nobody_in_and_waits_for_nobody),
         ISOLATED(who_waits_for_others_is_let_go_when_the_gate_closes_for_good),
