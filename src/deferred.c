@@ -56,6 +56,11 @@ static struct cds_lfs_node *take_all(struct __cds_lfs_stack *stack)
     return head != NULL ? &head->node : NULL;
 }
 
+bool deferred_waits(void)
+{
+    return !cds_lfs_empty(&deferred_blocks);
+}
+
 void deferred_release(void (*release)(void *block))
 {
     struct cds_lfs_node *node = take_all(&deferred_blocks);

@@ -10,6 +10,9 @@
  * memory for it. Lock-free. */
 bool deferred_push(void *block);
 
+/* Is there anything to release? A hint. */
+bool deferred_waits(void);
+
 /* The gate is open again: free what was deferred through `release`, a block at a time. Outside the
  * gate. */
 void deferred_release(void (*release)(void *block));

@@ -24,6 +24,17 @@
 #include "emergency.h"
 #include "life.h"
 
+/* Not in a handler of a signal that interrupted the thread inside: then what was put off is left to
+ * who comes next. */
+void fork_take_in_left(void)
+{
+    if ((deferred_waits() || life_ended_wait()) && gate_is_open() &&
+        !gate_has_caller(cache_gate(cache_self))) {
+        life_take_back_ended();
+        deferred_release(heap_free_deferred);
+    }
+}
+
 static void prepare(void)
 {
     deferred_fork_begins();
@@ -33,13 +44,9 @@ static void prepare(void)
 static void parent(void)
 {
     deferred_fork_ends();
-    /* In a handler of a signal that interrupted the thread inside, what was put off is left to the
-     * end of the next fork. */
-    if (!gate_open() || gate_has_caller(cache_gate(cache_self))) {
-        return;
+    if (gate_open()) {
+        fork_take_in_left();
     }
-    life_take_back_ended();
-    deferred_release(heap_free_deferred);
 }
 
 static void child(void)

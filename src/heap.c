@@ -226,6 +226,7 @@ static void *alloc_keeping_errno(size_t alignment, size_t size, enum purpose pur
     }
     void *block = alloc_slow(alignment, size, purpose);
 
+    fork_take_in_left();
     if (unlikely(limit_has_notice())) {
         upkeep_tell_of_limits();
     }

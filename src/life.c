@@ -338,6 +338,11 @@ static bool take_back_or_leave(struct cache *cache, uint64_t forks_before)
     return true;
 }
 
+bool life_ended_wait(void)
+{
+    return !cds_lfs_empty(&ended_caches);
+}
+
 /* The fork may have ended between our look at the gate and the push: whoever finds the gate open
  * takes all of them. */
 void life_take_back_ended(void)

@@ -38,6 +38,9 @@ void life_watch_first_thread(void);
  * watched. */
 bool life_first_thread_has_ended(void);
 
+/* Are there caches of threads that ended while the gate was closed? A hint. */
+bool life_ended_wait(void);
+
 /* After a fork, in the parent: take back the caches of threads that ended meanwhile. Outside the
  * gate. */
 void life_take_back_ended(void);

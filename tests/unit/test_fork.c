@@ -223,6 +223,26 @@ static void what_is_freed_as_a_fork_ends_is_not_left_to_the_next(void **state)
     assert_nothing_is_used();
 }
 
+static bool do_nothing(void *unused)
+{
+    (void)unused;
+    return true;
+}
+
+/* As where a signal has interrupted the thread inside. */
+static void what_a_handlers_fork_leaves_the_next_miss_takes_in(void **state)
+{
+    (void)state;
+    to_free = filled(2 * MIB);
+    assert_true(gate_enter(cache_gate(cache_self)));
+    assert_works_in_child(do_nothing, NULL);
+    gate_leave(cache_gate(cache_self));
+    assert_null(to_free);
+    assert_true(stats_memory().used_bytes >= 2 * MIB);
+    bw_free(filled(3 * MIB));
+    assert_nothing_is_used();
+}
+
 int main(void)
 {
     static const struct isolated_test tests[] = {
@@ -233,6 +253,7 @@ int main(void)
         ISOLATED(what_a_handler_before_the_fork_frees_is_free_in_parent_and_child),
         ISOLATED(a_thread_that_ends_as_a_fork_does_gives_its_cache_back_itself),
         ISOLATED(what_is_freed_as_a_fork_ends_is_not_left_to_the_next),
+        ISOLATED(what_a_handlers_fork_leaves_the_next_miss_takes_in),
     };
 
     return run_isolated(tests, ARRAY_SIZE(tests));
