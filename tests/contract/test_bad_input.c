@@ -772,13 +772,15 @@ static void free_in_the_middle(int number)
 
 static void free_while_realloc_moves(size_t size)
 {
+    struct sigaction action = {.sa_handler = free_in_the_middle};
     void *stop;
 
     moving_block = fault_at(block_of(size));
     stop = block_of(size); /* nothing grows where it is */
     unreadable_page = (void *)(((uintptr_t)moving_block + size / 2) & ~(uintptr_t)4095);
-    signal(SIGSEGV, free_in_the_middle);
-    mprotect(unreadable_page, 4096, PROT_NONE);
+    if (sigaction(SIGSEGV, &action, NULL) != 0 || mprotect(unreadable_page, 4096, PROT_NONE) != 0) {
+        _exit(CHILD_FAILED);
+    }
     if (tested.realloc(moving_block, 4 * size) == moving_block) {
         _exit(CHILD_FAILED);
     }
