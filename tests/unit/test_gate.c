@@ -266,27 +266,6 @@ static void *leave_late(void *slot)
     return NULL;
 }
 
-static void who_is_inside_without_a_lock_waits_for_others(void **state)
-{
-    static struct gate_slot own;
-    static struct gate_slot other;
-    pthread_t thread;
-
-    (void)state;
-    gate_register(&own);
-    gate_register(&other);
-    assert_true(gate_enter(&own));
-    assert_int_equal(pthread_create(&thread, NULL, leave_late, &other), 0);
-    while (!is_inside) {
-        (void)sched_yield();
-    }
-    gate_close(&own);
-    assert_false(is_inside);
-    assert_true(gate_open());
-    gate_leave(&own);
-    assert_int_equal(pthread_join(thread, NULL), 0);
-}
-
 static void *close_inside(void *slot)
 {
     assert_true(gate_enter((struct gate_slot *)slot));
@@ -297,25 +276,38 @@ static void *close_inside(void *slot)
     return NULL;
 }
 
-static void two_who_close_the_gate_inside_do_not_wait_for_each_other(void **state)
+/* Close the gate inside, while another thread is as well. */
+static void close_beside(void *(*act)(void *slot), bool waits)
 {
     static struct gate_slot own;
     static struct gate_slot other;
     pthread_t thread;
 
-    (void)state;
     gate_register(&own);
     gate_register(&other);
     assert_true(gate_enter(&own));
-    assert_int_equal(pthread_create(&thread, NULL, close_inside, &other), 0);
+    assert_int_equal(pthread_create(&thread, NULL, act, &other), 0);
     while (!is_inside) {
         (void)sched_yield();
     }
     gate_close(&own);
+    assert_true(!waits || !is_inside);
     (void)gate_open();
     gate_leave(&own);
     assert_int_equal(pthread_join(thread, NULL), 0);
     gate_check();
+}
+
+static void who_is_inside_without_a_lock_waits_for_others(void **state)
+{
+    (void)state;
+    close_beside(leave_late, true);
+}
+
+static void two_who_close_the_gate_inside_do_not_wait_for_each_other(void **state)
+{
+    (void)state;
+    close_beside(close_inside, false);
 }
 
 static void a_child_starts_with_an_open_gate_and_nobody_inside(void **state)
