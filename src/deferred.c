@@ -5,7 +5,8 @@
  *              forks.
  * Invariants   a node belongs to whoever has it from emergency.c until it is pushed, then to the
  *              stack, then to whoever takes all of that.
- * Concurrency  lock-free throughout.
+ * Concurrency  lock-free throughout. src/model/deferred.pml checks, with mutants that it catches,
+ *              that no block is left behind, whoever opens the gate when.
  * Called by    heap.c; fork.c; stats.c.
  */
 #include "deferred.h"

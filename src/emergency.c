@@ -18,7 +18,8 @@
  *              its bits, until that one clears it. A bit of `starts` is set exactly while a live
  *              block starts there; the next bit of `ends` is then its last granule. Granules that
  *              are not `dirty` have no memory behind them.
- * Concurrency  lock-free throughout. Pools are only ever added to the list.
+ * Concurrency  lock-free throughout; checked by src/model/emergency.pml, with mutants that it
+ *              catches. Pools are only ever added to the list.
  * Called by    heap.c and resize.c; deferred.c; purge.c; fork.c; stats.c.
  */
 #include "emergency.h"

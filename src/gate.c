@@ -3,8 +3,8 @@
  *
  * A thread that enters sets its own flag, then looks whether the gate is closed. A thread that
  * closes the gate raises the count, then looks at the flags. All four are sequentially consistent,
- * so at least one of the two sees the other: src/model/fork.pml, with a mutant that looks first and
- * sets afterwards.
+ * so at least one of the two sees the other: src/model/gate.pml, with a mutant that looks first and
+ * sets afterwards. So it is with the count, and with a slot that is registered inside meanwhile.
  *
  * A signal handler may fork, and have interrupted its thread inside: a program that reports its
  * own abort() does so. A thread that closes the gate does not wait for itself. Its child begins

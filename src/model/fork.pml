@@ -4,14 +4,14 @@
  *
  * A slow path (refill, flush, large allocation) works on the central structures inside a gate.
  * The prepare handler closes the gate and waits until every other thread is out; it takes no
- * lock. Whoever finds the gate closed is served without one: allocations from an emergency run,
- * frees by deferring them on a lock-free stack.
+ * lock. Whoever finds the gate closed is served without one: allocations from emergency memory,
+ * frees by deferring them on a lock-free stack. How a thread comes to be known to the gate is
+ * gate.pml; deferred.pml has the stack in more detail, emergency.pml the memory.
  *
- * Two threads fork at once, each with a handler of the program's own that frees after ours has
+ * Two threads fork at once, one with a handler of the program's own that frees after ours has
  * closed the gate. glibc takes the lock of its list of streams between the prepare handlers and
  * the fork. One thread runs fflush(NULL): it holds that lock and waits for a stream's. One runs
- * getline: it holds the stream's lock and allocates. One more allocates and frees, and meets the
- * allocator for the first time.
+ * getline: it holds the stream's lock and allocates. One more allocates and frees.
  *
  * A d_step is one atomic machine instruction on shared memory with the local work around it, or a
  * check that the real code does not have. README.md beside this file says what is left out.
@@ -34,12 +34,12 @@
  *   mutant closed_read_first: no_lock_held_at_fork
  *   mutant no_wait_for_gate: no_lock_held_at_fork
  *   mutant closed_as_flag: no_lock_held_at_fork
- *   mutant register_after_entry: no_lock_held_at_fork
- *   mutant drain_outside_gate: no_lock_held_at_fork
+ *   mutant release_outside_gate: no_lock_held_at_fork
  *   mutant publish_outside_gate: central_state_whole
  *   mutant child_counts_down: child_uses_the_heap
  *   mutant child_keeps_gates: child_can_fork_again
  *   mutant no_look_after_defer: deferred_free_not_lost
+ *   mutant release_drops_refused: deferred_free_not_lost
  *   mutant parent_keeps_closed: gate_is_left
  */
 
@@ -49,12 +49,7 @@
 #define FORKER1 3
 #define CALLERS 4              /* threads that call the allocator */
 #define THREADS 5              /* and the one in fflush */
-#ifdef CYCLES                  /* the search for cycles needs more memory a state */
-#define WORKER_FREES 1
-#else
-#define WORKER_FREES 2
-#endif
-#define FREES (WORKER_FREES + 2)         /* and one of each forker */
+#define FREES 2                /* the worker's and one forker's */
 
 /* A name that pan prints with the assertion that fails. */
 #define CLAIM(name, holds) assert(name || (holds))
@@ -64,7 +59,6 @@ hidden byte no_lock_held_at_fork, central_state_whole, child_uses_the_heap,
 /* The gate. */
 byte closed;                   /* forks in progress */
 bit in_gate[CALLERS];
-bit registered[CALLERS];       /* the thread is in the list that the prepare handler walks */
 
 /* The central structures: two locks that nest, and the stack of deferred frees. */
 bit bin_lock, heap_lock;
@@ -82,17 +76,9 @@ hidden byte child_closed, child_in_gate;
 inline acquire(lock) { d_step { lock == 0 -> lock = 1 } }
 inline release(lock) { lock = 0 }
 
-inline register_thread(me)
-{
-    registered[me] = 1
-}
-
 /* Either inside the gate, or `passed` is 0 and the gate is closed. */
 inline enter_gate(me)
 {
-#ifndef MUTANT_register_after_entry
-    register_thread(me);
-#endif
 #if defined MUTANT_locks_held_across_fork
     passed = 1
 #elif defined MUTANT_closed_read_first
@@ -113,10 +99,6 @@ inline enter_gate(me)
         skip
 #endif
     fi
-#endif
-#ifdef MUTANT_register_after_entry
-    ;
-    register_thread(me)
 #endif
 }
 
@@ -164,39 +146,52 @@ inline allocate(me)
             update_centrally(0);
             leave_gate(me);
             break
-        :: else ->                               /* from the emergency run */
+        :: else ->                               /* from emergency memory */
             wait_for_gate()
         fi
     od
 }
 
-/* Whoever finds the gate closed leaves the rest to the fork that closed it. */
-inline take_in_deferred(me)
+/* All there is, outside the gate; then a block at a time, inside (deferred_release()). Who is
+ * refused there defers again, as free_later() does. */
+inline release_deferred(me)
 {
-#ifdef MUTANT_drain_outside_gate
-    passed = 1;
+    d_step { list = list + deferred; deferred = 0 }
+    do
+    :: list == 0 -> break
+    :: else ->
+#ifdef MUTANT_release_outside_gate
+        passed = 1;
 #else
-    enter_gate(me);
+        enter_gate(me);
 #endif
-    if
-    :: passed ->
-        acquire(bin_lock);
-        d_step { taken = deferred; deferred = 0 }
-        d_step { freed = freed + taken; taken = 0 }
-        release(bin_lock);
-        leave_gate(me)
-    :: else
-    fi
+        if
+        :: passed ->
+            list--;
+            update_centrally(1);
+            leave_gate(me)
+        :: else ->
+#ifdef MUTANT_release_drops_refused
+            list--
+#else
+            d_step { list--; deferred++ }
+            if
+            :: closed == 0 -> d_step { list = list + deferred; deferred = 0 }
+            :: else
+            fi
+#endif
+        fi
+    od
 }
 
-/* The gate may have opened, and its last fork looked for deferred frees, before the push: then
- * nobody else would. */
-inline defer(me)
+/* free_later(): the gate may have opened, and its last fork looked for deferred frees, before the
+ * push; then nobody else would. */
+inline free_later(me)
 {
     d_step { deferred++ }
 #ifndef MUTANT_no_look_after_defer
     if
-    :: closed == 0 -> take_in_deferred(me)
+    :: closed == 0 -> release_deferred(me)
     :: else
     fi
 #endif
@@ -216,26 +211,27 @@ inline flush(me)
         :: publish(1)
         fi;
         leave_gate(me)
-    :: else -> defer(me)
+    :: else -> free_later(me)
     fi;
 #endif
     passed = 0
 }
 
 /* A free of the program's own prepare handler that runs after ours: the gate is closed by its own
- * thread, so that this goes the way of flush() through a closed gate. */
+ * thread, so that this goes the way of flush() through a closed gate, and onto the thread's own
+ * stack. */
 inline free_in_handler(me)
 {
     in_gate[me] = 1;
     in_gate[me] = 0;
-    d_step { deferred++ }
+    own = 1
 }
 
 inline wait_until_out(thread)
 {
 #ifndef MUTANT_no_wait_for_gate
     if
-    :: thread != me -> !(registered[thread] && in_gate[thread])
+    :: thread != me -> in_gate[thread] == 0
     :: else
     fi
 #else
@@ -264,10 +260,11 @@ inline prepare_handler()
 inline parent_handler()
 {
 #if defined MUTANT_locks_held_across_fork
-    d_step { freed = freed + deferred; deferred = 0 }
+    d_step { freed = freed + deferred + own; deferred = 0 }
     release(heap_lock);
     release(bin_lock)
 #else
+    d_step { deferred = deferred + own; own = 0 }
 #if defined MUTANT_closed_as_flag
     last = 1;
     closed = 0;
@@ -277,7 +274,7 @@ inline parent_handler()
     d_step { closed--; last = (closed == 0) }
 #endif
     if
-    :: last -> take_in_deferred(me)
+    :: last -> release_deferred(me)
     :: else
     fi
 #endif
@@ -303,11 +300,14 @@ inline child_handler(me)
 
 proctype forker(byte me)
 {
-    bit passed, last;
-    byte taken;
+    bit passed, last, own;
+    byte list;
 
     prepare_handler();
-    free_in_handler(me);
+    if
+    :: me == FORKER0 -> free_in_handler(me)
+    :: else
+    fi;
     acquire(list_lock);
     d_step {
         CLAIM(no_lock_held_at_fork, !bin_lock && !heap_lock);
@@ -343,22 +343,18 @@ proctype flusher()
 proctype worker()
 {
     bit passed;
-    byte taken;
+    byte list;
 
+#ifndef CYCLES                 /* that search needs more memory a state */
     allocate(WORKER);
-    flush(WORKER);
-#if WORKER_FREES == 2
-    flush(WORKER);
 #endif
+    flush(WORKER);
     finished++
 }
 
 init
 {
     atomic {
-        registered[READER] = 1;
-        registered[FORKER0] = 1;
-        registered[FORKER1] = 1;
         run worker();
         run reader();
         run flusher();
