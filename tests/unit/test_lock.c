@@ -54,8 +54,11 @@ static void *take_and_release(void *argument)
 {
     struct lock *lock = (struct lock *)argument;
 
+    assert_int_equal(lock_count, 0);
     lock_acquire(lock);
+    assert_int_equal(lock_count, 1);
     lock_release(lock);
+    assert_int_equal(lock_count, 0);
     return NULL;
 }
 
@@ -132,7 +135,10 @@ static void *try_acquire(void *argument)
 {
     struct lock *lock = (struct lock *)argument;
 
-    return lock_try_acquire(lock) ? lock : NULL;
+    bool is_taken = lock_try_acquire(lock);
+
+    assert_int_equal(lock_count, is_taken);
+    return is_taken ? lock : NULL;
 }
 
 static void a_held_lock_cannot_be_taken_by_trying(void **state)
@@ -150,9 +156,11 @@ static void a_held_lock_cannot_be_taken_by_trying(void **state)
     assert_int_equal(pthread_join(thread, &taken), 0);
     assert_null(taken);
     assert_int_equal(lock.acquisitions, 1);
+    assert_int_equal(lock_count, 1);
     lock_release(&lock);
     assert_true(lock_try_acquire(&lock));
     lock_release(&lock);
+    assert_int_equal(lock_count, 0);
 }
 
 /* The witness */
