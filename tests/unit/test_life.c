@@ -1227,9 +1227,20 @@ static void handlers_of_the_program_may_allocate(void **state)
     assert_int_equal(stats_memory().used_bytes, 0);
 }
 
+static void a_thread_has_one_cache(void **state)
+{
+    (void)state;
+    bw_free(bw_malloc(1));
+    assert_true(cache_is_real(cache_self));
+    assert_ptr_equal(life_attach_thread(), cache_self);
+    assert_int_equal(life_stats().threads, 1);
+    assert_int_equal(life_stats().caches_created, 1);
+}
+
 int main(void)
 {
     static const struct isolated_test tests[] = {
+        ISOLATED(a_thread_has_one_cache),
         ISOLATED(so_are_those_behind_the_cache_of_a_thread_that_goes_on),
         ISOLATED(the_end_of_the_first_thread_is_seen),
         ISOLATED(the_first_call_starts_the_allocator),

@@ -3,7 +3,10 @@
 #include "support.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <sched.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "break.h"
 #include "breakwater/breakwater.h"
@@ -688,6 +691,34 @@ static void limits_are_not_set_before_the_options_are_read(void **state)
     assert_null(bw_malloc(2 * HARD_BYTES));
 }
 
+static _Atomic bool is_closed;
+
+static void *close_for_a_moment(void *unused)
+{
+    gate_close(NULL);
+    atomic_store(&is_closed, true);
+    (void)usleep(2000);
+    (void)gate_open();
+    return unused;
+}
+
+static void who_sets_limits_first_of_all_waits_for_a_fork(void **state)
+{
+    pthread_t thread;
+
+    (void)state;
+    assert_int_equal(pthread_create(&thread, NULL, close_for_a_moment, NULL), 0);
+    while (!is_closed) {
+        (void)sched_yield();
+    }
+    /* On a busy machine the gate may stay closed for longer than patience lasts. */
+    while (!bw_set_limits(0, HARD_BYTES)) {
+    }
+    assert_int_equal(limit_hard(), HARD_BYTES);
+    assert_null(bw_malloc(2 * HARD_BYTES));
+    assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
 int main(void)
 {
     static const struct isolated_test tests[] = {
@@ -719,6 +750,7 @@ int main(void)
         ISOLATED(threads_without_a_cache_relieve_too),
         ISOLATED(a_soft_limit_above_the_hard_one_is_refused),
         ISOLATED(limits_are_not_set_before_the_options_are_read),
+        ISOLATED(who_sets_limits_first_of_all_waits_for_a_fork),
         ISOLATED(huge_pages_are_asked_for),
         ISOLATED(huge_pages_are_asked_for_beside_the_break_too),
         ISOLATED(huge_pages_are_declined),
