@@ -56,10 +56,7 @@ static void child(void)
     deferred_fork_ends();
     gate_reset_in_child(cache_gate(cache_self));
     life_reset_in_child();
-    /* Or the fork was a handler's, as above. */
-    if (gate_is_open()) {
-        deferred_release(heap_free_deferred);
-    }
+    fork_take_in_left();
 }
 
 /* What pthread_atfork() calls, with the library whose handlers are to go when it is finalized. Ours
