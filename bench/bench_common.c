@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { THREADS_MAX = 256, EXTRAS_MAX = 16, LATENCIES_MAX = 4, SMOKE_SHARE = 1000 };
+enum { THREADS_MAX = 1024, EXTRAS_MAX = 16, LATENCIES_MAX = 4, SMOKE_SHARE = 1000 };
 
 #define GOLDEN        UINT64_C(0x9e3779b97f4a7c15)
 #define SECONDS_MAX   86400.0
@@ -254,6 +254,9 @@ static void run_threads(void)
     bench_end();
     for (unsigned i = 0; i < count; i++) {
         pthread_join(ids[i], NULL);
+    }
+    if (bench_workload.conclude != NULL) {
+        bench_workload.conclude();
     }
 }
 

@@ -47,7 +47,8 @@ struct bench_workload {
     void (*setup)(struct bench_thread *self);
     uint64_t (*step)(struct bench_thread *self); /* the operations done, at least 1 */
     void (*teardown)(struct bench_thread *self);
-    void (*run)(void); /* in place of the four above; counts with bench_count() */
+    void (*conclude)(void); /* once, after the threads have ended; may be NULL */
+    void (*run)(void);      /* in place of all of the above; counts with bench_count() */
 };
 
 extern const struct bench_workload bench_workload;

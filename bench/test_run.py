@@ -224,9 +224,9 @@ class RunTest(unittest.TestCase):
         results = self.results()
         order = [(run["round"], run["test"], run["allocator"]) for run in results["runs"]]
         self.assertEqual(order, [(0, QUICK_TEST, "glibc"), (0, QUICK_TEST, "jemalloc"),
-                                 (0, "server", "glibc"), (0, "server", "jemalloc"),
+                                 (0, "server-mixed", "glibc"), (0, "server-mixed", "jemalloc"),
                                  (1, QUICK_TEST, "jemalloc"), (1, QUICK_TEST, "glibc"),
-                                 (1, "server", "jemalloc"), (1, "server", "glibc")])
+                                 (1, "server-mixed", "jemalloc"), (1, "server-mixed", "glibc")])
         for run in results["runs"]:
             self.assertGreater(run["metrics"]["throughput"], 0)
             self.assertGreater(run["metrics"]["peak_rss_bytes"], 0)
@@ -241,7 +241,7 @@ class RunTest(unittest.TestCase):
         programs = {name[len("bench_"):] for name in os.listdir(directory)
                     if name.startswith("bench_") and os.access(os.path.join(directory, name), os.X_OK)
                     and os.path.isfile(os.path.join(directory, name))}
-        self.assertEqual(programs, {*workload_own.WORKLOADS, "server"})
+        self.assertEqual(programs, set(workload_own.WORKLOADS))
         for name, variants in workload_own.WORKLOADS.items():
             listed = subprocess.run([os.path.join(directory, f"bench_{name}"), "--list-variants"],
                                     capture_output=True, text=True, check=True).stdout.split()
@@ -368,7 +368,7 @@ class RunTest(unittest.TestCase):
         self.assertIn("stopped by SIGINT", errors)
         self.assertIn("Medians of 1 interleaved round", output)
         self.assertEqual([(run["round"], run["test"]) for run in self.results()["runs"]],
-                         [(0, QUICK_TEST), (0, "server")])
+                         [(0, QUICK_TEST), (0, "server-mixed")])
         self.assertEqual(os.listdir(self.temporary), [])
 
     def test_being_killed_leaves_no_server_behind(self):

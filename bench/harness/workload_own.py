@@ -41,6 +41,7 @@ WORKLOADS = {
     "sparse": {"decay": NONE, "trim": NONE},
     "freeonly": {"turns": NONE},
     "latency": {"mixed": NONE},
+    "server": {"mixed": ALL},
 }
 # Whose number of threads is part of what they are.
 FIXED_THREADS = ("hugebuf", "trace", "idle", "sparse", "freeonly", "server")
@@ -90,13 +91,9 @@ def metrics_of(result):
 
 def tests(build_directory, threads):
     """`threads`: a list of numbers of threads to run each workload with, or None for its own."""
-    result = [own_test(build_directory, name, variant, quick, count)
-              for name, variants in WORKLOADS.items() for variant, quick in variants.items()
-              for count in (threads if threads and name not in FIXED_THREADS else [None])]
-    program = os.path.join(build_directory, "bench", "bench_server")
-    result.append(ProgramTest("server", "4 threads, mixed sizes, a share freed by other threads",
-                              program, ("--threads", "4", "--ops", "4000000"), True))
-    return tuple(result)
+    return tuple(own_test(build_directory, name, variant, quick, count)
+                 for name, variants in WORKLOADS.items() for variant, quick in variants.items()
+                 for count in (threads if threads and name not in FIXED_THREADS else [None]))
 
 
 def own_test(build_directory, name, variant, quick, count):
