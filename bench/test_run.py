@@ -19,7 +19,7 @@ import targets  # pylint: disable=wrong-import-position
 RUN = os.path.join(HERE, "run")
 BUILD_DIRECTORY = ""
 QUICK_TEST = "redis-set-16k"
-TIMEOUT_SECONDS = 60
+TIMEOUT_SECONDS = 240
 
 # glibc's allocator under the names of malloc, but the ABORT_AFTERth free aborts.
 BROKEN_ALLOCATOR = r"""
