@@ -2,7 +2,8 @@
 /* lock.c - the slow half of the lock: spin a little, then sleep in the kernel.
  *
  * Invariant    state 0: free; 1: held, nobody sleeps; 2: held, somebody may sleep. A thread sleeps
- *              only after it has set 2, and the holder that sees 2 on release wakes one.
+ *              only after it has set 2, and the holder that sees 2 on release wakes one. If that one
+ *              is in the handler of a signal, the others wake by themselves after a while.
  * Concurrency  no critical section of the allocator blocks on anything but a lock of higher rank,
  *              so every wait here ends.
  * Called by    every layer that has a lock.
@@ -12,13 +13,15 @@
 #include <errno.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { SPIN_ROUNDS = 100 };
+enum { SPIN_ROUNDS = 100, NAP_NS = 20 * 1000 * 1000 };
 
 _Thread_local volatile uint32_t lock_count __attribute__((tls_model("initial-exec")));
 
-static bool has_orphans;
+/* Volatile: a handler of a signal may fork, and have interrupted lock_wait(). */
+static volatile bool has_orphans;
 
 /* Ranks held by this thread, a bit each. */
 static _Thread_local uint32_t ranks_held __attribute__((tls_model("initial-exec")));
@@ -48,11 +51,11 @@ bool lock_note_is_held(uint32_t rank)
 }
 
 /* Whoever calls us need not know that a lock was waited for: errno stays. */
-static void futex(struct lock *lock, int operation, uint32_t value)
+static void futex(struct lock *lock, int operation, uint32_t value, const struct timespec *most)
 {
     int saved_errno = errno;
 
-    (void)syscall(SYS_futex, &lock->state, operation, value, NULL, NULL, 0);
+    (void)syscall(SYS_futex, &lock->state, operation, value, most, NULL, 0);
     errno = saved_errno;
 }
 
@@ -63,23 +66,27 @@ void lock_note_orphans(void)
 
 void lock_wait(struct lock *lock)
 {
-    lock_count++;
+    static const struct timespec nap = {.tv_nsec = NAP_NS};
+
     for (int round = 0; round < SPIN_ROUNDS; round++) {
         CPU_RELAX();
         /* Relaxed: only a hint that an attempt may succeed; the attempt itself acquires. */
         if (atomic_load_explicit(&lock->state, memory_order_relaxed) == 0 &&
             lock_try_acquire(lock)) {
-            lock_count--;
             return;
         }
     }
-    if (has_orphans) {
-        fatal("fork in a signal handler left a lock without the thread that holds it");
-    }
+    lock_count++;
     /* Acquire: as in lock_try_acquire(). From here on the state stays 2 while we hold it, since
      * others may sleep too; one needless wake is the price. */
     while (atomic_exchange_explicit(&lock->state, 2, memory_order_acquire) != 0) {
-        futex(lock, FUTEX_WAIT_PRIVATE, 2);
+        lock_count--;
+        if (has_orphans) {
+            fatal("fork in a signal handler left a lock without the thread that holds it");
+        }
+        /* Who forks in a handler that comes now waits for others to leave: none waits for us. */
+        futex(lock, FUTEX_WAIT_PRIVATE, 2, &nap);
+        lock_count++;
     }
     if (CHECKS_ENABLED) {
         lock_note_acquire(lock);
@@ -89,5 +96,5 @@ void lock_wait(struct lock *lock)
 
 void lock_wake(struct lock *lock)
 {
-    futex(lock, FUTEX_WAKE_PRIVATE, 1);
+    futex(lock, FUTEX_WAKE_PRIVATE, 1, NULL);
 }

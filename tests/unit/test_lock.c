@@ -6,6 +6,8 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/time.h>
+#include <unistd.h>
 
 #include "lock.h"
 
@@ -62,6 +64,14 @@ static void *take_and_release(void *argument)
     return NULL;
 }
 
+/* Only who is about to sleep sets the state to 2. */
+static void sleep_until_waited_for(struct lock *lock)
+{
+    while (atomic_load(&lock->state) != 2) {
+        (void)sched_yield();
+    }
+}
+
 static void all_that_sleep_on_a_lock_are_woken(void **state)
 {
     static struct lock lock = LOCK_INITIALIZER(LOCK_RANK_LIFE);
@@ -72,10 +82,7 @@ static void all_that_sleep_on_a_lock_are_woken(void **state)
     for (int i = 0; i < THREADS; i++) {
         assert_int_equal(pthread_create(&sleepers[i], NULL, take_and_release, &lock), 0);
     }
-    /* Someone sleeps: only a sleeper sets the state to 2. */
-    while (atomic_load(&lock.state) != 2) {
-        (void)sched_yield();
-    }
+    sleep_until_waited_for(&lock);
     lock_release(&lock);
     for (int i = 0; i < THREADS; i++) {
         assert_int_equal(pthread_join(sleepers[i], NULL), 0);
@@ -117,9 +124,7 @@ static void who_waits_for_a_lock_keeps_errno(void **state)
     assert_int_equal(sigaction(SIGUSR1, &action, NULL), 0);
     lock_acquire(&lock);
     assert_int_equal(pthread_create(&sleeper, NULL, errno_after_waiting, &lock), 0);
-    while (atomic_load(&lock.state) != 2) {
-        (void)sched_yield();
-    }
+    sleep_until_waited_for(&lock);
     for (unsigned i = 0; i < SIGNALS; i++) {
         assert_int_equal(pthread_kill(sleeper, SIGUSR1), 0);
         (void)sched_yield();
@@ -161,6 +166,85 @@ static void a_held_lock_cannot_be_taken_by_trying(void **state)
     assert_true(lock_try_acquire(&lock));
     lock_release(&lock);
     assert_int_equal(lock_count, 0);
+}
+
+/* Handlers of signals that come while a lock is waited for, and fork */
+
+/* As when the one that was woken is in a handler, which waits for the others. */
+static void a_sleeper_that_nobody_wakes_finds_a_free_lock(void **state)
+{
+    static struct lock lock = LOCK_INITIALIZER(LOCK_RANK_LIFE);
+    pthread_t sleeper;
+
+    (void)state;
+    lock_acquire(&lock);
+    assert_int_equal(pthread_create(&sleeper, NULL, take_and_release, &lock), 0);
+    sleep_until_waited_for(&lock);
+    (void)usleep(1000);
+    atomic_store_explicit(&lock.state, 0, memory_order_release);
+    assert_int_equal(pthread_join(sleeper, NULL), 0);
+}
+
+/* ThreadSanitizer puts them off until the thread's next atomic operation. */
+#if defined(__has_feature)
+#define HANDLERS_COME_AT_ONCE (!__has_feature(thread_sanitizer))
+#else
+#define HANDLERS_COME_AT_ONCE true
+#endif
+
+static _Atomic uint32_t count_in_handler = UINT32_MAX;
+
+static void note_count(int number)
+{
+    (void)number;
+    atomic_store(&count_in_handler, lock_count);
+}
+
+/* Nobody waits for a thread that sleeps without a lock: it may wait for all others. */
+static void a_lock_that_is_slept_for_is_not_counted(void **state)
+{
+    static struct lock lock = LOCK_INITIALIZER(LOCK_RANK_LIFE);
+    const struct sigaction action = {.sa_handler = note_count, .sa_flags = SA_RESTART};
+    pthread_t sleeper;
+
+    (void)state;
+    assert_int_equal(sigaction(SIGUSR1, &action, NULL), 0);
+    lock_acquire(&lock);
+    assert_int_equal(pthread_create(&sleeper, NULL, take_and_release, &lock), 0);
+    sleep_until_waited_for(&lock);
+    /* Sooner or later one comes while it sleeps. */
+    do {
+        assert_int_equal(pthread_kill(sleeper, SIGUSR1), 0);
+        (void)usleep(10 * 1000);
+    } while (atomic_load(&count_in_handler) != 0 && HANDLERS_COME_AT_ONCE);
+    lock_release(&lock);
+    assert_int_equal(pthread_join(sleeper, NULL), 0);
+}
+
+static void note_orphans(int number)
+{
+    (void)number;
+    lock_note_orphans();
+}
+
+static void wait_for_an_orphan(void *unused)
+{
+    static struct lock lock = {.state = 1, .rank = LOCK_RANK_BIN};
+    const struct sigaction action = {.sa_handler = note_orphans, .sa_flags = SA_RESTART};
+    const struct itimerval soon = {.it_value = {.tv_usec = 30 * 1000}};
+
+    (void)unused;
+    (void)sigaction(SIGALRM, &action, NULL);
+    (void)setitimer(ITIMER_REAL, &soon, NULL);
+    lock_wait(&lock);
+}
+
+/* The kernel lets it go on sleeping after the handler, in the child too. */
+static void who_was_forked_asleep_does_not_wait_for_the_dead(void **state)
+{
+    (void)state;
+    assert_dies(wait_for_an_orphan, NULL,
+                "fork in a signal handler left a lock without the thread that holds it");
 }
 
 /* The witness */
@@ -238,6 +322,9 @@ int main(void)
         ISOLATED(all_that_sleep_on_a_lock_are_woken),
         ISOLATED(who_waits_for_a_lock_keeps_errno),
         ISOLATED(a_held_lock_cannot_be_taken_by_trying),
+        ISOLATED(a_sleeper_that_nobody_wakes_finds_a_free_lock),
+        ISOLATED(a_lock_that_is_slept_for_is_not_counted),
+        ISOLATED(who_was_forked_asleep_does_not_wait_for_the_dead),
         ISOLATED(every_lock_may_be_taken_in_ascending_order),
         ISOLATED(taking_a_lower_rank_dies),
         ISOLATED(taking_two_locks_of_one_rank_dies),
