@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* deferred.c - frees that wait while the gate is closed, in nodes of emergency memory.
+/* deferred.c - frees that wait while the gate is closed, in nodes of emergency memory. Where there
+ * is none the block is its own node.
  *
  * Owns         the stack of deferred frees that all threads share, and one of each thread that
  *              forks.
- * Invariants   a node belongs to whoever has it from emergency.c until it is pushed, then to the
- *              stack, then to whoever takes all of that.
+ * Invariants   a node belongs to whoever has it from emergency.c, or frees it, until it is pushed,
+ *              then to the stack, then to whoever takes all of that.
  * Concurrency  lock-free throughout. src/model/deferred.pml checks, with mutants that it catches,
  *              that no block is left behind, whoever opens the gate when.
  * Called by    heap.c; fork.c; stats.c.
@@ -29,24 +30,35 @@ static _Thread_local struct {
     struct __cds_lfs_stack blocks;
 } forking __attribute__((tls_model("initial-exec")));
 
-/* Counters: relaxed, they order nothing. */
-static _Atomic uint64_t deferred_count;
-static _Atomic uint64_t lost_count;
+/* Relaxed: it orders nothing. */
+static _Atomic uint64_t pushed;
 
-bool deferred_push(void *block)
+void deferred_push(void *block)
 {
-    /* Past the limit, or the block would be lost for good. */
+    /* Past the limit: what is freed makes room. */
     struct deferred *deferred = (struct deferred *)emergency_alloc_unlimited(
         sizeof(struct deferred), _Alignof(struct deferred));
+    struct cds_lfs_node *node = (struct cds_lfs_node *)block;
 
-    if (deferred == NULL) {
-        atomic_fetch_add_explicit(&lost_count, 1, memory_order_relaxed);
-        return false;
+    if (deferred != NULL) {
+        deferred->block = block;
+        node = &deferred->node;
     }
-    deferred->block = block;
-    atomic_fetch_add_explicit(&deferred_count, 1, memory_order_relaxed);
-    (void)cds_lfs_push(forking.forks > 0 ? &forking.blocks : &deferred_blocks, &deferred->node);
-    return true;
+    atomic_fetch_add_explicit(&pushed, 1, memory_order_relaxed);
+    (void)cds_lfs_push(forking.forks > 0 ? &forking.blocks : &deferred_blocks, node);
+}
+
+/* The block that a node stands for. The node is gone then. */
+static void *block_of(struct cds_lfs_node *node)
+{
+    if (!emergency_owns((uintptr_t)node)) {
+        return node;
+    }
+    struct deferred *deferred = caa_container_of(node, struct deferred, node);
+    void *block = deferred->block;
+
+    emergency_free((uintptr_t)deferred);
+    return block;
 }
 
 /* All there is, the last pushed first. */
@@ -67,12 +79,10 @@ void deferred_release(void (*release)(void *block))
     struct cds_lfs_node *node = take_all(&deferred_blocks);
 
     while (node != NULL) {
-        struct deferred *deferred = caa_container_of(node, struct deferred, node);
-        void *block = deferred->block;
+        struct cds_lfs_node *next = node->next;
 
-        node = node->next;
-        emergency_free((uintptr_t)deferred);
-        release(block);
+        release(block_of(node));
+        node = next;
     }
 }
 
@@ -99,10 +109,7 @@ void deferred_reset_in_child(void)
     __cds_lfs_init(&deferred_blocks);
 }
 
-struct deferred_stats deferred_stats(void)
+uint64_t deferred_count(void)
 {
-    return (struct deferred_stats){
-        .count = atomic_load_explicit(&deferred_count, memory_order_relaxed),
-        .lost = atomic_load_explicit(&lost_count, memory_order_relaxed),
-    };
+    return atomic_load_explicit(&pushed, memory_order_relaxed);
 }

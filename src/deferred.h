@@ -6,9 +6,9 @@
 
 #include "util.h"
 
-/* Remember a block of the heap that could not be freed while the gate is closed. False without
- * memory for it. Lock-free. */
-bool deferred_push(void *block);
+/* Remember a block of the heap that could not be freed while the gate is closed: one that nobody
+ * uses any more, aligned as every block. Lock-free. */
+void deferred_push(void *block);
 
 /* Is there anything to release? A hint. */
 bool deferred_waits(void);
@@ -25,11 +25,7 @@ void deferred_fork_ends(void);
 /* In a forked child: what other threads deferred is lost with them. */
 void deferred_reset_in_child(void);
 
-struct deferred_stats {
-    uint64_t count;
-    uint64_t lost; /* blocks that could be neither freed nor deferred */
-};
-
-struct deferred_stats deferred_stats(void);
+/* How many there have been. */
+uint64_t deferred_count(void);
 
 #endif

@@ -343,15 +343,6 @@ void *heap_alloc_zeroed(size_t size)
 
 /* Freeing */
 
-/* Leave a block for whoever opens the gate. The fork may have ended between our look at the gate
- * and the push, and its thread have looked for deferred blocks in vain: then we are the one. */
-static void free_later(void *block)
-{
-    if (deferred_push(block) && gate_is_open()) {
-        deferred_release(heap_free_deferred);
-    }
-}
-
 /* Was the block at this address, in a unit that is free now, freed before? Its span row need not
  * know of the region. */
 static bool was_freed(uintptr_t address)
@@ -365,6 +356,19 @@ static bool was_freed(uintptr_t address)
 _Noreturn static void fatal_free(uintptr_t address)
 {
     fatal_at(was_freed(address) ? double_free : "invalid free of", address);
+}
+
+/* Leave a block for whoever opens the gate. The fork may have ended between our look at the gate
+ * and the push, and its thread have looked for deferred blocks in vain: then we are the one. */
+static void free_later(void *block)
+{
+    if ((uintptr_t)block % BLOCK_ALIGN != 0) {
+        fatal_free((uintptr_t)block);
+    }
+    deferred_push(block);
+    if (gate_is_open()) {
+        deferred_release(heap_free_deferred);
+    }
 }
 
 static void free_remote(struct cache *cache, void *block, uint32_t size)

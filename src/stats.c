@@ -28,7 +28,7 @@ struct snapshot {
     struct meta_stats meta;
     struct life_stats life;
     struct emergency_stats emergency;
-    struct deferred_stats deferred;
+    uint64_t deferred;
 };
 
 struct bin_snapshot {
@@ -78,7 +78,7 @@ static bool take_snapshot(struct snapshot *snapshot)
     snapshot->meta = meta_stats();
     snapshot->life = life_stats();
     snapshot->emergency = emergency_stats();
-    snapshot->deferred = deferred_stats();
+    snapshot->deferred = deferred_count();
     fill_memory(snapshot);
     gate_leave(cache_gate(cache_self));
     return true;
@@ -242,8 +242,7 @@ static void print_life(FILE *stream, const struct form *form, const struct snaps
         {"arenas", stats->arenas},
         {"changes of arena", stats->changes},
         {"blocks served during forks", snapshot->emergency.allocs},
-        {"frees deferred during forks", snapshot->deferred.count},
-        {"blocks lost during forks", snapshot->deferred.lost},
+        {"frees deferred during forks", snapshot->deferred},
     };
 
     form->section(stream, "life", counters, COUNT_OF(counters));

@@ -462,9 +462,6 @@ static void oversee_phase(void)
     }
     barrier_wait();
     barrier_wait();
-    if (program->settle != NULL) {
-        program->settle();
-    }
     heap_check();
     stress_check_conservation();
     atomic_store_explicit(&phase_over, false, memory_order_relaxed);

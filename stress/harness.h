@@ -38,10 +38,9 @@ struct stress_program {
     unsigned arenas;          /* unless --arenas says otherwise; 0: as many as CPUs */
     const char *const *modes; /* what --mode may be, the first by default; NULL: there are none */
     void (*step)(struct stress_thread *self);
-    /* All may be NULL. */
+    /* Both may be NULL. */
     void (*round_begins)(void);                 /* by the main thread, before any other starts */
     void (*phase_ends)(struct stress_thread *); /* by each thread, when all have stopped */
-    void (*settle)(void);                       /* by the main thread, before it checks */
 };
 
 struct stress_options {

@@ -185,7 +185,7 @@ static void what_a_handler_before_the_fork_frees_is_free_in_parent_and_child(voi
     to_free = filled(2 * MIB);
     assert_works_in_child(nothing_is_used, NULL);
     assert_null(to_free);
-    assert_int_equal(deferred_stats().count, 1);
+    assert_int_equal(deferred_count(), 1);
     assert_nothing_is_used();
 }
 
@@ -219,7 +219,7 @@ static void what_is_freed_as_a_fork_ends_is_not_left_to_the_next(void **state)
     fork_ends = true;
     bw_free(block);
     assert_false(fork_ends);
-    assert_int_equal(deferred_stats().count, 1);
+    assert_int_equal(deferred_count(), 1);
     assert_nothing_is_used();
 }
 
