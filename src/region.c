@@ -49,7 +49,11 @@ _Static_assert(REGIONS_MAX <= UINT8_MAX + 1, "an index fits in a span");
  */
 static _Atomic uint64_t extents[REGIONS_MAX];
 
-enum { EXTENT_SHIFT = 36 }; /* units are numbered up to 52 bits of address */
+enum { EXTENT_SHIFT = 36 };
+
+/* Units are numbered up to 52 bits of address: more than any kernel gives unasked on the machines
+ * that were tried. */
+#define UNIT_NUMBERS_END (UINT64_C(1) << EXTENT_SHIFT)
 
 _Static_assert(UNITS_MOST < (size_t)1 << (64 - EXTENT_SHIFT), "a region's length fits");
 
@@ -228,6 +232,10 @@ static bool region_fill(struct region *region, size_t units)
     uint8_t *history = (uint8_t *)meta_alloc(units);
     void *memory = spans && history ? os_map((units + 1) * UNIT_BYTES) : NULL;
 
+    if (memory != NULL && ((uintptr_t)memory >> UNIT_SHIFT) + units >= UNIT_NUMBERS_END) {
+        os_unmap(memory, (units + 1) * UNIT_BYTES);
+        memory = NULL;
+    }
     if (memory == NULL) {
         meta_free(history, units);
         meta_free(spans, units * sizeof(*spans));
@@ -244,7 +252,7 @@ static void region_publish(struct region *region, size_t units)
 {
     uint64_t first = region->base >> UNIT_SHIFT;
 
-    ASSERT(first >> EXTENT_SHIFT == 0);
+    ASSERT(first < UNIT_NUMBERS_END);
     atomic_fetch_add_explicit(&mapped_count, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&mapped_bytes, units * UNIT_BYTES, memory_order_relaxed);
     atomic_store_explicit(&region->units, units, memory_order_release);
