@@ -2,8 +2,8 @@
 /* lock.c - the slow half of the lock: spin a little, then sleep in the kernel.
  *
  * Invariant    state 0: free; 1: held, nobody sleeps; 2: held, somebody may sleep. A thread sleeps
- *              only after it has set 2, and the holder that sees 2 on release wakes one. If that one
- *              is in the handler of a signal, the others wake by themselves after a while.
+ *              only after it has set 2, and the holder that sees 2 on release wakes one. If that
+ *              one is in the handler of a signal, the others wake by themselves after a while.
  * Concurrency  no critical section of the allocator blocks on anything but a lock of higher rank,
  *              so every wait here ends.
  * Called by    every layer that has a lock.

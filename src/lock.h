@@ -47,8 +47,8 @@ static inline void lock_init(struct lock *lock, enum lock_rank rank)
 void lock_wait(struct lock *lock);
 void lock_wake(struct lock *lock);
 
-/* Locks that this thread holds, or is about to, but for the one it sleeps for: a signal handler that
- * has interrupted it asks. */
+/* Locks that this thread holds, or is about to, but for the one it sleeps for: a signal handler
+ * that has interrupted it asks. */
 extern _Thread_local volatile uint32_t lock_count __attribute__((tls_model("initial-exec")));
 
 /* In a child without the threads that may have held locks: who waits for one waits for nobody, and
