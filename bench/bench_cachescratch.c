@@ -7,9 +7,9 @@
 
 #include <stdlib.h>
 
-enum { BYTES = 8, WRITES = 100, BLOCKS = 100, THREADS_MAX = 256 };
+enum { BYTES = 8, WRITES = 100, BLOCKS = 100 };
 
-static void *handed_over[THREADS_MAX];
+static void *handed_over[BENCH_THREADS_MAX];
 
 /* All from one thread, next to each other. */
 static void prepare(void)

@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-enum { BYTES = 8, WRITES = 100, BLOCKS = 100, THREADS_MAX = 256 };
+enum { BYTES = 8, WRITES = 100, BLOCKS = 100 };
 
 static uint64_t step(struct bench_thread *self)
 {

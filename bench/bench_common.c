@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { THREADS_MAX = 1024, EXTRAS_MAX = 16, LATENCIES_MAX = 4, SMOKE_SHARE = 1000 };
+enum { EXTRAS_MAX = 16, LATENCIES_MAX = 4, SMOKE_SHARE = 1000 };
 
 #define GOLDEN        UINT64_C(0x9e3779b97f4a7c15)
 #define SECONDS_MAX   86400.0
@@ -232,7 +232,7 @@ static void sleep_until_time_is_up(void)
 
 static void run_threads(void)
 {
-    static pthread_t ids[THREADS_MAX];
+    static pthread_t ids[BENCH_THREADS_MAX];
     unsigned count = bench_options.threads;
 
     threads = (struct bench_thread *)bench_memory(count * sizeof(*threads));
@@ -366,8 +366,8 @@ _Noreturn static void print_help(void)
            "  --seed N          start of the random numbers (default 1)\n"
            "  --smoke           a short run that shows that the program works\n"
            "  --list-variants, --help\n",
-           bench_workload.name, bench_workload.about, bench_workload.threads_least, THREADS_MAX,
-           bench_workload.threads);
+           bench_workload.name, bench_workload.about, bench_workload.threads_least,
+           BENCH_THREADS_MAX, bench_workload.threads);
     exit(EXIT_SUCCESS);
 }
 
@@ -378,8 +378,8 @@ static void take_option(int option)
         bench_options.variant = find_variant(optarg);
         break;
     case 't':
-        bench_options.threads =
-            (unsigned)parse_number("threads", optarg, bench_workload.threads_least, THREADS_MAX);
+        bench_options.threads = (unsigned)parse_number(
+            "threads", optarg, bench_workload.threads_least, BENCH_THREADS_MAX);
         break;
     case 's':
         bench_options.seconds = parse_seconds(optarg);

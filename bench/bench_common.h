@@ -20,6 +20,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum { BENCH_THREADS_MAX = 1024 };
+
 #define KIB ((size_t)1024)
 #define MIB ((size_t)1024 * 1024)
 

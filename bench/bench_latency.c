@@ -6,10 +6,9 @@
  * and its free. */
 #include "bench_common.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 
-enum { SLOTS = 5000, REPLACEMENTS = 100, PARTS = 64, BUCKETS = PARTS * 58, THREADS_MAX = 256 };
+enum { SLOTS = 5000, REPLACEMENTS = 100, PARTS = 64, BUCKETS = PARTS * 58 };
 
 struct histogram {
     uint64_t counts[BUCKETS];
@@ -26,7 +25,7 @@ struct state {
     struct histogram allocations, frees;
 };
 
-static struct state *states[THREADS_MAX];
+static struct state *states[BENCH_THREADS_MAX];
 static uint64_t clock_cost;
 static double ticks_per_ns;
 
@@ -153,26 +152,26 @@ static void add(struct histogram *sum, const struct histogram *other)
     sum->most = other->most > sum->most ? other->most : sum->most;
 }
 
-/* The last thread to end reports for all. */
 static void teardown(struct bench_thread *self)
 {
-    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-    static struct histogram allocations, frees;
-    static unsigned done;
     struct state *state = (struct state *)self->state;
 
     for (size_t i = 0; i < SLOTS; i++) {
         free(state->slots[i].block);
     }
-    pthread_mutex_lock(&lock);
-    add(&allocations, &state->allocations);
-    add(&frees, &state->frees);
-    if (++done == bench_options.threads) {
-        report_one("malloc", &allocations);
-        report_one("free", &frees);
-        bench_extra("clock_cost_ns", (double)clock_cost / ticks_per_ns);
+}
+
+static void conclude(void)
+{
+    static struct histogram allocations, frees;
+
+    for (unsigned i = 0; i < bench_options.threads; i++) {
+        add(&allocations, &states[i]->allocations);
+        add(&frees, &states[i]->frees);
     }
-    pthread_mutex_unlock(&lock);
+    report_one("malloc", &allocations);
+    report_one("free", &frees);
+    bench_extra("clock_cost_ns", (double)clock_cost / ticks_per_ns);
 }
 
 const struct bench_workload bench_workload = {
@@ -185,4 +184,5 @@ const struct bench_workload bench_workload = {
     .setup = setup,
     .step = step,
     .teardown = teardown,
+    .conclude = conclude,
 };

@@ -55,7 +55,6 @@ struct worker {
 };
 
 static struct worker *workers;
-static _Atomic uint64_t allocated, freed, handed_over;
 
 static uint32_t random_size(uint64_t *random)
 {
@@ -253,15 +252,21 @@ static void teardown(struct bench_thread *self)
         verify(&worker->slots[i]);
         release(worker, worker->slots[i].block);
     }
-    atomic_fetch_add(&allocated, worker->allocated);
-    atomic_fetch_add(&freed, worker->freed);
-    atomic_fetch_add(&handed_over, worker->handed_over);
 }
 
 static void conclude(void)
 {
+    uintmax_t allocated = 0;
+    uintmax_t freed = 0;
+    uintmax_t handed_over = 0;
+
+    for (unsigned i = 0; i < bench_options.threads; i++) {
+        allocated += workers[i].allocated;
+        freed += workers[i].freed;
+        handed_over += workers[i].handed_over;
+    }
     if (allocated != freed) {
-        bench_fail("%ju blocks allocated but %ju freed", (uintmax_t)allocated, (uintmax_t)freed);
+        bench_fail("%ju blocks allocated but %ju freed", allocated, freed);
     }
     bench_extra("remote_frees", (double)handed_over);
 }
