@@ -120,12 +120,12 @@ void *bw_aligned_alloc(size_t alignment, size_t size)
     return bw_memalign(alignment, size);
 }
 
-void *bw_valloc(size_t size)
+COLD void *bw_valloc(size_t size)
 {
     return heap_alloc_aligned(os_page_bytes(), size);
 }
 
-void *bw_pvalloc(size_t size)
+COLD void *bw_pvalloc(size_t size)
 {
     size_t page = os_page_bytes();
 
@@ -141,7 +141,7 @@ size_t bw_malloc_usable_size(void *block)
     return block != NULL ? heap_usable_size(block, HEAP_USABLE_SIZE_FAULT) : 0;
 }
 
-size_t bw_purge(void)
+COLD size_t bw_purge(void)
 {
     int saved_errno = errno;
     size_t bytes = heap_trim(0);
@@ -150,7 +150,7 @@ size_t bw_purge(void)
     return bytes;
 }
 
-bool bw_background_thread(bool run)
+COLD bool bw_background_thread(bool run)
 {
     if (run) {
         return background_start();
@@ -159,7 +159,7 @@ bool bw_background_thread(bool run)
     return false;
 }
 
-bool bw_set_limits(size_t soft_bytes, size_t hard_bytes)
+COLD bool bw_set_limits(size_t soft_bytes, size_t hard_bytes)
 {
     if (hard_bytes != 0 && soft_bytes > hard_bytes) {
         return false;
@@ -177,7 +177,7 @@ void bw_on_limit(bw_limit_callback *callback, void *context)
     limit_on(callback, context);
 }
 
-int bw_malloc_trim(size_t pad)
+COLD int bw_malloc_trim(size_t pad)
 {
     int saved_errno = errno;
     size_t bytes = heap_trim(pad);
@@ -186,7 +186,7 @@ int bw_malloc_trim(size_t pad)
     return bytes > 0;
 }
 
-int bw_mallopt(int parameter, int value)
+COLD int bw_mallopt(int parameter, int value)
 {
     if (parameter == M_MXFAST) {
         return value >= 0 && value <= (int)MXFAST_MOST;
@@ -197,7 +197,7 @@ int bw_mallopt(int parameter, int value)
     return 1;
 }
 
-struct bw_mallinfo2 bw_mallinfo2(void)
+COLD struct bw_mallinfo2 bw_mallinfo2(void)
 {
     struct stats_memory memory = stats_memory();
 
@@ -219,7 +219,7 @@ static int saturated(size_t value)
     return value > INT_MAX ? INT_MAX : (int)value;
 }
 
-struct bw_mallinfo bw_mallinfo(void)
+COLD struct bw_mallinfo bw_mallinfo(void)
 {
     struct bw_mallinfo2 info = bw_mallinfo2();
 
@@ -236,7 +236,7 @@ struct bw_mallinfo bw_mallinfo(void)
     };
 }
 
-int bw_malloc_info(int options, FILE *stream)
+COLD int bw_malloc_info(int options, FILE *stream)
 {
     if (options != 0) {
         return EINVAL;
@@ -250,7 +250,7 @@ void bw_malloc_stats(void)
     stats_print_text(stderr);
 }
 
-void bw_cfree(void *block)
+COLD void bw_cfree(void *block)
 {
     heap_free(block);
 }
@@ -273,7 +273,7 @@ __attribute__((constructor(CONSTRUCT_STATISTICS))) static void api_construct(voi
 }
 
 /* The program may have closed the copy, and standard error too, and have other files there. */
-static bool is_exit_stream(int descriptor)
+COLD static bool is_exit_stream(int descriptor)
 {
     struct stat now;
 

@@ -360,7 +360,7 @@ static void totals_add(struct arena_totals *totals, struct bin *bin, unsigned cl
     lock_release(&bin->lock);
 }
 
-struct arena_totals arena_totals(void)
+COLD struct arena_totals arena_totals(void)
 {
     struct arena_totals totals = {.bins = 0};
 

@@ -89,7 +89,7 @@ static bool is_last_thread(void)
     return life_first_thread_has_ended() && os_thread_count() == FIRST_AND_US;
 }
 
-static void *poll_the_clock(void *unused)
+COLD static void *poll_the_clock(void *unused)
 {
     while (wait_for_step()) {
         if (is_last_thread()) {
@@ -109,7 +109,7 @@ static void *poll_the_clock(void *unused)
     return unused;
 }
 
-static bool create(void)
+COLD static bool create(void)
 {
     pthread_attr_t attributes;
     sigset_t all;
@@ -131,12 +131,12 @@ static bool create(void)
 }
 
 /* Without a word where it cannot be: the parent's program may limit its children's threads. */
-static void start_in_child(void)
+COLD static void start_in_child(void)
 {
     has_started = has_started && create();
 }
 
-bool background_start(void)
+COLD bool background_start(void)
 {
     if (runs()) {
         return true;

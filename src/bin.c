@@ -424,7 +424,7 @@ static void empty_slabs_give_up_locked(struct bin *bin, struct slab **released)
     bin->empty_slabs = 0;
 }
 
-void bin_reclaim_locked(struct bin *bin, struct slab **released)
+COLD void bin_reclaim_locked(struct bin *bin, struct slab **released)
 {
     ASSERT(lock_is_held(&bin->lock));
     depot_empty_locked(bin, bin->depot.full_count, released);

@@ -122,7 +122,7 @@ static bool undo_lowering_locked(uintptr_t old, size_t bytes)
     return (uintptr_t)os_sbrk((intptr_t)bytes) == old - bytes;
 }
 
-bool break_lower(uintptr_t new_top)
+COLD bool break_lower(uintptr_t new_top)
 {
     bool lowered = false;
 
@@ -153,7 +153,7 @@ uintptr_t break_intact_end(void)
     return current != 0 && current < top ? size_max(align_down(current, UNIT_BYTES), base) : top;
 }
 
-struct break_stats break_stats(void)
+COLD struct break_stats break_stats(void)
 {
     lock_acquire(&break_lock);
     struct break_stats result = stats;

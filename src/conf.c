@@ -30,12 +30,12 @@ struct token {
     char text[TOKEN_BYTES_MAX];
 };
 
-static void warn(const char *fault, const char *about)
+COLD static void warn(const char *fault, const char *about)
 {
     warn_line((const char *const[]){"BREAKWATER_CONF: ", fault, " '", about, "', ignored", NULL});
 }
 
-static bool parse_bool(const char *value, bool *out)
+COLD static bool parse_bool(const char *value, bool *out)
 {
     if (strcmp(value, "true") == 0 || strcmp(value, "false") == 0) {
         *out = value[0] == 't';
@@ -44,7 +44,7 @@ static bool parse_bool(const char *value, bool *out)
     return false;
 }
 
-static bool parse_count(const char *value, uint32_t most, uint32_t *out)
+COLD static bool parse_count(const char *value, uint32_t most, uint32_t *out)
 {
     uint64_t number = 0;
 
@@ -88,7 +88,7 @@ static uint64_t memory_bytes(void)
 }
 
 /* A number of bytes, with K, M or G for units of 1024, or a percentage; 0 for none. */
-static bool parse_limit(const char *value, size_t *out)
+COLD static bool parse_limit(const char *value, size_t *out)
 {
     static const char suffixes[] = "KMG";
     uint64_t number;
@@ -181,7 +181,7 @@ static void apply_pair(const char *text, size_t length)
     apply(pair.text, key.text, colon + 1);
 }
 
-void conf_parse(const char *text)
+COLD void conf_parse(const char *text)
 {
     if (strnlen(text, TEXT_BYTES_MAX) == TEXT_BYTES_MAX) {
         warn_line((const char *const[]){"BREAKWATER_CONF: over 1023 bytes long, ignored", NULL});

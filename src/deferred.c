@@ -33,7 +33,7 @@ static _Thread_local struct {
 /* Relaxed: it orders nothing. */
 static _Atomic uint64_t pushed;
 
-void deferred_push(void *block)
+COLD void deferred_push(void *block)
 {
     /* Past the limit: what is freed makes room. */
     struct deferred *deferred = (struct deferred *)emergency_alloc_unlimited(
@@ -74,7 +74,7 @@ bool deferred_waits(void)
     return !cds_lfs_empty(&deferred_blocks);
 }
 
-void deferred_release(void (*release)(void *block))
+COLD void deferred_release(void (*release)(void *block))
 {
     struct cds_lfs_node *node = take_all(&deferred_blocks);
 
@@ -91,7 +91,7 @@ void deferred_fork_begins(void)
     forking.forks++;
 }
 
-void deferred_fork_ends(void)
+COLD void deferred_fork_ends(void)
 {
     forking.forks--;
     struct cds_lfs_node *node = forking.forks == 0 ? take_all(&forking.blocks) : NULL;

@@ -162,7 +162,7 @@ uint32_t depot_age_locked(struct depot *depot, uint32_t most)
     return idle;
 }
 
-void depot_drop_spares_locked(struct depot *depot)
+COLD void depot_drop_spares_locked(struct depot *depot)
 {
     ASSERT(lock_rank_is_held(LOCK_RANK_BIN));
     drop_spares_locked(depot, 0);

@@ -123,7 +123,7 @@ static void *pool_address(const struct pool *pool, size_t granule)
     return (void *)address;
 }
 
-static struct pool *pool_of(uintptr_t address)
+COLD static struct pool *pool_of(uintptr_t address)
 {
     struct pool *pool = pool_first();
 
@@ -146,7 +146,7 @@ static uint64_t bit_of(size_t granule)
 }
 
 /* The bits of granules [first, end) in the word that begins with granule `base`. */
-static uint64_t bits_between(size_t first, size_t end, size_t base)
+COLD static uint64_t bits_between(size_t first, size_t end, size_t base)
 {
     size_t low = size_max(first, base) - base;
     size_t high = size_min(end - base, BITS_PER_WORD);
@@ -155,7 +155,7 @@ static uint64_t bits_between(size_t first, size_t end, size_t base)
 }
 
 /* The granule after the last of the block that starts at `first`. */
-static size_t block_end(struct pool *pool, size_t first)
+COLD static size_t block_end(struct pool *pool, size_t first)
 {
     size_t base = align_down(first, BITS_PER_WORD);
     /* Relaxed: see block_create(). */
@@ -248,7 +248,7 @@ static size_t pool_purge(struct pool *pool, size_t most_bytes)
 }
 
 /* Granules became free: what was looked for in vain may be there now. */
-static void pool_accept(struct pool *pool)
+COLD static void pool_accept(struct pool *pool)
 {
     uint64_t before = atomic_load_explicit(&pool->refused, memory_order_relaxed);
 
@@ -270,7 +270,7 @@ static void pool_clear(struct pool *pool, size_t first, size_t end)
 }
 
 /* Granules that nobody needs: of a block, or of a claim that failed. */
-static void pool_release(struct pool *pool, size_t first, size_t end)
+COLD static void pool_release(struct pool *pool, size_t first, size_t end)
 {
     pool_clear(pool, first, end);
     /* Release: pairs with the acquire in emergency_purge(); the granules are seen free. */
@@ -326,7 +326,7 @@ static size_t pool_claim(struct pool *pool, size_t first, size_t end)
 
 /* The first granule at or after `from` where the request may lie. It never crosses a page that it
  * could lie in: a block that stays pins no more than it must. */
-static size_t pool_fit(const struct pool *pool, const struct request *request, size_t from)
+COLD static size_t pool_fit(const struct pool *pool, const struct request *request, size_t from)
 {
     uintptr_t address = pool->start + from * pool->granule_bytes;
     size_t first = (align_up(address, request->alignment) - pool->start) / pool->granule_bytes;
@@ -355,7 +355,7 @@ static bool word_is_full(const struct granules *word)
     return atomic_load_explicit(&word->used, memory_order_relaxed) == UINT64_MAX;
 }
 
-static void *pool_search(struct pool *pool, const struct request *request)
+COLD static void *pool_search(struct pool *pool, const struct request *request)
 {
     size_t first = pool_fit(pool, request, 0);
 
@@ -404,7 +404,7 @@ static struct request request_for(size_t size, size_t alignment, bool is_limited
     return (struct request){granule_bytes, size_max(count, 1), alignment, is_limited};
 }
 
-static void *block_alloc(const struct request *request)
+COLD static void *block_alloc(const struct request *request)
 {
     void *block = NULL;
 
@@ -426,14 +426,14 @@ static void *block_alloc(const struct request *request)
     return block;
 }
 
-void *emergency_alloc(size_t size, size_t alignment)
+COLD void *emergency_alloc(size_t size, size_t alignment)
 {
     const struct request request = request_for(size, alignment, true);
 
     return block_alloc(&request);
 }
 
-void *emergency_alloc_unlimited(size_t size, size_t alignment)
+COLD void *emergency_alloc_unlimited(size_t size, size_t alignment)
 {
     const struct request request = request_for(size, alignment, false);
 
@@ -445,7 +445,7 @@ bool emergency_owns(uintptr_t address)
     return pool_of(address) != NULL;
 }
 
-size_t emergency_usable_size(uintptr_t address)
+COLD size_t emergency_usable_size(uintptr_t address)
 {
     struct pool *pool = pool_of(address);
 
@@ -459,7 +459,7 @@ size_t emergency_usable_size(uintptr_t address)
     return starts & bit_of(first) ? (block_end(pool, first) - first) * pool->granule_bytes : 0;
 }
 
-void emergency_free(uintptr_t address)
+COLD void emergency_free(uintptr_t address)
 {
     struct pool *pool = pool_of(address);
     size_t first = (address - pool->start) / pool->granule_bytes;
@@ -501,7 +501,7 @@ static bool pool_is_unused(struct pool *pool)
 /* Those that are unused come first and serve on, or a chain of children would have one more pool
  * each. Whoever was on the way through the list, and was interrupted by the fork, still comes by
  * all that have blocks. The limit is for what can serve. */
-void emergency_reset_in_child(void)
+COLD void emergency_reset_in_child(void)
 {
     struct pool *unused = NULL;
     struct pool *others = NULL;

@@ -20,7 +20,7 @@ struct line {
     size_t length;
 };
 
-static void line_append(struct line *line, const char *text)
+COLD static void line_append(struct line *line, const char *text)
 {
     size_t room = LINE_BYTES - 1 - line->length;
     size_t length = strnlen(text, room);
@@ -44,7 +44,7 @@ static void line_append_hex(struct line *line, uintptr_t value)
 }
 
 /* The system call itself: write() is a cancellation point, and malloc must not be one. */
-static void line_write(struct line *line)
+COLD static void line_write(struct line *line)
 {
     /* What others wrote may hold a line's end, or what a terminal obeys. */
     for (size_t i = 0; i < line->length; i++) {
@@ -63,7 +63,7 @@ void fatal_on_stop(void (*act)(void))
     on_stop = act;
 }
 
-_Noreturn static void stop(struct line *line)
+COLD _Noreturn static void stop(struct line *line)
 {
     line_write(line);
     if (on_stop != NULL) {
@@ -72,7 +72,7 @@ _Noreturn static void stop(struct line *line)
     abort();
 }
 
-void fatal(const char *fault)
+COLD void fatal(const char *fault)
 {
     struct line line = {.length = 0};
 
@@ -81,7 +81,7 @@ void fatal(const char *fault)
     stop(&line);
 }
 
-void fatal_at(const char *fault, uintptr_t address)
+COLD void fatal_at(const char *fault, uintptr_t address)
 {
     struct line line = {.length = 0};
 
@@ -92,7 +92,7 @@ void fatal_at(const char *fault, uintptr_t address)
     stop(&line);
 }
 
-void warn_line(const char *const parts[])
+COLD void warn_line(const char *const parts[])
 {
     struct line line = {.length = 0};
 

@@ -6,6 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Of a function that few processes call, or at faults only: short code, apart from the rest, whose
+ * pages are resident in every process (layout.ld). */
+#define COLD __attribute__((cold))
+
 /* Write "breakwater: <fault>" as one line to standard error and abort. Handlers of SIGABRT may
  * allocate, whatever the fault was found in the middle of. */
 _Noreturn void fatal(const char *fault);

@@ -35,20 +35,20 @@ void fork_take_in_left(void)
     }
 }
 
-static void prepare(void)
+COLD static void prepare(void)
 {
     deferred_fork_begins();
     gate_close(cache_gate(cache_self));
 }
 
-static void parent(void)
+COLD static void parent(void)
 {
     deferred_fork_ends();
     (void)gate_open();
     fork_take_in_left();
 }
 
-static void child(void)
+COLD static void child(void)
 {
     emergency_reset_in_child();
     deferred_reset_in_child();

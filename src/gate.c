@@ -61,7 +61,7 @@ static const volatile uint32_t *_Atomic child_inside;
 static const struct gate_slot *child_slot;
 
 /* One more turn of waiting. */
-static void pause_thread(unsigned turn)
+COLD static void pause_thread(unsigned turn)
 {
     int saved_errno = errno;
 
@@ -153,7 +153,7 @@ void gate_leave(struct gate_slot *slot)
     }
 }
 
-bool gate_enter_patiently(struct gate_slot *slot)
+COLD bool gate_enter_patiently(struct gate_slot *slot)
 {
     bool entered = gate_enter(slot);
 
@@ -180,7 +180,7 @@ static bool may_be_waited_for(void)
 
 /* One more turn of waiting for others to leave. False where that may be in vain: who finds a fault
  * inside stays there. */
-static bool wait_for_others(unsigned *turn, bool inside)
+COLD static bool wait_for_others(unsigned *turn, bool inside)
 {
     if (atomic_load_explicit(&is_closed_for_good, memory_order_seq_cst)) {
         return false;
@@ -195,7 +195,7 @@ static bool wait_for_others(unsigned *turn, bool inside)
 
 /* The thread closes or opens the gate; how often it was closed before. A handler of a signal, which
  * may fork, finds both counts changed or neither. */
-static uint32_t count_closed(uint32_t change)
+COLD static uint32_t count_closed(uint32_t change)
 {
     sigset_t all;
     sigset_t mask;
@@ -209,7 +209,7 @@ static uint32_t count_closed(uint32_t change)
     return before;
 }
 
-void gate_close(const struct gate_slot *self)
+COLD void gate_close(const struct gate_slot *self)
 {
     bool inside = gate_has_caller(self);
     unsigned turn = 0;
@@ -259,7 +259,7 @@ void gate_keep_only(struct gate_slot *self)
     atomic_store_explicit(&slots, self, memory_order_relaxed);
 }
 
-void gate_reset_in_child(struct gate_slot *self)
+COLD void gate_reset_in_child(struct gate_slot *self)
 {
     bool inside = gate_has_caller(self);
     bool for_good = atomic_load_explicit(&is_closed_for_good, memory_order_relaxed);

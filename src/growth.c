@@ -161,7 +161,7 @@ bool growth_raise_break_locked(size_t units)
 
 /* The end of a free run of the break is no longer ours: all but its first `kept` units. Returns how
  * many units in use are lost. */
-static size_t cut_off_locked(struct span *run, size_t kept)
+COLD static size_t cut_off_locked(struct span *run, size_t kept)
 {
     ASSERT(lock_is_held(&page_heap_lock));
     size_t lost = run->units - kept;
@@ -180,7 +180,7 @@ static size_t cut_off_locked(struct span *run, size_t kept)
 
 /* Above the top no row says anything: those of a long run, of which most were never written, need
  * no memory for that. */
-void growth_lower_break_locked(size_t pad_units)
+COLD void growth_lower_break_locked(size_t pad_units)
 {
     ASSERT(lock_is_held(&page_heap_lock));
     struct span *run = growth_top_run_locked();
@@ -216,7 +216,7 @@ static void lower_clean_locked(void)
 /* Somebody lowered the break below our top: free runs that were cut off, and gaps between them, are
  * forgotten. What the program still holds there is lost, and going on would hand out its
  * neighbours. */
-static void forget_cut_off_locked(uintptr_t intact_end, size_t end)
+COLD static void forget_cut_off_locked(uintptr_t intact_end, size_t end)
 {
     ASSERT(lock_is_held(&page_heap_lock));
     size_t first = region_unit_of(&region_primary, intact_end);
@@ -255,7 +255,7 @@ void growth_notice_moves_locked(void)
 
 /* Mapped regions */
 
-static struct region *map_region_locked(size_t units)
+COLD static struct region *map_region_locked(size_t units)
 {
     ASSERT(lock_is_held(&page_heap_lock));
     struct region *region = NULL;

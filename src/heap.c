@@ -38,7 +38,7 @@ static void *out_of_memory(void)
     return NULL;
 }
 
-void *heap_refuse(void)
+COLD void *heap_refuse(void)
 {
     if (limit_hard() != 0) {
         limit_notice(BW_LIMIT_HARD);
@@ -353,7 +353,7 @@ static bool was_freed(uintptr_t address)
            (region->history[region_unit_of(region, address)] & UNIT_HISTORY_MASK) == UNIT_FREED;
 }
 
-_Noreturn static void fatal_free(uintptr_t address)
+COLD _Noreturn static void fatal_free(uintptr_t address)
 {
     fatal_at(was_freed(address) ? double_free : "invalid free of", address);
 }
@@ -534,7 +534,7 @@ void heap_free_moved(void *block, struct span *run)
 
 /* Past the thread's cache, which fork's handlers may find in any state: the fork may be a signal
  * handler's, that has interrupted a fast path. */
-void heap_free_deferred(void *block)
+COLD void heap_free_deferred(void *block)
 {
     unsigned index;
     const struct slab *slab = slab_of_block((uintptr_t)block, &index);
@@ -551,7 +551,7 @@ void heap_free_deferred(void *block)
 
 /* Trimming */
 
-size_t heap_trim(size_t pad_bytes)
+COLD size_t heap_trim(size_t pad_bytes)
 {
     struct cache *cache = life_cache();
 

@@ -94,7 +94,7 @@ BW_API int mallopt(int parameter, int value)
     return bw_mallopt(parameter, value);
 }
 
-BW_API struct mallinfo2 mallinfo2(void)
+COLD BW_API struct mallinfo2 mallinfo2(void)
 {
     struct bw_mallinfo2 info = bw_mallinfo2();
 
@@ -111,7 +111,7 @@ BW_API struct mallinfo2 mallinfo2(void)
     };
 }
 
-BW_API struct mallinfo mallinfo(void)
+COLD BW_API struct mallinfo mallinfo(void)
 {
     struct bw_mallinfo info = bw_mallinfo();
 

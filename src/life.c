@@ -91,7 +91,7 @@ static void move_thread_locked(struct arena *from, struct arena *to)
     stats.changes++;
 }
 
-bool life_change_arena(struct cache *cache)
+COLD bool life_change_arena(struct cache *cache)
 {
     uint64_t forks_before = forks_now();
 
@@ -109,7 +109,7 @@ bool life_change_arena(struct cache *cache)
     return arena != NULL;
 }
 
-void life_join_arena(struct cache *cache, struct arena *arena)
+COLD void life_join_arena(struct cache *cache, struct arena *arena)
 {
     uint64_t forks_before = forks_now();
 
@@ -120,7 +120,7 @@ void life_join_arena(struct cache *cache, struct arena *arena)
     settle(forks_before);
 }
 
-bool life_start_patiently(void)
+COLD bool life_start_patiently(void)
 {
     (void)life_cache();
     if (!life_started() && gate_enter_patiently(NULL)) {
@@ -130,7 +130,7 @@ bool life_start_patiently(void)
     return life_started();
 }
 
-bool life_limit_arenas(uint32_t count)
+COLD bool life_limit_arenas(uint32_t count)
 {
     /* The start takes over what BREAKWATER_CONF says. */
     bool started_before = life_start_patiently();
@@ -150,7 +150,7 @@ bool life_limit_arenas(uint32_t count)
 
 /* A fault has been found, perhaps with a lock held, or on the thread's own stacks: what handlers of
  * SIGABRT allocate comes from elsewhere. */
-static void leave_to_handlers(void)
+COLD static void leave_to_handlers(void)
 {
     gate_close_for_good();
     has_ended = true;
@@ -345,7 +345,7 @@ bool life_ended_wait(void)
 
 /* The fork may have ended between our look at the gate and the push: whoever finds the gate open
  * takes all of them. */
-void life_take_back_ended(void)
+COLD void life_take_back_ended(void)
 {
     uint64_t forks_before = forks_now();
     struct cds_lfs_head *head;
@@ -387,7 +387,7 @@ static void thread_ends(void *unused)
     errno = saved_errno;
 }
 
-void life_watch_first_thread(void)
+COLD void life_watch_first_thread(void)
 {
     struct os_thread self = os_thread_self();
 
@@ -406,7 +406,7 @@ bool life_first_thread_has_ended(void)
 /* A child's only thread knows of its own cache, if it has one, and of idle ones. Those of other
  * threads, and the blocks in them, are lost: they may have been copied in the middle of a fast
  * path. */
-static void recount_in_child(void)
+COLD static void recount_in_child(void)
 {
     bool attached = cache_is_real(cache_self);
 
@@ -431,7 +431,7 @@ static void recount_in_child(void)
     scavenge_share(conf.cache_limit, stats.threads);
 }
 
-void life_reset_in_child(void)
+COLD void life_reset_in_child(void)
 {
     atomic_store_explicit(&forks, forks_now() + 1, memory_order_relaxed);
     atomic_store_explicit(&first_thread_has_ended, false, memory_order_relaxed);
@@ -439,7 +439,7 @@ void life_reset_in_child(void)
     recount_in_child();
 }
 
-struct life_stats life_stats(void)
+COLD struct life_stats life_stats(void)
 {
     lock_acquire(&life_lock);
     struct life_stats result = stats;

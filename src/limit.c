@@ -19,7 +19,7 @@ void limit_set(size_t soft_bytes, size_t hard_bytes)
     atomic_store_explicit(&limit.hard, hard_bytes, memory_order_relaxed);
 }
 
-bool limit_take_pressure(void)
+COLD bool limit_take_pressure(void)
 {
     return limit_presses() && atomic_exchange_explicit(&limit.presses, false, memory_order_relaxed);
 }
@@ -37,7 +37,7 @@ void limit_on(bw_limit_callback *callback, void *context)
     atomic_store_explicit(&program_callback, callback, memory_order_release);
 }
 
-void limit_notice(enum bw_limit which)
+COLD void limit_notice(enum bw_limit which)
 {
     /* What the callback itself does is no news to it. */
     if (!delivering) {
@@ -45,7 +45,7 @@ void limit_notice(enum bw_limit which)
     }
 }
 
-void limit_deliver(size_t held_bytes)
+COLD void limit_deliver(size_t held_bytes)
 {
     bw_limit_callback *callback = atomic_load_explicit(&program_callback, memory_order_acquire);
 

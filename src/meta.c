@@ -193,7 +193,7 @@ void meta_free(void *object, size_t bytes)
     lock_release(&meta_lock);
 }
 
-void meta_donate(void *start, size_t bytes)
+COLD void meta_donate(void *start, size_t bytes)
 {
     lock_acquire(&meta_lock);
     chunk_replace_locked((char *)start, bytes);
@@ -201,7 +201,7 @@ void meta_donate(void *start, size_t bytes)
     lock_release(&meta_lock);
 }
 
-struct meta_stats meta_stats(void)
+COLD struct meta_stats meta_stats(void)
 {
     lock_acquire(&meta_lock);
     struct meta_stats result = stats;

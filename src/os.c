@@ -285,7 +285,7 @@ bool os_thread_has_ended(struct os_thread thread)
            syscall(SYS_tgkill, thread.process, thread.thread, 0) != 0 && errno == ESRCH;
 }
 
-size_t os_thread_count(void)
+COLD size_t os_thread_count(void)
 {
     enum { OTHER_LINKS = 2 }; /* "." and that of "..", as in every directory of directories */
     struct stat threads;
@@ -295,7 +295,7 @@ size_t os_thread_count(void)
                : 0;
 }
 
-void os_sleep_us(unsigned microseconds)
+COLD void os_sleep_us(unsigned microseconds)
 {
     const struct timespec time = {.tv_nsec = (long)microseconds * 1000};
 

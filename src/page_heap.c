@@ -351,7 +351,7 @@ void page_heap_give_up_clean(void)
     lock_release(&page_heap_lock);
 }
 
-size_t page_heap_decay_huge(unsigned ticks, size_t most_bytes)
+COLD size_t page_heap_decay_huge(unsigned ticks, size_t most_bytes)
 {
     size_t bytes = 0;
     bool found = true;
@@ -392,7 +392,7 @@ static size_t purge_some(size_t most, size_t pad_bytes)
     return purged;
 }
 
-size_t page_heap_purge(size_t pad_bytes)
+COLD size_t page_heap_purge(size_t pad_bytes)
 {
     size_t bytes = give_address_space_back(pad_bytes);
     size_t most = page_heap_stats().free_used_units;
@@ -440,7 +440,7 @@ _Atomic uint16_t *page_heap_tags_create(void)
     return tags;
 }
 
-struct page_heap_stats page_heap_stats(void)
+COLD struct page_heap_stats page_heap_stats(void)
 {
     heap_lock_acquire();
     struct page_heap_stats result = stats;

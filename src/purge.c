@@ -199,7 +199,7 @@ bool purge_go_on(void)
     return step(now_ms(), PURGE_STEP_BYTES, UINT64_MAX);
 }
 
-uint64_t purge_interval_ms(void)
+COLD uint64_t purge_interval_ms(void)
 {
     uint64_t now = now_ms();
     uint64_t due = atomic_load_explicit(&next_step_ms, memory_order_relaxed);
@@ -207,7 +207,7 @@ uint64_t purge_interval_ms(void)
     return due > now + POLL_MS_LEAST ? size_min(due - now, tick_ms()) : POLL_MS_LEAST;
 }
 
-size_t purge_all(size_t pad_bytes)
+COLD size_t purge_all(size_t pad_bytes)
 {
     size_t all = SIZE_MAX;
 

@@ -98,7 +98,7 @@ void reclaim_aged(void)
     limit_runs(runs_doublings());
 }
 
-void reclaim_all(void)
+COLD void reclaim_all(void)
 {
     arena_drain_all();
     for (struct bin_place at = {0}; arena_find_bin(&at); at.class ++) {

@@ -212,7 +212,7 @@ void *refill_borrow(struct arena *arena, unsigned class, size_t alignment, size_
     return block;
 }
 
-void *refill_from_any(unsigned class, size_t alignment)
+COLD void *refill_from_any(unsigned class, size_t alignment)
 {
     void *block = NULL;
     struct arena *arena;

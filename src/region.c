@@ -196,7 +196,7 @@ static void table_cut(struct table *table, size_t units)
     }
 }
 
-bool region_give_up_rows(void)
+COLD bool region_give_up_rows(void)
 {
     size_t units = size_max(os_address_space_bytes() / UNIT_BYTES, region_units(&region_primary));
 
@@ -268,7 +268,7 @@ static void region_publish(struct region *region, size_t units)
     }
 }
 
-struct region *region_map(size_t units)
+COLD struct region *region_map(size_t units)
 {
     unsigned index = free_index();
 
@@ -287,7 +287,7 @@ struct region *region_map(size_t units)
     return region;
 }
 
-void region_unmap(struct region *region)
+COLD void region_unmap(struct region *region)
 {
     size_t units = region_units(region);
 

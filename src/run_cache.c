@@ -186,7 +186,7 @@ void run_cache_empty_all(void)
     give_up_all(TICK_MASK + 1);
 }
 
-size_t run_cache_bytes_all(void)
+COLD size_t run_cache_bytes_all(void)
 {
     size_t bytes = 0;
 
@@ -196,7 +196,7 @@ size_t run_cache_bytes_all(void)
     return bytes;
 }
 
-size_t run_cache_bytes(const struct run_cache *cache)
+COLD size_t run_cache_bytes(const struct run_cache *cache)
 {
     size_t bytes = 0;
 

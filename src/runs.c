@@ -401,7 +401,7 @@ static size_t run_purge_huge_locked(const struct span *run, unsigned ticks)
     return 0;
 }
 
-size_t runs_purge_huge_locked(unsigned ticks)
+COLD size_t runs_purge_huge_locked(unsigned ticks)
 {
     ASSERT(lock_is_held(&page_heap_lock));
     size_t purged = 0;

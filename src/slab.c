@@ -282,7 +282,7 @@ size_t slab_put_rows_locked(struct slab *slab, unsigned index, void *const *bloc
     return done;
 }
 
-_Noreturn void slab_fatal_double_free(const struct slab *slab, unsigned index)
+COLD _Noreturn void slab_fatal_double_free(const struct slab *slab, unsigned index)
 {
     fatal_at("double free of", slab->start + (size_t)index * slab_class(slab)->size);
 }

@@ -123,7 +123,7 @@ struct arena *spread_choose_locked(void)
     return arena != NULL ? arena : best;
 }
 
-struct arena *spread_choose_other_locked(const struct arena *crowded)
+COLD struct arena *spread_choose_other_locked(const struct arena *crowded)
 {
     ASSERT(lock_rank_is_held(LOCK_RANK_LIFE));
     uint32_t most = arenas_limit != 0 ? arenas_limit : arenas_at_most(MOST_ARENAS * cpus_known());
@@ -152,7 +152,7 @@ void spread_unbind_locked(struct arena *arena)
     threads_set(arena, threads_of(arena) - 1);
 }
 
-void spread_keep_only(struct arena *own)
+COLD void spread_keep_only(struct arena *own)
 {
     for (unsigned index = 0; arena_by_index(index) != NULL; index++) {
         threads_set(arena_by_index(index), 0);

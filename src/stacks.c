@@ -29,7 +29,7 @@ struct cache_class *stacks_make_class(struct cache *cache, unsigned class)
     return *group != NULL ? &(*group)[class % GROUP_CLASSES] : NULL;
 }
 
-unsigned stacks_count_groups(const struct cache *cache)
+COLD unsigned stacks_count_groups(const struct cache *cache)
 {
     unsigned count = 0;
 

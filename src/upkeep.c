@@ -13,7 +13,7 @@
 #include "purge.h"
 #include "scavenge.h"
 
-size_t upkeep_give_all_back(struct cache *cache, size_t pad_bytes)
+COLD size_t upkeep_give_all_back(struct cache *cache, size_t pad_bytes)
 {
     cache_flush_all(cache);
     scavenge_ask_all();
@@ -57,7 +57,7 @@ void upkeep_after_miss(struct cache *cache)
     upkeep_poll(cache);
 }
 
-void upkeep_tell_of_limits(void)
+COLD void upkeep_tell_of_limits(void)
 {
     struct gate_slot *slot = cache_gate(cache_self);
 

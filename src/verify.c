@@ -14,7 +14,7 @@ enum {
     FILTER_WORDS = 1 << FILTER_SHIFT,
 };
 
-void verify_block(unsigned class, uintptr_t block)
+COLD void verify_block(unsigned class, uintptr_t block)
 {
     unsigned index;
     const struct slab *slab = slab_of_block(block, &index);
