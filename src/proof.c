@@ -3,7 +3,7 @@
  *
  * verify.c finds a block that is twice on one stack. Where the first copy has gone back to its slab
  * meanwhile, with a full stack or as a single block, only the bitmaps know of it. To ask them takes
- * a lock and a look at each block's slab: it is done for the first stacks of a class in a thread,
+ * a lock and a look at each block's slab: it is done for the first stacks of a class in a cache,
  * none of which goes to a depot, where blocks are in no bitmap; and for the last ones at exit.
  *
  * Invariants   while a class is unproved, none of its freed blocks is handed out.

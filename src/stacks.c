@@ -110,7 +110,8 @@ void stacks_flush_class(struct cache *cache, unsigned class)
 
     stacks_set_alloc(bin, NULL, 0);
     stacks_set_free(bin, class, NULL, 0);
-    *cold = (struct cache_class){.singles = SINGLES_MAX, .is_unproved = true, .has_flushed = true};
+    *cold = (struct cache_class){
+        .stacks = cold->stacks, .singles = SINGLES_MAX, .is_unproved = true, .has_flushed = true};
     unmark_in_use(cache, class);
     if (allocs > 0) {
         arena_free_blocks(cache->arena, class, alloc->slots, allocs);

@@ -33,7 +33,7 @@ enum { SWAPS_PER_GROWTH = 16, SWAPS_FOR_GOOD };
 struct cache_class {
     struct magazine *alloc; /* what alloc_top points into; NULL before the first refill */
     struct magazine *free;  /* what free_top points into; NULL before the first free */
-    uint16_t stacks;        /* freed stacks that were swapped or flushed */
+    uint16_t stacks;        /* freed stacks swapped or flushed since the cache was made */
     uint16_t seen;          /* where the stacks' tops were at the last look for idle classes */
     uint8_t doublings : 4;  /* of the class's first batch: blocks to ask for at the next refill */
     uint8_t singles : 4;  /* blocks that came and went singly, before there was a stack for them */

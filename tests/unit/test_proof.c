@@ -277,6 +277,22 @@ static void the_first_stacks_go_to_no_depot_the_later_ones_need_no_proof(void **
     check();
 }
 
+static void the_first_stacks_are_the_cache_s_and_not_each_thread_s(void **state)
+{
+    enum { ALL = 64 };
+
+    (void)state;
+    set_up(SIZE);
+    give(take());
+    cold()->stacks = ALL - 1;
+    stacks_flush_class(cache, class_of_blocks);
+    assert_true(proof_is_for_all(cold()));
+    give(take());
+    cold()->stacks = ALL;
+    stacks_flush_class(cache, class_of_blocks);
+    assert_false(proof_is_for_all(cold()));
+}
+
 int main(void)
 {
     static const struct isolated_test tests[] = {
@@ -294,6 +310,7 @@ int main(void)
         ISOLATED(so_is_one_that_is_freed_after_what_came_next),
         ISOLATED(what_is_unproved_is_found_before_it_goes_to_a_depot),
         ISOLATED(the_first_stacks_go_to_no_depot_the_later_ones_need_no_proof),
+        ISOLATED(the_first_stacks_are_the_cache_s_and_not_each_thread_s),
     };
 
     return run_isolated(tests, ARRAY_SIZE(tests));
