@@ -70,6 +70,22 @@ static void lay_out(struct cache *cache)
     cache->is_laid_out = true;
 }
 
+/* What the last thread counted, or this one in another arena. */
+static void forget_singles(struct cache *cache)
+{
+    for (size_t group = 0; group < GROUPS; group++) {
+        struct cache_class *classes = cache->groups[group];
+
+        for (size_t i = 0; classes != NULL && i < GROUP_CLASSES; i++) {
+            if (classes[i].singles != 0) {
+                classes[i].singles = 0;
+                classes[i].is_unproved = false;
+                classes[i].has_flushed = false;
+            }
+        }
+    }
+}
+
 void cache_bind(struct cache *cache, struct arena *arena)
 {
     cache->arena = arena;
@@ -87,14 +103,7 @@ void cache_bind(struct cache *cache, struct arena *arena)
         lay_out(cache);
         return;
     }
-    /* What the last thread counted, or this one in another arena. */
-    for (unsigned class = 0; class < CLASS_COUNT; class ++) {
-        if (stacks_class(cache, class)->singles != 0) {
-            stacks_made_class(cache, class)->singles = 0;
-            stacks_made_class(cache, class)->is_unproved = false;
-            stacks_made_class(cache, class)->has_flushed = false;
-        }
-    }
+    forget_singles(cache);
 }
 
 /* Verification */
@@ -238,10 +247,10 @@ static __attribute__((noinline)) void *swap_and_pop(struct cache *cache, unsigne
 void *cache_pop_freed(struct cache *cache, unsigned class)
 {
     struct cache_bin *bin = cache_bin_of_class(cache, class);
-    const struct cache_class *known = stacks_class(cache, class);
+    size_t count = stacks_free_count(bin, stacks_class(cache, class)->free);
 
-    if (stacks_free_count(bin, known->free) != 1) {
-        return swap_and_pop(cache, class);
+    if (count != 1) {
+        return count > 0 ? swap_and_pop(cache, class) : NULL;
     }
     return may_serve(cache, class, stacks_made_class(cache, class), 1) ? pop_lone(cache, class)
                                                                        : NULL;

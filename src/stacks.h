@@ -45,7 +45,7 @@ struct cache_class {
     bool is_sparse : 1;   /* the class's bin was, at the last look (bin.h) */
 };
 
-enum { GROUP_CLASSES = 8 };
+enum { GROUP_CLASSES = 8, GROUPS = (CLASS_COUNT + GROUP_CLASSES - 1) / GROUP_CLASSES };
 
 /* Whether the thread is in the right arena (balance.c): what there was at the last look, and what
  * it has freed since. */
@@ -88,7 +88,7 @@ struct cache {
     struct gate_slot gate;
     uint32_t large_hits;   /* large blocks for malloc from runs that were kept */
     struct run_cache runs; /* one run, of a large block that was freed last */
-    struct cache_class *groups[(CLASS_COUNT + GROUP_CLASSES - 1) / GROUP_CLASSES];
+    struct cache_class *groups[GROUPS];
 };
 
 _Static_assert(sizeof(struct cache_bin) == (size_t)8 * CODE_STEP,
