@@ -56,7 +56,7 @@ struct bin *arena_bin_make(struct arena *arena, unsigned class)
     if (made == NULL) {
         return arena_bin(arena, class);
     }
-    bin_init(made, class);
+    bin_init(made, class, arena->index);
     /* Release: pairs with arena_bin(). Acquire: `bin` is another thread's then. */
     if (!atomic_compare_exchange_strong_explicit(&arena->bins[class], &bin, made,
                                                  memory_order_release, memory_order_acquire)) {
@@ -192,18 +192,13 @@ static bool is_free_locked(struct slab *slab, unsigned index)
     return slab_has_free_locked(slab, index) || remote_is_pending(slab, index);
 }
 
-static void check_taken_locked(struct arena *arena, struct bin *bin, void *const *blocks,
-                               size_t count)
+static void check_taken_locked(struct bin *bin, void *const *blocks, size_t count)
 {
     ASSERT(lock_is_held(&bin->lock));
     for (size_t i = 0; i < count; i++) {
         unsigned index;
-        struct slab *slab = slab_of_own_block((uintptr_t)blocks[i], &index);
+        struct slab *slab = slab_of_block_of((uintptr_t)blocks[i], bin->class, bin->arena, &index);
 
-        /* All of its slab went back, and the memory is another's: or it is free where it was. */
-        if (slab->class != bin->class || slab->arena != arena->index) {
-            fatal_at("double free of", (uintptr_t)blocks[i]);
-        }
         if (is_free_locked(slab, index)) {
             slab_fatal_double_free(slab, index);
         }
@@ -215,7 +210,7 @@ void arena_check_taken(struct arena *arena, unsigned class, void *const *blocks,
     struct bin *bin = arena_bin(arena, class);
 
     lock_acquire(&bin->lock);
-    check_taken_locked(arena, bin, blocks, count);
+    check_taken_locked(bin, blocks, count);
     lock_release(&bin->lock);
 }
 
@@ -224,7 +219,7 @@ void arena_try_check_taken(struct arena *arena, unsigned class, void *const *blo
     struct bin *bin = arena_bin(arena, class);
 
     if (lock_try_acquire(&bin->lock)) {
-        check_taken_locked(arena, bin, blocks, count);
+        check_taken_locked(bin, blocks, count);
         lock_release(&bin->lock);
     }
 }

@@ -25,9 +25,10 @@ enum {
     HOPELESS_SHARE = 8,        /* then this part more has to be free */
 };
 
-void bin_init(struct bin *bin, unsigned class)
+void bin_init(struct bin *bin, unsigned class, unsigned arena)
 {
     bin->class = (uint8_t) class;
+    bin->arena = (uint8_t)arena;
     lock_init(&bin->lock, LOCK_RANK_BIN);
 }
 
@@ -232,16 +233,17 @@ static void put_scattered_locked(struct bin *bin, void *const *blocks, size_t co
     ASSERT(lock_is_held(&bin->lock));
     /* Copies, of which the compiler knows that no store changes them. */
     const unsigned class = bin->class;
+    const unsigned arena = bin->arena;
     const struct size_class described = size_classes[class];
 
     for (size_t i = 0; i < count; i++) {
         uintptr_t block = (uintptr_t)blocks[i];
         struct slab *slab = slab_at(block);
-        bool is_own = slab != NULL && slab->class == class;
+        bool is_own = slab_is_of(slab, class, arena);
         unsigned index = is_own ? size_class_index(&described, block - slab->start) : 0;
 
         if (unlikely(!is_own || index == described.blocks)) {
-            fatal_at("invalid free of", block);
+            slab_fatal_free_of(block, class, arena);
         }
         slab_put_word_locked(slab, index / BITS_PER_WORD, UINT64_C(1) << (index % BITS_PER_WORD));
         slab_took_in_locked(bin, slab, 1, idle, released);
@@ -262,7 +264,7 @@ static void put_locked(struct bin *bin, void **blocks, size_t count, bool idle,
     }
     for (size_t i = 0; i < count;) {
         unsigned index;
-        struct slab *slab = slab_of_own_block((uintptr_t)blocks[i], &index);
+        struct slab *slab = slab_of_block_of((uintptr_t)blocks[i], bin->class, bin->arena, &index);
         size_t taken_in = order == ORDER_ROWS
                               ? slab_put_rows_locked(slab, index, blocks + i, count - i)
                               : slab_put_words_locked(slab, index, blocks + i, count - i);

@@ -41,7 +41,8 @@ struct bin {
     _Atomic uint32_t slab_count; /* written under the lock */
     uint64_t free_blocks;        /* in the slabs */
     uint64_t asked_growth;  /* the heap's last growth before blocks were asked for (reclaim.c) */
-    uint8_t class;          /* constant */
+    uint8_t class;          /* constant, */
+    uint8_t arena;          /* as the arena's index */
     _Atomic bool is_sparse; /* at the last look; written under the lock */
     uint64_t sparse_puts;   /* blocks that came back since a slab ran empty, while it was sparse */
     uint64_t hopeless_free; /* free blocks when it was given up as sparse; 0: it is not given up */
@@ -69,7 +70,7 @@ static inline bool bin_is_sparse(const struct bin *bin)
 }
 
 /* Of zeroed memory. */
-void bin_init(struct bin *bin, unsigned class);
+void bin_init(struct bin *bin, unsigned class, unsigned arena);
 
 /* Give the bin a new slab, all of whose blocks are free. */
 void bin_add_locked(struct bin *bin, struct slab *slab);

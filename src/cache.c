@@ -110,15 +110,16 @@ void cache_bind(struct cache *cache, struct arena *arena)
 
 /* To look for doubles costs about as much as a malloc and a free: in the first stacks of a class
  * they are all looked for, which is every one in a short run, then in one of VERIFY_SAMPLE. */
-static void verify_sampled(struct cache_class *cold, unsigned class, const struct magazine *freed,
+static void verify_sampled(struct cache *cache, unsigned class, const struct magazine *freed,
                            size_t count)
 {
+    struct cache_class *cold = stacks_made_class(cache, class);
     /* Not at regular distances: a class may be swapped and flushed in turns. */
     bool is_verified = proof_is_for_all(cold);
     uint16_t mixed = (uint16_t)(++cold->stacks * VERIFY_MULTIPLIER);
 
     if (is_verified || mixed < UINT16_MAX / VERIFY_SAMPLE) {
-        verify_stack(class, freed->slots, count);
+        verify_stack(class, cache->arena->index, freed->slots, count);
     } else {
         verify_starts(class, freed->slots, count);
     }
@@ -218,7 +219,7 @@ static void swap(struct cache *cache, unsigned class, size_t count)
     struct cache_class *cold = stacks_made_class(cache, class);
     struct magazine *filled = cold->free;
 
-    verify_sampled(cold, class, filled, count);
+    verify_sampled(cache, class, filled, count);
     cold->low = (uint8_t)size_min(cold->low, count);
     cold->free = cold->alloc;
     cold->alloc = filled;
@@ -467,7 +468,7 @@ void cache_flush(struct cache *cache, unsigned class)
     full->count = (uint32_t)stacks_free_count(bin, full);
     cache->balance.own_frees += full->count;
     if (!depot_keeps(class)) {
-        verify_sampled(cold, class, full, full->count);
+        verify_sampled(cache, class, full, full->count);
         stacks_set_free(bin, class, full,
                         stacks_give_older(cache, class, full, full->count, full->count / 2));
         note_how_sparse(cache, class, cold);
@@ -479,7 +480,7 @@ void cache_flush(struct cache *cache, unsigned class)
 
     if (may_stay_whole) {
         (void)proof_make(cache, class);
-        verify_sampled(cold, class, full, full->count);
+        verify_sampled(cache, class, full, full->count);
     } else {
         cold->stacks++;
     }
@@ -498,7 +499,8 @@ void cache_verify(const struct cache *cache)
         size_t count = stacks_freed(cache, class);
 
         if (count > 0) {
-            verify_stack(class, stacks_class(cache, class)->free->slots, count);
+            verify_stack(class, cache->arena->index, stacks_class(cache, class)->free->slots,
+                         count);
         }
     }
 }
@@ -534,6 +536,8 @@ void cache_check(struct cache *cache)
         const struct cache_class *cold = stacks_class(cache, class);
         size_t allocs = stacks_alloc_count(bin, cold->alloc);
         size_t frees = stacks_free_count(bin, cold->free);
+        unsigned arena = cache->arena->index;
+        unsigned index;
 
         if ((allocs > 0 && allocs > cold->alloc->capacity) ||
             (frees > 0 && frees > stacks_capacity(class, cold->free)) ||
@@ -541,14 +545,14 @@ void cache_check(struct cache *cache)
             fatal("cache: a stack is longer than it may be, or not known to be in use");
         }
         for (size_t i = 0; i < allocs; i++) {
-            verify_block(class, (uintptr_t)cold->alloc->slots[i]);
+            (void)slab_of_block_of((uintptr_t)cold->alloc->slots[i], class, arena, &index);
             verify_not_among(cold->alloc->slots, i, cold->alloc->slots[i]);
             if (frees > 0) {
                 verify_not_among(cold->free->slots, frees, cold->alloc->slots[i]);
             }
         }
         for (size_t i = 0; i < frees; i++) {
-            verify_block(class, (uintptr_t)cold->free->slots[i]);
+            (void)slab_of_block_of((uintptr_t)cold->free->slots[i], class, arena, &index);
             verify_not_among(cold->free->slots, i, cold->free->slots[i]);
         }
     }

@@ -343,19 +343,9 @@ void *heap_alloc_zeroed(size_t size)
 
 /* Freeing */
 
-/* Was the block at this address, in a unit that is free now, freed before? Its span row need not
- * know of the region. */
-static bool was_freed(uintptr_t address)
-{
-    const struct region *region = region_of(address);
-
-    return region != NULL &&
-           (region->history[region_unit_of(region, address)] & UNIT_HISTORY_MASK) == UNIT_FREED;
-}
-
 COLD _Noreturn static void fatal_free(uintptr_t address)
 {
-    fatal_at(was_freed(address) ? double_free : "invalid free of", address);
+    fatal_at(region_was_freed(address) ? double_free : "invalid free of", address);
 }
 
 /* Leave a block for whoever opens the gate. The fork may have ended between our look at the gate

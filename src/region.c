@@ -353,6 +353,15 @@ struct region *region_of(uintptr_t address)
     return region_unit_of(&region_primary, address) < units ? &region_primary : mapped_of(address);
 }
 
+/* The unit's span row need not know of the region. */
+COLD bool region_was_freed(uintptr_t address)
+{
+    const struct region *region = region_of(address);
+
+    return region != NULL &&
+           (region->history[region_unit_of(region, address)] & UNIT_HISTORY_MASK) == UNIT_FREED;
+}
+
 struct region *region_next(const struct region *region)
 {
     unsigned index = region == NULL ? 0 : region->index + 1U;

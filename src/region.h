@@ -98,6 +98,9 @@ _Atomic uint16_t *region_tags_create(void);
  * long as something in the region is in use (see region.c). */
 struct region *region_of(uintptr_t address);
 
+/* Was the block at this address, in a unit that is free now, freed before? */
+bool region_was_freed(uintptr_t address);
+
 /* By index, or NULL. Any thread, no lock. */
 struct region *region_by_index(unsigned index);
 

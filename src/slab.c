@@ -282,6 +282,20 @@ size_t slab_put_rows_locked(struct slab *slab, unsigned index, void *const *bloc
     return done;
 }
 
+COLD _Noreturn void slab_fatal_free(uintptr_t block)
+{
+    fatal_at(slab_at(block) == NULL && region_was_freed(block) ? "double free of"
+                                                               : "invalid free of",
+             block);
+}
+
+COLD _Noreturn void slab_fatal_free_of(uintptr_t block, unsigned class, unsigned arena)
+{
+    bool is_others = span_of(block) != NULL && !slab_is_of(slab_at(block), class, arena);
+
+    fatal_at(is_others ? "double free of" : "invalid free of", block);
+}
+
 COLD _Noreturn void slab_fatal_double_free(const struct slab *slab, unsigned index)
 {
     fatal_at("double free of", slab->start + (size_t)index * slab_class(slab)->size);

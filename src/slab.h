@@ -94,13 +94,37 @@ static inline struct slab *slab_of_block(uintptr_t block, unsigned *index)
     return likely(*index < class->blocks) ? slab : NULL;
 }
 
+static inline bool slab_is_of(const struct slab *slab, unsigned class, unsigned arena)
+{
+    return slab != NULL && slab->class == class && slab->arena == arena;
+}
+
+/* Stop the process for a block that was freed, and is no block of a slab. */
+_Noreturn void slab_fatal_free(uintptr_t block);
+
+/* The same, if it is none of the class and arena: that its unit was theirs was seen as it was
+ * freed. If it no longer is, all of the slab had come back since, and so had this block. */
+_Noreturn void slab_fatal_free_of(uintptr_t block, unsigned class, unsigned arena);
+
 /* As slab_of_block(), for an address that must be a block: else the process stops. */
 static inline struct slab *slab_of_own_block(uintptr_t block, unsigned *index)
 {
     struct slab *slab = slab_of_block(block, index);
 
     if (unlikely(slab == NULL)) {
-        fatal_at("invalid free of", block);
+        slab_fatal_free(block);
+    }
+    return slab;
+}
+
+/* The same, for one that must be of the class and arena. */
+static inline struct slab *slab_of_block_of(uintptr_t block, unsigned class, unsigned arena,
+                                            unsigned *index)
+{
+    struct slab *slab = slab_of_block(block, index);
+
+    if (unlikely(!slab_is_of(slab, class, arena))) {
+        slab_fatal_free_of(block, class, arena);
     }
     return slab;
 }

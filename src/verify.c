@@ -14,16 +14,6 @@ enum {
     FILTER_WORDS = 1 << FILTER_SHIFT,
 };
 
-COLD void verify_block(unsigned class, uintptr_t block)
-{
-    unsigned index;
-    const struct slab *slab = slab_of_block(block, &index);
-
-    if (slab == NULL || slab->class != class) {
-        fatal_at("invalid free of", block);
-    }
-}
-
 void verify_not_among(void *const *blocks, size_t count, void *block)
 {
     for (size_t i = 0; i < count; i++) {
@@ -35,9 +25,9 @@ void verify_not_among(void *const *blocks, size_t count, void *block)
 
 /* A filter of hash bits makes it linear: only blocks whose bit was set by another are compared one
  * by one. */
-static void verify_long_stack(unsigned class, void *const *blocks, size_t count)
+static void verify_long_stack(unsigned class, unsigned arena, void *const *blocks, size_t count)
 {
-    const struct size_class *described = &size_classes[class];
+    unsigned index;
     uint64_t filter[FILTER_WORDS] = {0};
 
     for (size_t i = 0; i < count; i++) {
@@ -50,20 +40,20 @@ static void verify_long_stack(unsigned class, void *const *blocks, size_t count)
             verify_not_among(blocks, i, blocks[i]);
         }
         *word |= bit;
-        verify_start(class, described, address);
+        (void)slab_of_block_of(address, class, arena, &index);
     }
 }
 
-void verify_stack(unsigned class, void *const *blocks, size_t count)
+void verify_stack(unsigned class, unsigned arena, void *const *blocks, size_t count)
 {
-    const struct size_class *described = &size_classes[class];
+    unsigned index;
 
     if (count > SHORT_STACK) {
-        verify_long_stack(class, blocks, count);
+        verify_long_stack(class, arena, blocks, count);
         return;
     }
     for (size_t i = 0; i < count; i++) {
         verify_not_among(blocks, i, blocks[i]);
-        verify_start(class, described, (uintptr_t)blocks[i]);
+        (void)slab_of_block_of((uintptr_t)blocks[i], class, arena, &index);
     }
 }

@@ -6,14 +6,11 @@
 
 #include "slab.h"
 
-/* If a block is twice among the `count`, or does not start where a block of the class may. */
-void verify_stack(unsigned class, void *const *blocks, size_t count);
+/* If a block is twice among the `count`, or is none of a slab of the class and arena. */
+void verify_stack(unsigned class, unsigned arena, void *const *blocks, size_t count);
 
 /* If `block` is among the `count` blocks. */
 void verify_not_among(void *const *blocks, size_t count, void *block);
-
-/* If `block` is no block of a slab of the class. */
-void verify_block(unsigned class, uintptr_t block);
 
 /* Unless a block of the class may start at `address`. Needs no slab where slabs are one unit, since
  * they start where their blocks' unit does. Inline: it is for every block that is handed out again.

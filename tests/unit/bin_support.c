@@ -14,7 +14,7 @@ void new_bin_of_class(unsigned class)
     size_class_init();
     class_of_bin = class;
     remote_queue_init(&queue);
-    bin_init(&bin, class_of_bin);
+    bin_init(&bin, class_of_bin, 0);
     lock_acquire(&bin.lock);
 }
 

@@ -244,24 +244,41 @@ static void what_is_no_block_dies_among_scattered_ones(void **state)
     assert_dies_at(put_scattered, &count, "invalid free of", (uintptr_t)&count);
 }
 
-static void a_block_of_another_class_dies_among_scattered_ones(void **state)
+/* The first block of a new slab, which is not the bin's. */
+static void *block_of_other_slab(unsigned class, unsigned arena)
 {
-    size_t count = 100;
-
-    (void)state;
-    take_scattered();
     lock_release(&bin.lock);
     struct span *span = page_heap_alloc(
         &(struct run_request){.units = 1, .align_units = 1, .state = SPAN_SLAB, .grow = true});
 
     assert_non_null(span);
-    assert_non_null(slab_create(span, size_class_of(2 * SIZE), 0, &queue));
+    assert_non_null(slab_create(span, class, arena, &queue));
     lock_acquire(&bin.lock);
-    scattered[50] = (void *)span_address(span);
-    assert_dies_at(put_scattered, &count, "invalid free of", (uintptr_t)scattered[50]);
+    return (void *)span_address(span);
+}
+
+static void assert_dies_of(void *other)
+{
+    size_t many = 100;
+    size_t few = 2;
+    void *first = scattered[0];
+
+    scattered[50] = other;
+    assert_dies_at(put_scattered, &many, "double free of", (uintptr_t)other);
     /* Not an innocent one where it comes first. */
-    scattered[0] = scattered[50];
-    assert_dies_at(put_scattered, &count, "invalid free of", (uintptr_t)scattered[50]);
+    scattered[0] = other;
+    assert_dies_at(put_scattered, &many, "double free of", (uintptr_t)other);
+    assert_dies_at(put_scattered, &few, "double free of", (uintptr_t)other);
+    scattered[0] = first;
+}
+
+/* Its own slab has come back, and the memory is another's. */
+static void a_block_of_another_class_or_arena_was_freed_before(void **state)
+{
+    (void)state;
+    take_scattered();
+    assert_dies_of(block_of_other_slab(size_class_of(2 * SIZE), 0));
+    assert_dies_of(block_of_other_slab(class_of_bin, 1));
 }
 
 static void what_a_bin_gives_up_is_chained_to_what_was_given_up_before(void **state)
@@ -591,7 +608,7 @@ int main(void)
         ISOLATED(scattered_blocks_come_back_to_their_slabs),
         ISOLATED(a_scattered_block_twice_dies),
         ISOLATED(what_is_no_block_dies_among_scattered_ones),
-        ISOLATED(a_block_of_another_class_dies_among_scattered_ones),
+        ISOLATED(a_block_of_another_class_or_arena_was_freed_before),
         ISOLATED(what_a_bin_gives_up_is_chained_to_what_was_given_up_before),
         ISOLATED(a_bin_keeps_few_units_in_empty_slabs),
         ISOLATED(a_bin_that_ages_gives_its_empty_slabs_up),

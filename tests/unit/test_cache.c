@@ -648,7 +648,7 @@ static void the_check_sees_a_block_of_another_class(void **state)
     void *other = refill_one(arena, size_class_of(1024));
 
     give(other);
-    assert_dies_at(check_cache, NULL, "invalid free of", (uintptr_t)other);
+    assert_dies_at(check_cache, NULL, "double free of", (uintptr_t)other);
 }
 
 static void the_check_sees_a_stack_that_is_not_marked_or_too_long(void **state)

@@ -101,7 +101,7 @@ static void a_block_whose_slab_is_gone_when_it_is_published_dies(void **state)
     arena_free_blocks(arena, class_of_blocks, &block, 1);
     reclaim_all();
     assert_int_equal(bin_slabs(bin_of(arena)), 0);
-    assert_dies_at(publish, NULL, "invalid free of", (uintptr_t)block);
+    assert_dies_at(publish, NULL, "double free of", (uintptr_t)block);
 }
 
 static void check_buffer(void *unused)

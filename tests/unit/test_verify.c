@@ -15,11 +15,14 @@ static struct {
     void *blocks[COUNT];
 } stack;
 
+static struct arena *arena;
+
 static void set_up(void)
 {
     size_class_init();
     stack.class = size_class_of(SIZE);
-    stack.first_block = (char *)refill_one(arena_create(0), stack.class);
+    arena = arena_create(0);
+    stack.first_block = (char *)refill_one(arena, stack.class);
     assert_non_null(stack.first_block);
 }
 
@@ -35,7 +38,7 @@ static void fill(size_t count, size_t step)
 static void verify(void *unused)
 {
     (void)unused;
-    verify_stack(stack.class, stack.blocks, stack.count);
+    verify_stack(stack.class, arena->index, stack.blocks, stack.count);
 }
 
 static void a_stack_of_different_blocks_passes(void **state)
@@ -78,15 +81,21 @@ static void an_address_between_two_blocks_dies(void **state)
 
 static void verify_other_class(void *block)
 {
-    verify_block(stack.class + 1, (uintptr_t)block);
+    verify_stack(stack.class + 1, arena->index, &block, 1);
+}
+
+static void verify_other_arena(void *block)
+{
+    verify_stack(stack.class, arena->index + 1U, &block, 1);
 }
 
 static void verify_own_class(void *block)
 {
-    verify_block(stack.class, (uintptr_t)block);
+    verify_stack(stack.class, arena->index, &block, 1);
 }
 
-static void a_block_is_one_of_its_class_only(void **state)
+/* It was one of them when it was freed: all of its slab has come back since, and it too. */
+static void a_block_that_is_another_s_now_was_freed_before(void **state)
 {
     int variable;
 
@@ -94,7 +103,9 @@ static void a_block_is_one_of_its_class_only(void **state)
     set_up();
     fill(1, 1);
     verify_own_class(stack.blocks[0]);
-    assert_dies_at(verify_other_class, stack.blocks[0], "invalid free of",
+    assert_dies_at(verify_other_class, stack.blocks[0], "double free of",
+                   (uintptr_t)stack.blocks[0]);
+    assert_dies_at(verify_other_arena, stack.blocks[0], "double free of",
                    (uintptr_t)stack.blocks[0]);
     assert_dies_at(verify_own_class, &variable, "invalid free of", (uintptr_t)&variable);
 }
@@ -105,7 +116,7 @@ int main(void)
         ISOLATED(a_stack_of_different_blocks_passes),
         ISOLATED(a_block_twice_dies),
         ISOLATED(an_address_between_two_blocks_dies),
-        ISOLATED(a_block_is_one_of_its_class_only),
+        ISOLATED(a_block_that_is_another_s_now_was_freed_before),
     };
 
     return run_isolated(tests, ARRAY_SIZE(tests));
