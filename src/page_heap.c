@@ -380,12 +380,21 @@ static size_t give_address_space_back(size_t pad_bytes)
     return bytes;
 }
 
+/* The free run at the top, if it is no more than the pad. It is more where the break cannot be
+ * lowered, and goes back with all else then. */
+static const struct span *pad_run_locked(size_t pad_bytes)
+{
+    ASSERT(lock_is_held(&page_heap_lock));
+    const struct span *top_run = growth_top_run_locked();
+
+    return top_run != NULL && top_run->units <= units_for(pad_bytes) ? top_run : NULL;
+}
+
 /* Of what is free now, up to so many units; the units that went. */
 static size_t purge_some(size_t most, size_t pad_bytes)
 {
     heap_lock_acquire();
-    size_t purged = purge_locked(0, size_min(most, TRIM_UNITS_AT_ONCE),
-                                 pad_bytes > 0 ? growth_top_run_locked() : NULL);
+    size_t purged = purge_locked(0, size_min(most, TRIM_UNITS_AT_ONCE), pad_run_locked(pad_bytes));
 
     note_relief_locked();
     lock_release(&page_heap_lock);

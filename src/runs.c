@@ -319,17 +319,19 @@ static size_t run_purge_locked(struct span *run, unsigned ticks, size_t most)
     return purged;
 }
 
-/* Begin anew, unless the last look stopped half-way, in this pass, and was for units that have been
- * free no longer: what it has gone by is for the next pass. Where all that is free is to go, that
- * is too. */
+/* May this look go on where the last one stopped half-way? If that was in this pass, and for units
+ * that have been free no longer: what it has gone by is for the next pass. */
+static bool look_goes_on_locked(unsigned ticks)
+{
+    ASSERT(lock_is_held(&page_heap_lock));
+    bool has_more = look.next != NULL || shelf_next_filled(look.shelf) < SHELF_COUNT;
+
+    return has_more && ticks >= look.ticks && look.pass == pass_now();
+}
+
 static void look_begin_locked(unsigned ticks)
 {
     ASSERT(lock_is_held(&page_heap_lock));
-    bool goes_on = look.next != NULL || shelf_next_filled(look.shelf) < SHELF_COUNT;
-
-    if (goes_on && ticks > 0 && ticks >= look.ticks && look.pass == pass_now()) {
-        return;
-    }
     look.next = NULL;
     look.shelf = 0;
     look.ticks = ticks;
@@ -349,19 +351,36 @@ static struct span *look_run_locked(void)
     return look.next;
 }
 
-size_t runs_purge_locked(unsigned ticks, size_t most, const struct span *spared)
+static size_t look_locked(unsigned ticks, size_t most, const struct span *spared)
 {
     ASSERT(lock_is_held(&page_heap_lock));
     size_t purged = 0;
     struct span *run;
 
-    look_begin_locked(ticks);
     while (purged < most && (run = look_run_locked()) != NULL) {
         if (run != spared && may_be_due(run, ticks)) {
             purged += run_purge_locked(run, ticks, most - purged);
         }
         /* Of a run that was enough there may be more. */
         look.next = purged < most ? run->next : run;
+    }
+    return purged;
+}
+
+size_t runs_purge_locked(unsigned ticks, size_t most, const struct span *spared)
+{
+    ASSERT(lock_is_held(&page_heap_lock));
+    bool goes_on = look_goes_on_locked(ticks);
+
+    if (!goes_on) {
+        look_begin_locked(ticks);
+    }
+    size_t purged = look_locked(ticks, most, spared);
+
+    /* Where all that is free is to go, that is what the last look has gone by too. */
+    if (goes_on && ticks == 0 && purged < most) {
+        look_begin_locked(ticks);
+        purged += look_locked(ticks, most - purged, spared);
     }
     return purged;
 }

@@ -544,6 +544,19 @@ static void purging_leaves_the_pad_at_the_top(void **state)
     assert_int_equal(page_heap_stats().free_used_units, 10);
 }
 
+static void below_somebody_else_s_memory_there_is_no_pad(void **state)
+{
+    struct span *freed = run_of_units(100);
+
+    (void)state;
+    fill(freed);
+    give_back(freed);
+    assert_true(sbrk(4096) != (void *)-1);
+    assert_int_equal(page_heap_purge(9 * UNIT_BYTES), 100 * UNIT_BYTES);
+    page_heap_check();
+    assert_int_equal(page_heap_stats().free_used_units, 0);
+}
+
 static void purging_takes_the_memory_of_inner_runs(void **state)
 {
     const size_t lengths[] = {4, 8};
@@ -1316,6 +1329,7 @@ int main(void)
         ISOLATED(a_run_grown_over_used_memory_counts_as_used),
         ISOLATED(purging_lowers_the_break_to_the_last_run_in_use),
         ISOLATED(purging_leaves_the_pad_at_the_top),
+        ISOLATED(below_somebody_else_s_memory_there_is_no_pad),
         ISOLATED(purging_takes_the_memory_of_inner_runs),
         ISOLATED(purging_does_not_touch_runs_in_use),
         ISOLATED(purging_leaves_a_foreign_top_alone),
