@@ -2,7 +2,7 @@
 /* api.c - the family under the prefix bw_: arguments checked as breakwater.h says, then heap.c and
  * resize.c.
  *
- * Owns         nothing.
+ * Owns         the stream that statistics at exit go to.
  * Concurrency  any thread.
  * Called by    interpose.c; the program.
  */

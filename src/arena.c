@@ -5,7 +5,7 @@
  * them give up, reclaim.c's. Here blocks go back to the slabs of an arena, from its own threads and
  * from others, and a slab that its bin gives up stops being one.
  *
- * Owns         the arenas, and the tags of slabs' units.
+ * Owns         the arenas, the tags of slabs' units, and the count of the heap's growths.
  * Invariants   a tag is set exactly while a block of a slab of the arena begins in its unit.
  * Concurrency  a bin's lock (rank BIN) guards the bin; drain_lock (rank DRAIN) makes drains of one
  *              arena take turns. A thread holds one bin's lock at a time. The page heap is called

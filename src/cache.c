@@ -109,7 +109,7 @@ void cache_bind(struct cache *cache, struct arena *arena)
 /* Verification */
 
 /* To look for doubles costs about as much as a malloc and a free: in the first stacks of a class
- * they are all looked for, which is every one in a short run, then in one of VERIFY_SAMPLE. */
+ * they are all looked for, whichever thread has the cache, then in one of VERIFY_SAMPLE. */
 static void verify_sampled(struct cache *cache, unsigned class, const struct magazine *freed,
                            size_t count)
 {

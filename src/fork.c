@@ -72,10 +72,12 @@ static void register_handlers(void)
     if (atomic_exchange_explicit(&is_registered, true, memory_order_relaxed)) {
         return;
     }
-    if (__register_atfork != NULL) {
-        (void)__register_atfork(prepare, parent, child, NULL);
-    } else {
-        (void)pthread_atfork(prepare, parent, child);
+    int error = __register_atfork != NULL ? __register_atfork(prepare, parent, child, NULL)
+                                          : pthread_atfork(prepare, parent, child);
+
+    if (error != 0) {
+        /* No memory for it: the next slow path of another thread tries again. */
+        atomic_store_explicit(&is_registered, false, memory_order_relaxed);
     }
 }
 

@@ -163,3 +163,4 @@ GLIBC_NAME(memalign);
 GLIBC_NAME(valloc);
 GLIBC_NAME(pvalloc);
 GLIBC_NAME(mallopt);
+BW_API struct mallinfo __libc_mallinfo(void) __attribute__((alias(TEXT_OF(mallinfo)), cold));

@@ -23,7 +23,7 @@ enum {
 
 static void *hand_out(struct cache *cache, struct span *span, size_t units)
 {
-    span->used_units = (uint32_t)units;
+    span->used_units = units;
     span->arena = cache_is_real(cache) ? cache->arena->index : 0;
     return (void *)span_address(span);
 }

@@ -7,7 +7,7 @@
  * A thread's cache is taken back by a key destructor. Whatever the thread frees or allocates later,
  * in other destructors, goes past the cache (has_ended): slower, and nothing is left behind.
  *
- * Owns         the lists of idle and of ended caches, the key.
+ * Owns         the lists of idle and of ended caches, and of all; the key; the count of forks.
  * Concurrency  life_lock, of rank LIFE, the first: taken inside the gate, with no other lock held.
  * Called by    balance.c, fork.c, heap.c, stats.c, background.c and api.c.
  */

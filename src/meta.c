@@ -206,7 +206,6 @@ COLD struct meta_stats meta_stats(void)
     lock_acquire(&meta_lock);
     struct meta_stats result = stats;
 
-    result.lock_acquisitions = meta_lock.acquisitions;
     lock_release(&meta_lock);
     return result;
 }

@@ -17,7 +17,6 @@ struct meta_stats {
     size_t mapped_bytes;  /* got from the kernel, or donated */
     size_t donated_bytes; /* donated */
     size_t used_bytes;    /* in objects */
-    uint64_t lock_acquisitions;
 };
 
 struct meta_stats meta_stats(void);

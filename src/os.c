@@ -242,8 +242,9 @@ static size_t purge_at_once(const struct iovec *ranges, size_t count)
 
 void os_purge_ranges(struct iovec *ranges, size_t count)
 {
-    for (size_t done = purge_at_once(ranges, count); done < count;
-         done += purge_at_once(ranges + done, count - done)) {
+    size_t done = 0;
+
+    while ((done += purge_at_once(ranges + done, count - done)) < count) {
         if (!os_purge(ranges[done].iov_base, ranges[done].iov_len)) {
             ranges[done].iov_len = 0;
         }

@@ -5,7 +5,7 @@
  * adds to the heap's peak, and (but with thp:always) idle bins give as many free pages back as the
  * heap grew by before.
  *
- * Owns         nothing.
+ * Owns         how long threads have waited for the page heap of late.
  * Concurrency  as arena.c: one bin's lock at a time, and none where the page heap is called.
  * Called by    refill.c, large.c and purge.c.
  */
@@ -60,9 +60,9 @@ static void age_all(uint32_t most_stacks)
     }
 }
 
-/* More is kept while threads wait for the page heap's lock. Once a tick; the doublings. Relaxed: if
- * two threads take a step at once, what one of them saw may be lost. */
-static unsigned runs_doublings(void)
+/* A tick has passed. More runs are kept while threads wait for the page heap's lock: the doublings.
+ * Relaxed: if two threads take a step at once, what one of them saw may be lost. */
+static unsigned doublings_of_tick(void)
 {
     static _Atomic uint64_t waits_seen;
     static _Atomic unsigned pressure;
@@ -95,7 +95,7 @@ void reclaim_aged(void)
 {
     age_all(STACKS_AT_ONCE);
     run_cache_age_all();
-    limit_runs(runs_doublings());
+    limit_runs(doublings_of_tick());
 }
 
 COLD void reclaim_all(void)

@@ -25,7 +25,6 @@
 
 enum {
     REGIONS_MAX = 256,
-    TABLES_MAX = 2,   /* spans and history; tag tables are small enough to be mapped whole */
     UNITS_LEAST = 64, /* the smallest break worth tables */
 };
 
@@ -57,6 +56,7 @@ enum { EXTENT_SHIFT = 36 };
 
 _Static_assert(UNITS_MOST < (size_t)1 << (64 - EXTENT_SHIFT), "a region's length fits");
 
+/* Committed as the region grows. Tag tables are small enough to be mapped whole. */
 struct table {
     char *rows;
     size_t row_bytes;
@@ -67,8 +67,8 @@ struct table {
 struct region region_primary;
 bool region_primary_disabled;
 
-static struct table tables[TABLES_MAX];
-static size_t table_count;
+static struct table span_table = {.row_bytes = sizeof(struct span)};
+static struct table history_table = {.row_bytes = sizeof(uint8_t)};
 static _Atomic(struct region *) regions[REGIONS_MAX] = {&region_primary};
 static _Atomic unsigned index_last; /* the highest that a region has had */
 /* Relaxed: statistics. */
@@ -89,26 +89,11 @@ static bool table_cover(struct table *table, size_t units)
     return true;
 }
 
-static struct table *table_create(size_t row_bytes)
+static bool table_reserve(struct table *table, size_t units)
 {
-    size_t bytes = align_up(region_units_max(&region_primary) * row_bytes, os_page_bytes());
-    char *rows = table_count < TABLES_MAX ? (char *)os_reserve(bytes) : NULL;
-
-    if (rows == NULL) {
-        return NULL;
-    }
-    tables[table_count] =
-        (struct table){.rows = rows, .row_bytes = row_bytes, .reserved_bytes = bytes};
-    return &tables[table_count++];
-}
-
-static void tables_destroy(void)
-{
-    while (table_count > 0) {
-        struct table *table = &tables[--table_count];
-
-        os_unmap(table->rows, table->reserved_bytes);
-    }
+    table->reserved_bytes = align_up(units * table->row_bytes, os_page_bytes());
+    table->rows = (char *)os_reserve(table->reserved_bytes);
+    return table->rows != NULL;
 }
 
 static void units_max_set(size_t units)
@@ -120,15 +105,15 @@ static void units_max_set(size_t units)
 static bool tables_reserve(size_t units)
 {
     units_max_set(units);
-    struct table *spans = table_create(sizeof(struct span));
-    struct table *history = spans != NULL ? table_create(sizeof(uint8_t)) : NULL;
-
-    if (history == NULL) {
-        tables_destroy();
+    if (!table_reserve(&span_table, units)) {
         return false;
     }
-    region_primary.spans = (struct span *)(void *)spans->rows;
-    region_primary.history = (uint8_t *)history->rows;
+    if (!table_reserve(&history_table, units)) {
+        os_unmap(span_table.rows, span_table.reserved_bytes);
+        return false;
+    }
+    region_primary.spans = (struct span *)(void *)span_table.rows;
+    region_primary.history = (uint8_t *)history_table.rows;
     return true;
 }
 
@@ -147,12 +132,7 @@ static bool primary_init(uintptr_t base)
 
 static bool tables_cover(size_t units)
 {
-    for (size_t i = 0; i < table_count; i++) {
-        if (!table_cover(&tables[i], units)) {
-            return false;
-        }
-    }
-    return true;
+    return table_cover(&span_table, units) && table_cover(&history_table, units);
 }
 
 bool region_add_break(uintptr_t start, size_t bytes)
@@ -206,9 +186,8 @@ COLD bool region_give_up_rows(void)
     /* The tag tables stay as they are: threads have their old bound in cache->units, and free()
      * reads them without a lock. */
     units_max_set(units);
-    for (size_t i = 0; i < table_count; i++) {
-        table_cut(&tables[i], units);
-    }
+    table_cut(&span_table, units);
+    table_cut(&history_table, units);
     return true;
 }
 
@@ -407,9 +386,8 @@ void region_check(void)
     size_t noted_count;
     size_t noted_bytes;
 
-    for (size_t i = 0; i < table_count; i++) {
-        table_check(&tables[i]);
-    }
+    table_check(&span_table);
+    table_check(&history_table);
     for (struct region *region = region_next(&region_primary); region;
          region = region_next(region)) {
         if (region_units(region) != 0) {

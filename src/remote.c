@@ -42,14 +42,14 @@ void remote_publish(struct slab *slab, unsigned word, uint64_t blocks)
         atomic_fetch_or_explicit(slab_remote_word(slab, word), blocks, memory_order_acq_rel);
 
     if (unlikely((before & blocks) != 0)) {
-        unsigned index = word * BITS_PER_WORD + bit_lowest(before & blocks);
-
-        fatal_at("double free of", slab->start + (size_t)index * slab_class(slab)->size);
+        slab_fatal_double_free(slab, word * BITS_PER_WORD + bit_lowest(before & blocks));
     }
     if (before != 0) {
         return;
     }
-    /* Release: who sees the summary's bit in remote_take_summary() sees the word's bits. */
+    /* Release: who sees the summary's bit in remote_take_summary() sees the word's bits. Acquire:
+     * pairs with the release there; whoever finds 0 writes queue_node after the drain has read it.
+     */
     before =
         atomic_fetch_or_explicit(&slab->remote_summary, UINT64_C(1) << word, memory_order_acq_rel);
     if (before == 0) {

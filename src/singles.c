@@ -12,9 +12,10 @@
 
 #include "proof.h"
 
-/* Does the next block pass without a stack? Once blocks were fetched for the class, what is freed
- * is to serve before more of them, but is to be proved first: one of it may have gone back so. */
-static bool is_single(struct cache *cache, unsigned class)
+/* Count the next block as one that passes without a stack, if it may. Once blocks were fetched for
+ * the class, what is freed is to serve before more of them, but is to be proved first: one of it
+ * may have gone back so. */
+static bool count_single(struct cache *cache, unsigned class)
 {
     const struct cache_class *known = stacks_class(cache, class);
 
@@ -34,7 +35,7 @@ static bool is_single(struct cache *cache, unsigned class)
 
 void *singles_take(struct cache *cache, unsigned class)
 {
-    void *block = is_single(cache, class) ? arena_take_one(cache->arena, class) : NULL;
+    void *block = count_single(cache, class) ? arena_take_one(cache->arena, class) : NULL;
 
     if (block != NULL) {
         cache->misses++;
@@ -52,7 +53,7 @@ bool singles_give(struct cache *cache, unsigned class, void *block)
         if (stacks_class(cache, class) != &stacks_class_none) {
             proof_need(stacks_made_class(cache, class)); /* it may be larger again */
         }
-    } else if (!is_single(cache, class)) {
+    } else if (!count_single(cache, class)) {
         return false;
     }
     cache->misses++;

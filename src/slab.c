@@ -7,7 +7,7 @@
  *              only prefetched.
  * Concurrency  the free side is guarded by the lock of the slab's bin (bin.c); the remote side is
  *              lock-free (remote.c).
- * Called by    bin.c, bin_purge.c, arena.c and refill.c.
+ * Called by    bin.c, bin_purge.c, arena.c, refill.c, remote.c, remote_buffer.c and verify.c.
  */
 #include "slab.h"
 

@@ -36,10 +36,11 @@ struct cache_class {
     uint16_t stacks;        /* freed stacks swapped or flushed since the cache was made */
     uint16_t seen;          /* where the stacks' tops were at the last look for idle classes */
     uint8_t doublings : 4;  /* of the class's first batch: blocks to ask for at the next refill */
-    uint8_t singles : 4;  /* blocks that came and went singly, before there was a stack for them */
-    uint8_t swaps;        /* since the last refill, as far as they matter */
-    uint8_t low;          /* the fewest blocks held at a swap since the last trim */
-    uint8_t dry : 5;      /* misses to come that need not ask the arena first */
+    uint8_t
+        singles : 4; /* blocks that were to come or go singly, before there was a stack for them */
+    uint8_t swaps;   /* since the last refill, as far as they matter */
+    uint8_t low;     /* the fewest blocks held at a swap since the last trim */
+    uint8_t dry : 5; /* misses to come that need not ask the arena first */
     bool is_unproved : 1; /* freed blocks must not be handed out before a look (proof.c), */
     bool has_flushed : 1; /* and so it will be with the next ones */
     bool is_sparse : 1;   /* the class's bin was, at the last look (bin.h) */

@@ -138,7 +138,7 @@ BW_API int bw_mallopt(int parameter, int value);
  * hblks    regions mapped because the break could not grow (a count);  hblkhd  their bytes;
  * uordblks in blocks the program holds, together with those cached by other threads;
  * fordblks free: in slabs, in depots, in this thread's cache, in runs kept and of the page heap;
- * keepcost the free run at the top of the break, which a trim could give back.
+ * keepcost the free run at the top of the heap: the break falls by it, unless others moved it.
  * usmblks is 0. The int fields of bw_mallinfo saturate. All are 0 if the process forks meanwhile
  * and that takes over some 20 ms: the fork may wait for the caller. So it is with the functions
  * below. */

@@ -30,6 +30,7 @@ void *__libc_realloc(void *block, size_t size);
 void *__libc_memalign(size_t alignment, size_t size);
 void *__libc_valloc(size_t size);
 void *__libc_pvalloc(size_t size);
+struct mallinfo __libc_mallinfo(void);
 
 static void use_glibc_names(void)
 {
@@ -40,6 +41,8 @@ static void use_glibc_names(void)
     free(__libc_valloc(100));
     free(__libc_pvalloc(100));
     __libc_free(malloc(100));
+    /* The heap that is in use, and not another one. */
+    CHECK(__libc_mallinfo().arena > 0 || __libc_mallinfo().hblkhd > 0);
 }
 
 int main(void)
