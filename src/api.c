@@ -58,7 +58,7 @@ void *bw_realloc(void *block, size_t size)
         return heap_alloc(size);
     }
     if (size == 0) {
-        (void)heap_usable_size(block, "invalid realloc of");
+        (void)heap_usable_size(block, FAULT_INVALID_REALLOC);
         heap_free(block);
         return NULL;
     }
@@ -138,7 +138,7 @@ COLD void *bw_pvalloc(size_t size)
 
 size_t bw_malloc_usable_size(void *block)
 {
-    return block != NULL ? heap_usable_size(block, HEAP_USABLE_SIZE_FAULT) : 0;
+    return block != NULL ? heap_usable_size(block, FAULT_USABLE_SIZE) : 0;
 }
 
 COLD size_t bw_purge(void)

@@ -153,10 +153,10 @@ static size_t swap_blocks(unsigned class)
     return size_max(1, size_min(SWAP_BLOCKS, SWAP_BYTES / size_classes[class].size));
 }
 
-/* Should freed blocks, `count` of them, serve, and not a refill that lengthens short stacks, or
- * fills sparse slabs? Those that follow a refill without success do. */
-static bool spares_a_refill(const struct cache *cache, unsigned class, struct cache_class *cold,
-                            size_t count)
+/* It is to be a swap's turn: is it, with `count` freed blocks, or that of a refill, which lengthens
+ * short stacks, or fills sparse slabs? Where a refill had no success, it is the swap's. */
+static bool take_turn(const struct cache *cache, unsigned class, struct cache_class *cold,
+                      size_t count)
 {
     if (cold->is_sparse) {
         return cold->swaps == 0;
@@ -174,23 +174,23 @@ static bool spares_a_refill(const struct cache *cache, unsigned class, struct ca
     return count >= swap_blocks(class);
 }
 
-/* may_serve(), as long as a refill might do better or a proof be due. */
-static __attribute__((noinline)) bool may_serve_yet(const struct cache *cache, unsigned class,
+/* let_serve(), as long as a refill might do better or a proof be due. */
+static __attribute__((noinline)) bool let_serve_yet(const struct cache *cache, unsigned class,
                                                     struct cache_class *cold, size_t count)
 {
-    if (proof_is_needed(cold) || !spares_a_refill(cache, class, cold, count)) {
+    if (proof_is_needed(cold) || !take_turn(cache, class, cold, count)) {
         return false;
     }
     proof_renew(cold);
     return true;
 }
 
-/* May freed blocks, `count` of them, be handed out now? Not where they are not proved, nor where a
- * refill should rather lengthen short stacks. */
-static bool may_serve(const struct cache *cache, unsigned class, struct cache_class *cold,
+/* Let freed blocks, `count` of them, be handed out now, unless they are not proved, or a refill
+ * should rather lengthen short stacks. */
+static bool let_serve(const struct cache *cache, unsigned class, struct cache_class *cold,
                       size_t count)
 {
-    return likely(cold->swaps == SWAPS_FOR_GOOD) || may_serve_yet(cache, class, cold, count);
+    return likely(cold->swaps == SWAPS_FOR_GOOD) || let_serve_yet(cache, class, cold, count);
 }
 
 /* The one block that was freed, from where it lies. */
@@ -233,7 +233,7 @@ bool cache_swap(struct cache *cache, unsigned class)
     struct cache_bin *bin = cache_bin_of_class(cache, class);
     size_t count = stacks_free_count(bin, stacks_class(cache, class)->free);
 
-    if (count == 0 || !may_serve(cache, class, stacks_made_class(cache, class), count)) {
+    if (count == 0 || !let_serve(cache, class, stacks_made_class(cache, class), count)) {
         return false;
     }
     swap(cache, class, count);
@@ -253,7 +253,7 @@ void *cache_pop_freed(struct cache *cache, unsigned class)
     if (count != 1) {
         return count > 0 ? swap_and_pop(cache, class) : NULL;
     }
-    return may_serve(cache, class, stacks_made_class(cache, class), 1) ? pop_lone(cache, class)
+    return let_serve(cache, class, stacks_made_class(cache, class), 1) ? pop_lone(cache, class)
                                                                        : NULL;
 }
 
@@ -272,12 +272,12 @@ void *cache_pop_proved(struct cache *cache, unsigned class)
             proof_need_once(stacks_made_class(cache, class));
         }
     } else if (cache_is_trim_due(cache, class)) {
-        cache_trim(cache, class, cache_unneeded(cache, class));
+        cache_trim(cache, class, cache_begin_trim(cache, class));
     }
     return block;
 }
 
-size_t cache_unneeded(struct cache *cache, unsigned class)
+size_t cache_begin_trim(struct cache *cache, unsigned class)
 {
     struct cache_class *cold = stacks_made_class(cache, class);
     /* The block that was just handed out was held too. */

@@ -86,8 +86,8 @@ static inline bool cache_is_trim_due(struct cache *cache, unsigned class)
 }
 
 /* Then: how many blocks of the alloc stack should go back, half of those that have not been needed
- * since the last time. */
-size_t cache_unneeded(struct cache *cache, unsigned class);
+ * since the last time, which is now. */
+size_t cache_begin_trim(struct cache *cache, unsigned class);
 
 /* Give so many back, the oldest. Inside the gate. */
 void cache_trim(struct cache *cache, unsigned class, size_t unneeded);

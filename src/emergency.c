@@ -465,7 +465,7 @@ COLD void emergency_free(uintptr_t address)
     size_t first = (address - pool->start) / pool->granule_bytes;
 
     if ((address - pool->start) % pool->granule_bytes != 0) {
-        fatal_at("invalid free of", address);
+        fatal_at(FAULT_INVALID_FREE, address);
     }
     /* Relaxed: only to tell the second of two frees, whichever comes second. */
     uint64_t starts = atomic_fetch_and_explicit(&word_of(pool, first)->starts, ~bit_of(first),
@@ -474,7 +474,7 @@ COLD void emergency_free(uintptr_t address)
     if (!(starts & bit_of(first))) {
         uint64_t used = atomic_load_explicit(&word_of(pool, first)->used, memory_order_relaxed);
 
-        fatal_at(used & bit_of(first) ? "invalid free of" : "double free of", address);
+        fatal_at(used & bit_of(first) ? FAULT_INVALID_FREE : FAULT_DOUBLE_FREE, address);
     }
     size_t end = block_end(pool, first);
 

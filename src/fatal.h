@@ -14,6 +14,12 @@
  * allocate, whatever the fault was found in the middle of. */
 _Noreturn void fatal(const char *fault);
 
+/* The faults of blocks, each before an address. */
+#define FAULT_DOUBLE_FREE     "double free of"
+#define FAULT_INVALID_FREE    "invalid free of"
+#define FAULT_INVALID_REALLOC "invalid realloc of"
+#define FAULT_USABLE_SIZE     "invalid malloc_usable_size of"
+
 /* As fatal(), with the address in hexadecimal after the fault. */
 _Noreturn void fatal_at(const char *fault, uintptr_t address);
 

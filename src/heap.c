@@ -30,8 +30,6 @@
 #include "singles.h"
 #include "upkeep.h"
 
-static const char double_free[] = "double free of";
-
 static void *out_of_memory(void)
 {
     errno = ENOMEM;
@@ -254,7 +252,7 @@ static void poll_clock(struct cache *cache)
  * time passes. */
 static __attribute__((noinline)) void look_after(struct cache *cache, unsigned class)
 {
-    size_t unneeded = cache_unneeded(cache, class);
+    size_t unneeded = cache_begin_trim(cache, class);
     int saved_errno = errno;
 
     if ((unneeded > 0 || purge_is_due()) && gate_enter(&cache->gate)) {
@@ -345,7 +343,7 @@ void *heap_alloc_zeroed(size_t size)
 
 COLD _Noreturn static void fatal_free(uintptr_t address)
 {
-    fatal_at(region_was_freed(address) ? double_free : "invalid free of", address);
+    fatal_at(region_was_freed(address) ? FAULT_DOUBLE_FREE : FAULT_INVALID_FREE, address);
 }
 
 /* Leave a block for whoever opens the gate. The fork may have ended between our look at the gate
@@ -417,7 +415,7 @@ static void free_local(struct cache *cache, unsigned class, void *block)
     struct cache_bin *bin = cache_bin_of_class(cache, class);
 
     if (bin->free_top[-1] == block) {
-        fatal_at(double_free, (uintptr_t)block);
+        fatal_at(FAULT_DOUBLE_FREE, (uintptr_t)block);
     }
     if (cache_push(bin, block) || (scavenge_open_step(cache, class) && cache_push(bin, block))) {
         return;
@@ -503,7 +501,7 @@ void heap_free_slow(void *block)
         return;
     }
     int saved_errno = errno;
-    struct span *run = large_claim((uintptr_t)block, double_free);
+    struct span *run = large_claim((uintptr_t)block, FAULT_DOUBLE_FREE);
 
     if (run != NULL) {
         free_run(run, block);
@@ -528,7 +526,7 @@ COLD void heap_free_deferred(void *block)
 {
     unsigned index;
     const struct slab *slab = slab_of_block((uintptr_t)block, &index);
-    struct span *run = slab == NULL ? large_claim((uintptr_t)block, double_free) : NULL;
+    struct span *run = slab == NULL ? large_claim((uintptr_t)block, FAULT_DOUBLE_FREE) : NULL;
 
     if (slab != NULL) {
         free_uncached(slab, block);

@@ -81,7 +81,7 @@ BW_API void *pvalloc(size_t size)
 
 BW_API size_t malloc_usable_size(void *block)
 {
-    return block != NULL ? heap_usable_size(block, HEAP_USABLE_SIZE_FAULT) : 0;
+    return block != NULL ? heap_usable_size(block, FAULT_USABLE_SIZE) : 0;
 }
 
 BW_API int malloc_trim(size_t pad)

@@ -18,8 +18,6 @@
 #include "page_heap.h"
 #include "upkeep.h"
 
-static const char invalid_realloc[] = "invalid realloc of";
-
 /* A small block stays where it is as long as no more than this part of it falls out of use. */
 enum { SHRINK_SHARE = 4 };
 
@@ -239,7 +237,7 @@ static void check_is_live(void *block)
         return;
     }
     if (arena_has_free(slab, index)) {
-        fatal_at(invalid_realloc, (uintptr_t)block);
+        fatal_at(FAULT_INVALID_REALLOC, (uintptr_t)block);
     }
     gate_leave(slot);
 }
@@ -247,7 +245,7 @@ static void check_is_live(void *block)
 void *heap_resize(void *block, size_t size)
 {
     int saved_errno = errno;
-    size_t old_size = heap_usable_size_slow(block, invalid_realloc);
+    size_t old_size = heap_usable_size_slow(block, FAULT_INVALID_REALLOC);
 
     if (unlikely(conf.checked)) {
         check_is_live(block);
@@ -267,7 +265,7 @@ void *heap_resize(void *block, size_t size)
         return size > SMALL_MAX_BYTES ? heap_refuse() : NULL;
     }
     if (moved != NULL) {
-        struct span *run = large_claim((uintptr_t)block, invalid_realloc);
+        struct span *run = large_claim((uintptr_t)block, FAULT_INVALID_REALLOC);
 
         move_contents(moved, block, size_min(size, old_size));
         heap_free_moved(block, run);

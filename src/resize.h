@@ -10,9 +10,6 @@
  * stays on success. `block` is not NULL; if it is no block's address, the process stops. */
 void *heap_resize(void *block, size_t size);
 
-/* What malloc_usable_size() calls an address that is no block's. */
-#define HEAP_USABLE_SIZE_FAULT "invalid malloc_usable_size of"
-
 /* The bytes that may be used at a live block. At any other address, NULL among them, the process
  * stops with `fault`. */
 size_t heap_usable_size_slow(void *block, const char *fault);

@@ -177,7 +177,8 @@ bool scavenge_make_room(struct cache *cache, unsigned class)
  * same has not been used. */
 static uint16_t use_of(const struct cache_bin *bin, const struct cache_class *cold)
 {
-    uintptr_t tops = (uintptr_t)bin->alloc_top + 3 * (uintptr_t)bin->free_top;
+    enum { OTHER_WEIGHT = 3 }; /* or a block that goes from one stack to the other would not show */
+    uintptr_t tops = (uintptr_t)bin->alloc_top + OTHER_WEIGHT * (uintptr_t)bin->free_top;
 
     return (uint16_t)(tops / sizeof(void *) + cold->stacks);
 }

@@ -29,7 +29,6 @@ static inline size_t units_for(size_t size)
 #define BLOCK_ALIGN     ((size_t)16)
 #define SMALL_MAX_BYTES UNIT_BYTES
 #define CLASS_COUNT     134
-#define SLAB_MAX_WORDS  (UNIT_BYTES / BLOCK_ALIGN / BITS_PER_WORD)
 
 /* Larger blocks have classes too, up to this size. They serve malloc once it has asked for enough
  * of them; before, and where a block is to be zeroed, aligned to more than its class or likely to

@@ -7,7 +7,7 @@
  *              only prefetched.
  * Concurrency  the free side is guarded by the lock of the slab's bin (bin.c); the remote side is
  *              lock-free (remote.c).
- * Called by    bin.c, bin_purge.c, arena.c, refill.c, remote.c, remote_buffer.c and verify.c.
+ * Called by    bin.c, bin_purge.c, arena.c, refill.c and remote.c.
  */
 #include "slab.h"
 
@@ -34,6 +34,9 @@ struct slab *slab_create(struct span *span, unsigned class, unsigned arena,
     if (slab == NULL) {
         return NULL;
     }
+    /* A bit for each word in free_summary, and for each block or page in `purged` and `stayed`. */
+    ASSERT(size_classes[class].words <= BITS_PER_WORD);
+    ASSERT(size_classes[class].units == 1 || size_classes[class].blocks <= SLAB_PAGES);
     slab->free_count = size_classes[class].blocks;
     slab->freed_tick = tick_now();
     slab->words = size_classes[class].words;
@@ -284,8 +287,8 @@ size_t slab_put_rows_locked(struct slab *slab, unsigned index, void *const *bloc
 
 COLD _Noreturn void slab_fatal_free(uintptr_t block)
 {
-    fatal_at(slab_at(block) == NULL && region_was_freed(block) ? "double free of"
-                                                               : "invalid free of",
+    fatal_at(slab_at(block) == NULL && region_was_freed(block) ? FAULT_DOUBLE_FREE
+                                                               : FAULT_INVALID_FREE,
              block);
 }
 
@@ -293,12 +296,12 @@ COLD _Noreturn void slab_fatal_free_of(uintptr_t block, unsigned class, unsigned
 {
     bool is_others = span_of(block) != NULL && !slab_is_of(slab_at(block), class, arena);
 
-    fatal_at(is_others ? "double free of" : "invalid free of", block);
+    fatal_at(is_others ? FAULT_DOUBLE_FREE : FAULT_INVALID_FREE, block);
 }
 
 COLD _Noreturn void slab_fatal_double_free(const struct slab *slab, unsigned index)
 {
-    fatal_at("double free of", slab->start + (size_t)index * slab_class(slab)->size);
+    fatal_at(FAULT_DOUBLE_FREE, slab->start + (size_t)index * slab_class(slab)->size);
 }
 
 /* What is known of a page holds as long as the page is free. */

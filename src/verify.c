@@ -18,7 +18,7 @@ void verify_not_among(void *const *blocks, size_t count, void *block)
 {
     for (size_t i = 0; i < count; i++) {
         if (blocks[i] == block) {
-            fatal_at("double free of", (uintptr_t)block);
+            fatal_at(FAULT_DOUBLE_FREE, (uintptr_t)block);
         }
     }
 }

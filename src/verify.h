@@ -25,7 +25,7 @@ static inline void verify_start(unsigned class, const struct size_class *describ
     if (unlikely((described->units > 1 && (slab == NULL || slab->class != class)) ||
                  address - start >= described->bytes ||
                  !size_class_divides(described->reciprocal, address - start, &index))) {
-        fatal_at("invalid free of", address);
+        fatal_at(FAULT_INVALID_FREE, address);
     }
 }
 
@@ -39,7 +39,7 @@ static inline void verify_starts_in_units(const struct size_class *described, vo
         size_t offset = (uintptr_t)blocks[i] % UNIT_BYTES;
 
         if (unlikely(offset >= described->bytes || offset * multiplier >= multiplier)) {
-            fatal_at("invalid free of", (uintptr_t)blocks[i]);
+            fatal_at(FAULT_INVALID_FREE, (uintptr_t)blocks[i]);
         }
     }
 }

@@ -801,7 +801,7 @@ static void use_until_trimmed(void)
         block = cache_pop_freed(cache, class_of_blocks);
         assert_non_null(block);
     } while (!cache_is_trim_due(cache, class_of_blocks));
-    unneeded = cache_unneeded(cache, class_of_blocks);
+    unneeded = cache_begin_trim(cache, class_of_blocks);
     void *freed_before = *bin->alloc_top;
 
     cache_trim(cache, class_of_blocks, unneeded);
@@ -859,7 +859,7 @@ static void a_thread_that_only_hits_learns_that_its_class_is_sparse(void **state
     set_up(SIZE);
     give(take());
     atomic_store(&arena_bin(arena, class_of_blocks)->is_sparse, true);
-    (void)cache_unneeded(cache, class_of_blocks);
+    (void)cache_begin_trim(cache, class_of_blocks);
     empty_the_alloc_stack();
     (void)proof_make(cache, class_of_blocks);
     assert_null(cache_pop_freed(cache, class_of_blocks));

@@ -187,7 +187,7 @@ static void the_bitmap_has_room_for_every_block(void **state)
     for (unsigned class = 0; class < CLASS_COUNT; class ++) {
         const struct size_class *described = &size_classes[class];
 
-        assert_in_range(described->words, 1, SLAB_MAX_WORDS);
+        assert_in_range(described->words, 1, BITS_PER_WORD);
         assert_true((size_t)described->words * BITS_PER_WORD >= described->blocks);
         assert_true((size_t)(described->words - 1) * BITS_PER_WORD < described->blocks);
         assert_int_equal(described->bytes, (size_t)described->blocks * described->size);
