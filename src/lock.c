@@ -4,6 +4,8 @@
  * Invariant    state 0: free; 1: held, nobody sleeps; 2: held, somebody may sleep. A thread sleeps
  *              only after it has set 2, and the holder that sees 2 on release wakes one. If that
  *              one is in the handler of a signal, the others wake by themselves after a while.
+ *              src/model/lock.pml checks this, with forks of such handlers, and with mutants that
+ *              it catches.
  * Concurrency  no critical section of the allocator blocks on anything but a lock of higher rank,
  *              so every wait here ends.
  * Called by    every layer that has a lock.
