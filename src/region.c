@@ -15,7 +15,8 @@
  *              region->units are committed in every table before units is raised, and stay; those
  *              above may go; base is fixed before units leaves 0.
  * Concurrency  writers hold the page heap's lock; readers need none, see region_units() and, for
- *              regions that go away, below.
+ *              regions that go away, below. src/model/region.pml checks these, with mutants that it
+ *              catches.
  * Called by    growth.c and page_heap.c, and by every layer above for lookups.
  */
 #include "region.h"
