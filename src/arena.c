@@ -6,7 +6,10 @@
  * from others, and a slab that its bin gives up stops being one.
  *
  * Owns         the arenas, the tags of slabs' units, and the count of the heap's growths.
- * Invariants   a tag is set exactly while a block of a slab of the arena begins in its unit.
+ * Invariants   a tag is set exactly while a block of a slab of the arena begins in its unit: from
+ *              before its bin gets the slab until the bin has given it up, and the run not yet.
+ *              src/model/tags.pml checks that whoever frees sees it so, with mutants that it
+ *              catches.
  * Concurrency  a bin's lock (rank BIN) guards the bin; drain_lock (rank DRAIN) makes drains of one
  *              arena take turns. A thread holds one bin's lock at a time. The page heap is called
  *              with no bin locked, so that it may be slow.
