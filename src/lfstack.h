@@ -43,9 +43,12 @@
 
 #include <urcu/system.h>
 
+/* The load is what cds_lfs_empty() looks at a stack with. Sequentially consistent: who opens the
+ * gate looks afterwards, and who defers a free pushes it before looking at the gate (gate_is_open()
+ * in gate.c). A relaxed load might come before the exchange that opens the gate is seen. */
 #undef CMM_LOAD_SHARED
 #undef CMM_STORE_SHARED
-#define CMM_LOAD_SHARED(object)         __atomic_load_n(&(object), __ATOMIC_RELAXED)
+#define CMM_LOAD_SHARED(object)         __atomic_load_n(&(object), __ATOMIC_SEQ_CST)
 #define CMM_STORE_SHARED(object, value) __atomic_store_n(&(object), (value), __ATOMIC_RELAXED)
 
 #include <urcu/lfstack.h>

@@ -3,8 +3,9 @@
 /* deferred.pml - frees that wait while the gate is closed, as a model for spin.
  *
  * Whoever finds the gate closed pushes the block on a stack that all share, looks at the gate once
- * more, and releases all there is if it has opened (free_later() in heap.c). Who forks does so when
- * it was the last to open the gate (parent() in fork.c). To release is to take the whole stack,
+ * more, and releases all there is if it has opened (free_later() in heap.c). Who forks opens the
+ * gate, looks at the stack, and does so if there is anything and nobody else forks (parent() and
+ * fork_take_in_left() in fork.c). To release is to take the whole stack,
  * outside the gate, and to enter for each block; who is refused there defers again. Who forks has a
  * stack of its own for what it defers in between: the child frees that, and only that.
  *
@@ -28,6 +29,7 @@
  *   mutant refused_release_drops: deferred_free_not_lost
  *   mutant refused_release_keeps: non-progress cycle
  *   mutant first_to_open_releases: deferred_free_not_lost
+ *   mutant look_before_opening: deferred_free_not_lost
  *   mutant put_back_after_opening: deferred_free_not_lost
  *   mutant own_not_put_back: deferred_free_not_lost
  *   mutant release_before_opening: deferred_free_not_lost
@@ -211,7 +213,7 @@ proctype forker()
         CLAIM(no_free_at_fork, updating == 0);
         child()
     }
-    /* parent(): deferred_fork_ends(), gate_open(), deferred_release() */
+    /* parent(): deferred_fork_ends(), gate_open(), fork_take_in_left() */
 #ifdef MUTANT_release_before_opening
     d_step { deferred = deferred + own; own = 0; last = (closed == 1) }
     if
@@ -232,12 +234,24 @@ proctype forker()
 #ifndef MUTANT_own_not_put_back
     d_step { deferred = deferred + own; own = 0 }
 #endif
-    d_step { closed--; last = (closed == 0) }
-#ifdef MUTANT_first_to_open_releases
-    last = !last;
-#endif
+#ifdef MUTANT_look_before_opening
+    last = (deferred != 0);
+    d_step { closed-- }
     if
-    :: last -> release_deferred()
+    :: last ->
+#else
+    d_step { closed-- }
+    if
+    :: deferred != 0 ->                          /* deferred_waits() */
+#endif
+        if
+#ifdef MUTANT_first_to_open_releases
+        :: closed != 0 -> release_deferred()
+#else
+        :: closed == 0 -> release_deferred()     /* gate_is_open() */
+#endif
+        :: else
+        fi
     :: else
     fi;
 #endif
