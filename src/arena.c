@@ -378,7 +378,7 @@ static uint16_t tag_of(const struct arena *arena, size_t unit)
         return 0;
     }
     const struct size_class *class = slab_class(span->slab);
-    size_t offset = region_primary.base + unit * UNIT_BYTES - span->slab->start;
+    size_t offset = region_base(&region_primary) + unit * UNIT_BYTES - span->slab->start;
     size_t first = (offset + class->size - 1) / class->size * class->size;
 
     return first < size_min(offset + UNIT_BYTES, class->bytes) ? SIZE_CLASS_CODE(span->slab->class)

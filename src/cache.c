@@ -90,7 +90,7 @@ void cache_bind(struct cache *cache, struct arena *arena)
 {
     cache->arena = arena;
     cache->tags = arena->tags;
-    cache->base = region_primary.base;
+    cache->base = region_base(&region_primary);
     cache->units = arena->tags != NULL ? region_units_max(&region_primary) : 0;
     cache->balance = (struct cache_balance){
         .fetched_bytes_seen = cache->fetched_bytes,

@@ -70,7 +70,7 @@ size_t growth_top_unit(void)
 {
     uintptr_t top = break_top();
 
-    return top > region_primary.base ? region_unit_of(&region_primary, top) : 0;
+    return top > region_base(&region_primary) ? region_unit_of(&region_primary, top) : 0;
 }
 
 struct span *growth_top_run_locked(void)
@@ -336,7 +336,7 @@ static bool grow_region_locked(size_t units)
     }
     size_t got = region_units(region);
 
-    advise_huge_pages(region->base, got * UNIT_BYTES);
+    advise_huge_pages(region_base(region), got * UNIT_BYTES);
     total_set_locked(run_totals.total_units + got);
     run_release_locked(region->spans, got, region->index);
     return true;

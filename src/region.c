@@ -124,7 +124,7 @@ static bool primary_init(uintptr_t base)
 
     for (units = size_max(units, UNITS_LEAST); units >= UNITS_LEAST; units /= 2) {
         if (tables_reserve(units)) {
-            region_primary.base = base;
+            atomic_store_explicit(&region_primary.base, base, memory_order_relaxed);
             return true;
         }
     }
@@ -138,14 +138,14 @@ static bool tables_cover(size_t units)
 
 bool region_add_break(uintptr_t start, size_t bytes)
 {
-    if (region_primary.base == 0 && !primary_init(start)) {
+    if (region_base(&region_primary) == 0 && !primary_init(start)) {
         return false;
     }
     size_t first = region_unit_of(&region_primary, start);
     size_t last = first + bytes / UNIT_BYTES;
     size_t covered = region_units(&region_primary);
 
-    if (start < region_primary.base || last > region_units_max(&region_primary) ||
+    if (start < region_base(&region_primary) || last > region_units_max(&region_primary) ||
         !tables_cover(last)) {
         return false;
     }
@@ -222,7 +222,8 @@ static bool region_fill(struct region *region, size_t units)
         return false;
     }
     region->mapping = memory;
-    region->base = align_up((uintptr_t)memory, UNIT_BYTES);
+    atomic_store_explicit(&region->base, align_up((uintptr_t)memory, UNIT_BYTES),
+                          memory_order_relaxed);
     region->spans = spans;
     region->history = history;
     return true;
@@ -230,7 +231,7 @@ static bool region_fill(struct region *region, size_t units)
 
 static void region_publish(struct region *region, size_t units)
 {
-    uint64_t first = region->base >> UNIT_SHIFT;
+    uint64_t first = region_base(region) >> UNIT_SHIFT;
 
     ASSERT(first < UNIT_NUMBERS_END);
     atomic_fetch_add_explicit(&mapped_count, 1, memory_order_relaxed);
@@ -372,10 +373,10 @@ static void table_check(const struct table *table)
 
 static void mapped_check(struct region *region)
 {
-    uintptr_t last = region->base + region_units(region) * UNIT_BYTES - 1;
+    uintptr_t last = region_base(region) + region_units(region) * UNIT_BYTES - 1;
 
-    if (region_of(region->base) != region || region_of(last) != region ||
-        region->base - (uintptr_t)region->mapping >= UNIT_BYTES) {
+    if (region_of(region_base(region)) != region || region_of(last) != region ||
+        region_base(region) - (uintptr_t)region->mapping >= UNIT_BYTES) {
         fatal("region: a mapped one is not where its addresses are looked for");
     }
 }

@@ -59,7 +59,7 @@ struct span {
 };
 
 struct region {
-    uintptr_t base;
+    _Atomic uintptr_t base;   /* written once */
     _Atomic size_t units;     /* rows in use; grows only, but a region that was unmapped has 0 */
     _Atomic size_t units_max; /* of the break: rows there is address space for; falls only */
     struct span *spans;
@@ -115,6 +115,13 @@ void region_mapped(size_t *count, size_t *bytes);
  * are accounted for. The caller holds the page heap's lock, or is alone. */
 void region_check(void);
 
+static inline uintptr_t region_base(const struct region *region)
+{
+    /* Relaxed: it means something to who knows that the region has units. Who does not yet may read
+     * it while it is written, and finds that no unit is below 0. */
+    return atomic_load_explicit(&region->base, memory_order_relaxed);
+}
+
 static inline size_t region_units(const struct region *region)
 {
     /* Acquire: pairs with the release in region_add_break(); the rows below it are initialised. */
@@ -131,7 +138,7 @@ static inline size_t region_units_max(const struct region *region)
 
 static inline size_t region_unit_of(const struct region *region, uintptr_t address)
 {
-    return (address - region->base) >> UNIT_SHIFT;
+    return (address - region_base(region)) >> UNIT_SHIFT;
 }
 
 static inline size_t span_unit(const struct span *span)
@@ -143,7 +150,7 @@ static inline uintptr_t span_address(const struct span *span)
 {
     const struct region *region = region_by_index(span->region);
 
-    return region->base + ((size_t)(span - region->spans) << UNIT_SHIFT);
+    return region_base(region) + ((size_t)(span - region->spans) << UNIT_SHIFT);
 }
 
 /* Does a large block start at `address`, in the run of `span`? */

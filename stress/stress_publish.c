@@ -162,9 +162,7 @@ static void *read_all(void *unused)
 static void make_all(void)
 {
     for (unsigned number = 0; number < STEPS; number++) {
-        if (number > 0) {
-            mode->make(number);
-        }
+        mode->make(number);
         while (atomic_load_explicit(&steps[number].readers_done, memory_order_acquire) < READERS) {
             (void)sched_yield();
         }
@@ -188,9 +186,6 @@ int main(int argc, char **argv)
     pthread_t readers[READERS] = {0};
 
     mode = mode_of(argc == 2 ? argv[1] : NULL);
-    /* Before there are readers: as long as the break has no unit, its base may be written while it
-     * is read, for nothing. */
-    mode->make(0);
     for (size_t i = 0; i < READERS; i++) {
         if (pthread_create(&readers[i], NULL, read_all, NULL) != 0) {
             return EXIT_FAILURE;
