@@ -20,8 +20,9 @@ enum {
     MEDIUM_ASKS = 32,            /* for a size, before it has a class */
     CAPACITY_BYTES = 24 * 1024,  /* a stack's blocks should stay in a first-level cache */
     BIG_BLOCK_BYTES = 1024,      /* from here on, more in a stack than such a cache holds, */
-    BIG_BATCH_BYTES = 32 * 1024, /* but not many blocks, */
-    BIG_CAPACITY_MAX = 29,
+    BIG_STACK_BYTES = 64 * 1024, /* of what was freed, */
+    BIG_BATCH_BYTES = 32 * 1024, /* of what is fetched at once, */
+    BIG_CAPACITY_MAX = 61,       /* but not many blocks, */
     MEDIUM_STACK_BYTES = 2 * MEDIUM_MAX_BYTES, /* a thread may fall asleep on a stack of those */
     FEW_BLOCKS = 8, /* but more where a slab holds so few that it is soon used up */
     FEW_BLOCKS_CAPACITY = 29,
@@ -74,7 +75,7 @@ static uint16_t capacity_of(size_t size)
     if (UNIT_BYTES / size < FEW_BLOCKS) {
         wanted = FEW_BLOCKS_CAPACITY;
     } else if (size >= BIG_BLOCK_BYTES) {
-        wanted = size_min(BIG_BATCH_BYTES / size, BIG_CAPACITY_MAX);
+        wanted = size_min(BIG_STACK_BYTES / size, BIG_CAPACITY_MAX);
     }
     while (capacity < CLASS_CAPACITY_MAX && capacity * 2 < wanted + wanted / 2) {
         capacity = capacity * 2 + 3;
