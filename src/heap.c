@@ -11,6 +11,7 @@
  */
 #include "heap.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "break.h"
@@ -162,7 +163,7 @@ static void *alloc_large(struct cache *cache, size_t alignment, size_t size, enu
     gate_leave(cache_gate(cache));
     /* Which may take long: a fork need not wait for it. */
     if (block != NULL && purpose == FOR_ZEROES) {
-        page_heap_zero(span_of((uintptr_t)block));
+        page_heap_zero(span_of((uintptr_t)block), size);
     }
     return block;
 }
@@ -331,12 +332,21 @@ void *heap_alloc_aligned_slow(size_t alignment, size_t size)
 
 void *heap_alloc_zeroed(size_t size)
 {
-    void *block = size <= SMALL_MAX_BYTES ? heap_alloc(size) : large_reuse(cache_self, size);
+    if (size <= SMALL_MAX_BYTES) {
+        void *block = heap_alloc(size);
+
+        return block != NULL ? memset(block, 0, size) : NULL;
+    }
+    void *block = large_reuse(cache_self, size);
 
     if (block == NULL) {
-        return size > SMALL_MAX_BYTES ? alloc_keeping_errno(BLOCK_ALIGN, size, FOR_ZEROES) : NULL;
+        return alloc_keeping_errno(BLOCK_ALIGN, size, FOR_ZEROES);
     }
-    return memset(block, 0, size);
+    int saved_errno = errno;
+
+    page_heap_zero(span_of((uintptr_t)block), size);
+    errno = saved_errno;
+    return block;
 }
 
 /* Freeing */

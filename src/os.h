@@ -38,6 +38,10 @@ bool os_purge(void *start, size_t bytes);
  * for the price of little more than one. The length of a range that it refuses becomes 0. */
 void os_purge_ranges(struct iovec *ranges, size_t count);
 
+/* Make memory, from a page's start to the end of the last page, read as zero. Where hardly a page
+ * is resident it is purged: to write it would get memory for what may never be used. */
+void os_zero(void *start, size_t bytes);
+
 /* Get memory behind the range at once, instead of by a page fault for each page: several times as
  * fast. A wish, of Linux 5.14 and later: nothing depends on it. */
 void os_populate(void *start, size_t bytes);

@@ -25,9 +25,13 @@
 
 enum {
     PRESS_SHARE = 16, /* the soft limit presses again when the heap has grown by this part of it */
-    TRIM_UNITS_AT_ONCE = 256,  /* where the caller wants all to go back, and soon */
-    ZERO_BY_PURGE_UNITS = 512, /* glibc has such blocks from the kernel each time too */
+    TRIM_UNITS_AT_ONCE = 256, /* where the caller wants all to go back, and soon */
 };
+
+/* From here on it pays to ask which pages are resident; and glibc has such blocks from the kernel
+ * each time too. */
+#define ZERO_BY_LOOK_BYTES  ((size_t)256 * 1024)
+#define ZERO_BY_PURGE_BYTES ((size_t)32 * 1024 * 1024)
 
 static struct page_heap_stats stats; /* but for what page_heap_stats() fills in */
 
@@ -219,26 +223,32 @@ struct span *page_heap_alloc(const struct run_request *request)
 }
 
 /* A program that wants so much often uses little of it: then what it does not touch had better have
- * no memory. */
-static void zero_units(char *memory, size_t units)
+ * no memory. Up to the end of the last unit. */
+static void zero_units(char *memory, size_t bytes)
 {
-    bool is_zero = units >= ZERO_BY_PURGE_UNITS && os_purge(memory, units * UNIT_BYTES);
-
-    if (!is_zero) {
-        memset(memory, 0, units * UNIT_BYTES);
+    if (bytes >= ZERO_BY_PURGE_BYTES && os_purge(memory, align_up(bytes, UNIT_BYTES))) {
+        return;
+    }
+    if (bytes >= ZERO_BY_LOOK_BYTES) {
+        os_zero(memory, bytes);
+    } else {
+        memset(memory, 0, bytes);
     }
 }
 
-void page_heap_zero(struct span *span)
+void page_heap_zero(struct span *span, size_t bytes)
 {
     uint8_t *history = span_history(span);
     char *memory = (char *)span_address(span);
+    size_t units = units_for(bytes);
     size_t end;
 
-    for (size_t unit = 0; unit < span->units; unit = end + 1) {
-        for (end = unit; end < span->units && history[end] != UNIT_CLEAN; end++) {
+    ASSERT(units <= span->units);
+    for (size_t unit = 0; unit < units; unit = end + 1) {
+        for (end = unit; end < units && history[end] != UNIT_CLEAN; end++) {
         }
-        zero_units(memory + unit * UNIT_BYTES, end - unit);
+        zero_units(memory + unit * UNIT_BYTES,
+                   size_min(end * UNIT_BYTES, bytes) - size_min(unit * UNIT_BYTES, bytes));
     }
     memset(history, UNIT_USED, span->units);
 }

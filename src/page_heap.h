@@ -18,8 +18,9 @@ struct run_request {
  * Any thread; takes the lock of rank PAGE_HEAP. */
 struct span *page_heap_alloc(const struct run_request *request);
 
-/* Zero a run that was asked for so, where it is not zero yet. By its owner, with no lock. */
-void page_heap_zero(struct span *span);
+/* Zero the first `bytes` of a run that was asked for so, or was kept, where they are not zero yet.
+ * By its owner, with no lock. errno may change. */
+void page_heap_zero(struct span *span, size_t bytes);
 
 /* Take a run back and join it with its free neighbours. */
 void page_heap_free(struct span *span);

@@ -96,7 +96,7 @@ static bool feed_meta(void)
     if (span == NULL) {
         return false;
     }
-    page_heap_zero(span);
+    page_heap_zero(span, UNIT_BYTES);
     meta_donate((void *)span_address(span), UNIT_BYTES);
     return true;
 }

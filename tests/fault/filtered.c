@@ -23,9 +23,9 @@ static const unsigned calls[] = {
     /* breakwater(7), SYSTEM CALLS */
     SYS_brk, SYS_mmap, SYS_mprotect, SYS_futex, SYS_clone, SYS_clone3, SYS_rseq,
     SYS_set_robust_list, SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_exit, SYS_madvise,
-    SYS_process_madvise, SYS_munmap, SYS_clock_gettime, SYS_sched_getaffinity, SYS_sched_yield,
-    SYS_nanosleep, SYS_gettid, SYS_getpid, SYS_tgkill, SYS_sysinfo, SYS_prlimit64, SYS_openat,
-    SYS_read, SYS_close, SYS_fcntl, SYS_fstat, SYS_newfstatat, SYS_write,
+    SYS_process_madvise, SYS_mincore, SYS_munmap, SYS_clock_gettime, SYS_sched_getaffinity,
+    SYS_sched_yield, SYS_nanosleep, SYS_gettid, SYS_getpid, SYS_tgkill, SYS_sysinfo, SYS_prlimit64,
+    SYS_openat, SYS_read, SYS_close, SYS_fcntl, SYS_fstat, SYS_newfstatat, SYS_write,
     /* libc */
     SYS_exit_group};
 
@@ -58,6 +58,9 @@ static void *work(void *argument)
         }
         CHECK((blocks[0] = (char *)realloc(blocks[0], (4 + round) * MIB)) != NULL);
         memset(blocks[0], 0, (4 + round) * MIB);
+        free(blocks[0]);
+        /* Over memory that was used. */
+        CHECK((blocks[0] = (char *)calloc(1, MIB)) != NULL);
         free(blocks[0]);
         for (size_t i = 1; i < BLOCKS; i++) {
             fault_free(blocks[i], i * i % 100000);

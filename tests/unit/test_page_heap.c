@@ -31,7 +31,7 @@ static struct span *request_run(size_t units, size_t align_units, bool grow, boo
     struct span *span = page_heap_alloc(&request);
 
     if (span != NULL && zero) {
-        page_heap_zero(span);
+        page_heap_zero(span, units * UNIT_BYTES);
     }
     return span;
 }

@@ -122,7 +122,7 @@ static void units_that_descriptors_were_given_are_neither_used_nor_free(void **s
         .units = 1, .align_units = 1, .state = SPAN_META, .grow = true, .zero = true});
 
     assert_non_null(span);
-    page_heap_zero(span);
+    page_heap_zero(span, UNIT_BYTES);
     meta_donate((void *)span_address(span), UNIT_BYTES);
     struct stats_memory memory = stats_memory();
 
