@@ -116,11 +116,11 @@ BW_API bool bw_set_limits(size_t soft_bytes, size_t hard_bytes);
 
 /* Breakwater's own: a function to call when the soft limit has been passed and free memory has gone
  * back (not again before the heap has grown by a sixteenth of the limit), and when an allocation
- * fails with a hard limit set. It is called by a thread inside an allocating function, with no lock
- * of the allocator held, never inside itself, though perhaps by several threads at once, may call
- * every function here, and must return; `held_bytes` is what the heap holds then. To be set before
- * there are other threads, or while they are at rest; NULL for none. `context` stays the caller's.
- */
+ * fails with a hard limit set (but not if no heap could have the size, as one over PTRDIFF_MAX). It
+ * is called by a thread inside an allocating function, with no lock of the allocator held, never
+ * inside itself, though perhaps by several threads at once, may call every function here, and must
+ * return; `held_bytes` is what the heap holds then. To be set before there are other threads, or
+ * while they are at rest; NULL for none. `context` stays the caller's. */
 enum bw_limit { BW_LIMIT_SOFT, BW_LIMIT_HARD };
 typedef void bw_limit_callback(enum bw_limit limit, size_t held_bytes, void *context);
 BW_API void bw_on_limit(bw_limit_callback *callback, void *context);
