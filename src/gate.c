@@ -52,7 +52,7 @@ static _Thread_local volatile uint32_t own_counted __attribute__((tls_model("ini
  * handler of a fork, or of a signal that comes during one, forks. */
 static _Thread_local uint32_t own_closed __attribute__((tls_model("initial-exec")));
 
-/* The thread has closed the gate without waiting for all others to leave. */
+/* The thread has closed the gate, the last time, without waiting for all others to leave. */
 static _Thread_local bool has_lost_patience __attribute__((tls_model("initial-exec")));
 
 /* In a child that was forked from inside: the only thread's own_inside, and its slot. NULL: there
@@ -178,18 +178,24 @@ static bool may_be_waited_for(void)
     return lock_count > 0 || atomic_load_explicit(&closed, memory_order_seq_cst) > own_closed;
 }
 
+struct closing {
+    bool inside; /* the thread is */
+    unsigned turn;
+    bool loses_patience;
+};
+
 /* One more turn of waiting for others to leave. False where that may be in vain: who finds a fault
  * inside stays there. */
-COLD static bool wait_for_others(unsigned *turn, bool inside)
+COLD static bool wait_for_others(struct closing *closing)
 {
     if (atomic_load_explicit(&is_closed_for_good, memory_order_seq_cst)) {
         return false;
     }
-    if (inside && *turn >= YIELDS + PATIENCE && may_be_waited_for()) {
-        has_lost_patience = true;
+    if (closing->inside && closing->turn >= YIELDS + PATIENCE && may_be_waited_for()) {
+        closing->loses_patience = true;
         return false;
     }
-    pause_thread((*turn)++);
+    pause_thread(closing->turn++);
     return true;
 }
 
@@ -211,22 +217,22 @@ COLD static uint32_t count_closed(uint32_t change)
 
 COLD void gate_close(const struct gate_slot *self)
 {
-    bool inside = gate_has_caller(self);
-    unsigned turn = 0;
+    struct closing closing = {.inside = gate_has_caller(self)};
 
-    has_lost_patience = false;
     (void)count_closed(1);
     /* A slot registered later belongs to a thread that will find the gate closed. */
     struct gate_slot *slot = atomic_load_explicit(&slots, memory_order_seq_cst);
 
     for (; slot != NULL; slot = slot->next) {
         while (slot != self && atomic_load_explicit(&slot->inside, memory_order_seq_cst) != 0 &&
-               wait_for_others(&turn, inside)) {
+               wait_for_others(&closing)) {
         }
     }
     while (atomic_load_explicit(&anonymous_inside, memory_order_seq_cst) > own_counted &&
-           wait_for_others(&turn, inside)) {
+           wait_for_others(&closing)) {
     }
+    /* Not before: a handler that forks as well may come in between. */
+    has_lost_patience = closing.loses_patience;
 }
 
 /* Sequentially consistent, as gate_close(). */

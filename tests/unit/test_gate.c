@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include "gate.h"
@@ -276,6 +277,47 @@ static void *close_inside(void *slot)
     return NULL;
 }
 
+static struct gate_slot interrupted;
+
+static void fork_in_handler(int signal)
+{
+    (void)signal;
+    if (!is_inside) {
+        return; /* too late */
+    }
+    lock_acquire(&held);
+    gate_close(&interrupted);
+    (void)gate_open();
+    lock_release(&held);
+}
+
+/* A handler that forks has interrupted another one's wait, and loses patience: not so the other. */
+static void a_fork_in_the_midst_of_one_says_nothing_of_the_outer_one(void **state)
+{
+    static struct gate_slot other;
+    const struct sigaction action = {.sa_handler = fork_in_handler};
+    pthread_t thread;
+
+    (void)state;
+    gate_register(&interrupted);
+    gate_register(&other);
+    assert_int_equal(sigaction(SIGALRM, &action, NULL), 0);
+    assert_true(gate_enter(&interrupted));
+    assert_int_equal(pthread_create(&thread, NULL, leave_late, &other), 0);
+    while (!is_inside) {
+        (void)sched_yield();
+    }
+    (void)ualarm(10 * 1000, 0);
+    gate_close(&interrupted);
+    assert_false(is_inside);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    gate_reset_in_child(&interrupted);
+    gate_leave(&interrupted);
+    assert_true(gate_enter(&interrupted));
+    gate_leave(&interrupted);
+    gate_check();
+}
+
 /* Close the gate inside, while another thread is as well. */
 static void close_beside(void *(*act)(void *slot), bool waits)
 {
@@ -486,6 +528,7 @@ int main(void)
         ISOLATED(who_closes_the_gate_does_not_wait_for_itself),
         ISOLATED(the_gate_of_a_child_forked_inside_opens_when_it_is_left),
         ISOLATED(the_child_of_a_fork_in_a_fork_opens_the_gate_after_both),
+        ISOLATED(a_fork_in_the_midst_of_one_says_nothing_of_the_outer_one),
         ISOLATED(who_is_inside_with_a_lock_does_not_wait_for_ever_for_others),
         ISOLATED(who_is_inside_without_a_lock_waits_for_others),
         ISOLATED(two_who_close_the_gate_inside_do_not_wait_for_each_other),
