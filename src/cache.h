@@ -86,7 +86,7 @@ static inline bool cache_is_trim_due(struct cache *cache, unsigned class)
 }
 
 /* Then: how many blocks of the alloc stack should go back, half of those that have not been needed
- * since the last time, which is now. */
+ * since the last call. */
 size_t cache_begin_trim(struct cache *cache, unsigned class);
 
 /* Give so many back, the oldest. Inside the gate. */

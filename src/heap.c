@@ -351,17 +351,12 @@ void *heap_alloc_zeroed(size_t size)
 
 /* Freeing */
 
-COLD _Noreturn static void fatal_free(uintptr_t address)
-{
-    fatal_at(region_was_freed(address) ? FAULT_DOUBLE_FREE : FAULT_INVALID_FREE, address);
-}
-
 /* Leave a block for whoever opens the gate. The fork may have ended between our look at the gate
  * and the push, and its thread have looked for deferred blocks in vain: then we are the one. */
 static void free_later(void *block)
 {
     if ((uintptr_t)block % BLOCK_ALIGN != 0) {
-        fatal_free((uintptr_t)block);
+        slab_fatal_free((uintptr_t)block);
     }
     deferred_push(block);
     if (gate_is_open()) {
@@ -484,7 +479,7 @@ static void free_slow(void *block)
     } else if (slab != NULL) {
         free_remote(cache, block, slab_class(slab)->size);
     } else {
-        fatal_free(address);
+        slab_fatal_free(address);
     }
 }
 
@@ -543,7 +538,7 @@ COLD void heap_free_deferred(void *block)
     } else if (run != NULL) {
         give_run_back(&cache_none, run, block);
     } else {
-        fatal_free((uintptr_t)block);
+        slab_fatal_free((uintptr_t)block);
     }
 }
 

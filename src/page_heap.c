@@ -248,7 +248,7 @@ void page_heap_zero(struct span *span, size_t bytes)
         for (end = unit; end < units && history[end] != UNIT_CLEAN; end++) {
         }
         zero_units(memory + unit * UNIT_BYTES,
-                   size_min(end * UNIT_BYTES, bytes) - size_min(unit * UNIT_BYTES, bytes));
+                   size_min(end * UNIT_BYTES, bytes) - unit * UNIT_BYTES);
     }
     memset(history, UNIT_USED, span->units);
 }

@@ -7,7 +7,7 @@
  *              only prefetched.
  * Concurrency  the free side is guarded by the lock of the slab's bin (bin.c); the remote side is
  *              lock-free (remote.c).
- * Called by    bin.c, bin_purge.c, arena.c, refill.c and remote.c.
+ * Called by    bin.c, bin_purge.c, arena.c, refill.c, remote.c and heap.c.
  */
 #include "slab.h"
 
@@ -287,9 +287,7 @@ size_t slab_put_rows_locked(struct slab *slab, unsigned index, void *const *bloc
 
 COLD _Noreturn void slab_fatal_free(uintptr_t block)
 {
-    fatal_at(slab_at(block) == NULL && region_was_freed(block) ? FAULT_DOUBLE_FREE
-                                                               : FAULT_INVALID_FREE,
-             block);
+    fatal_at(region_was_freed(block) ? FAULT_DOUBLE_FREE : FAULT_INVALID_FREE, block);
 }
 
 COLD _Noreturn void slab_fatal_free_of(uintptr_t block, unsigned class, unsigned arena)

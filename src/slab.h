@@ -99,11 +99,11 @@ static inline bool slab_is_of(const struct slab *slab, unsigned class, unsigned 
     return slab != NULL && slab->class == class && slab->arena == arena;
 }
 
-/* Stop the process for a block that was freed, and is no block of a slab. */
+/* Stop the process for an address that was freed, and is no block's. */
 _Noreturn void slab_fatal_free(uintptr_t block);
 
-/* The same, if it is none of the class and arena: that its unit was theirs was seen as it was
- * freed. If it no longer is, all of the slab had come back since, and so had this block. */
+/* The same for one that is no block of the class and arena: that its unit was theirs was seen as it
+ * was freed. If it no longer is, all of the slab had come back since, and so had this block. */
 _Noreturn void slab_fatal_free_of(uintptr_t block, unsigned class, unsigned arena);
 
 /* As slab_of_block(), for an address that must be a block: else the process stops. */

@@ -33,8 +33,8 @@ COLD unsigned stacks_count_groups(const struct cache *cache)
 {
     unsigned count = 0;
 
-    for (unsigned class = 0; class < CLASS_COUNT; class += GROUP_CLASSES) {
-        count += stacks_class(cache, class) != &stacks_class_none;
+    for (size_t group = 0; group < GROUPS; group++) {
+        count += cache->groups[group] != NULL;
     }
     return count;
 }

@@ -12,24 +12,23 @@ void verify_stack(unsigned class, unsigned arena, void *const *blocks, size_t co
 /* If `block` is among the `count` blocks. */
 void verify_not_among(void *const *blocks, size_t count, void *block);
 
-/* Unless a block of the class may start at `address`. Needs no slab where slabs are one unit, since
- * they start where their blocks' unit does. Inline: it is for every block that is handed out again.
- */
+/* Unless a block of the class, whose slabs are several units, starts at `address`. Inline: it is
+ * for every block that is handed out again. */
 static inline void verify_start(unsigned class, const struct size_class *described,
                                 uintptr_t address)
 {
-    const struct slab *slab = described->units > 1 ? slab_at(address) : NULL;
-    uintptr_t start = slab != NULL ? slab->start : align_down(address, UNIT_BYTES);
+    const struct slab *slab = slab_at(address);
     unsigned index;
 
-    if (unlikely((described->units > 1 && (slab == NULL || slab->class != class)) ||
-                 address - start >= described->bytes ||
-                 !size_class_divides(described->reciprocal, address - start, &index))) {
+    if (unlikely(slab == NULL || slab->class != class ||
+                 address - slab->start >= described->bytes ||
+                 !size_class_divides(described->reciprocal, address - slab->start, &index))) {
         fatal_at(FAULT_INVALID_FREE, address);
     }
 }
 
-/* The same of each of the blocks, in slabs of one unit: little more than a multiplication each. */
+/* The same of each of the blocks, in slabs of one unit, which start where their blocks' unit does:
+ * little more than a multiplication each. */
 static inline void verify_starts_in_units(const struct size_class *described, void *const *blocks,
                                           size_t count)
 {
