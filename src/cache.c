@@ -194,13 +194,10 @@ static bool let_serve(const struct cache *cache, unsigned class, struct cache_cl
 }
 
 /* The one block that was freed, from where it lies. */
-static void *pop_lone(struct cache *cache, unsigned class)
+static void *pop_lone(struct cache *cache, unsigned class, struct cache_bin *bin,
+                      struct cache_class *cold)
 {
-    struct cache_bin *bin = cache_bin_of_class(cache, class);
-    struct cache_class *cold = stacks_made_class(cache, class);
-
-    bin->free_top--;
-    void *block = *bin->free_top;
+    void *block = *--bin->free_top;
 
     if (unlikely(!stacks_may_keep(class))) {
         stacks_set_free(bin, class, cold->free, 0);
@@ -213,10 +210,10 @@ static void *pop_lone(struct cache *cache, unsigned class)
     return block;
 }
 
-static void swap(struct cache *cache, unsigned class, size_t count)
+static __attribute__((noinline)) void swap(struct cache *cache, unsigned class,
+                                           struct cache_bin *bin, struct cache_class *cold,
+                                           size_t count)
 {
-    struct cache_bin *bin = cache_bin_of_class(cache, class);
-    struct cache_class *cold = stacks_made_class(cache, class);
     struct magazine *filled = cold->free;
 
     verify_sampled(cache, class, filled, count);
@@ -236,13 +233,8 @@ bool cache_swap(struct cache *cache, unsigned class)
     if (count == 0 || !let_serve(cache, class, stacks_made_class(cache, class), count)) {
         return false;
     }
-    swap(cache, class, count);
+    swap(cache, class, bin, stacks_made_class(cache, class), count);
     return true;
-}
-
-static __attribute__((noinline)) void *swap_and_pop(struct cache *cache, unsigned class)
-{
-    return cache_swap(cache, class) ? cache_pop(cache_bin_of_class(cache, class)) : NULL;
 }
 
 void *cache_pop_freed(struct cache *cache, unsigned class)
@@ -250,11 +242,19 @@ void *cache_pop_freed(struct cache *cache, unsigned class)
     struct cache_bin *bin = cache_bin_of_class(cache, class);
     size_t count = stacks_free_count(bin, stacks_class(cache, class)->free);
 
-    if (count != 1) {
-        return count > 0 ? swap_and_pop(cache, class) : NULL;
+    if (count == 0) {
+        return NULL;
     }
-    return let_serve(cache, class, stacks_made_class(cache, class), 1) ? pop_lone(cache, class)
-                                                                       : NULL;
+    struct cache_class *cold = stacks_made_class(cache, class);
+
+    if (!let_serve(cache, class, cold, count)) {
+        return NULL;
+    }
+    if (count == 1) {
+        return pop_lone(cache, class, bin, cold);
+    }
+    swap(cache, class, bin, cold, count);
+    return cache_pop(bin);
 }
 
 void *cache_pop_proved(struct cache *cache, unsigned class)

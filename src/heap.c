@@ -168,14 +168,12 @@ static void *alloc_large(struct cache *cache, size_t alignment, size_t size, enu
     return block;
 }
 
-/* A block of the thread's own stacks. Near a limit no slabs of several units are made (refill.c):
- * what is freed of a class that has such is mostly a single unit's. */
-static void *pop_outside_gate(struct cache *cache, unsigned class)
+/* Near a limit no slabs of several units are made (refill.c): what is freed of a class that has such
+ * is mostly a single unit's. A block of those, from the thread's own stacks; or NULL. */
+static void *pop_single_near_limit(struct cache *cache, unsigned class)
 {
-    void *block = cache_pop_any(cache, class);
-
-    if (block != NULL || size_classes[class].units == 1 || limit_is_far()) {
-        return block;
+    if (size_classes[class].units == 1 || limit_is_far()) {
+        return NULL;
     }
     unsigned single = size_class_single(class);
 
@@ -204,7 +202,7 @@ static void *alloc_slow(size_t alignment, size_t size, enum purpose purpose)
     if (class == CLASS_COUNT) {
         return alloc_large(cache, alignment, size, purpose);
     }
-    void *block = cache_is_real(cache) ? pop_outside_gate(cache, class) : NULL;
+    void *block = cache_is_real(cache) ? pop_single_near_limit(cache, class) : NULL;
 
     if (block == NULL) {
         block = alloc_small(cache, class, alignment);
@@ -264,15 +262,12 @@ static __attribute__((noinline)) void look_after(struct cache *cache, unsigned c
     errno = saved_errno;
 }
 
-/* The next block of a class, or one in its place, where that takes no lock; or NULL. */
-static void *pop_or_swap(struct cache *cache, unsigned class, size_t alignment)
+/* The next block of a class whose alloc stack is empty, or one in its place, where that takes no
+ * lock; or NULL. */
+static void *swap_or_take_next(struct cache *cache, unsigned class, size_t alignment)
 {
-    void *block = cache_pop(cache_bin_of_class(cache, class));
+    void *block = cache_pop_freed(cache, class);
 
-    if (block != NULL) {
-        return block;
-    }
-    block = cache_pop_freed(cache, class);
     if (block == NULL) {
         return cache_take_next(cache, class, alignment);
     }
@@ -284,23 +279,36 @@ static void *pop_or_swap(struct cache *cache, unsigned class, size_t alignment)
     return block;
 }
 
-void *heap_alloc_slow(size_t size)
+static void *pop_or_swap(struct cache *cache, unsigned class, size_t alignment)
 {
-    struct cache *cache = cache_self;
+    void *block = cache_pop(cache_bin_of_class(cache, class));
+
+    return block != NULL ? block : swap_or_take_next(cache, class, alignment);
+}
+
+/* Most misses end with a swap, most large blocks come from a run that is kept: neither needs
+ * anything of what alloc_slow() does. */
+static __attribute__((noinline)) void *alloc_missed(struct cache *cache, uint16_t code, size_t size)
+{
     void *block = NULL;
 
-    /* Most misses end with a swap, most large blocks come from a run that is kept: neither needs
-     * anything of what follows. */
     if (cache_is_real(cache)) {
-        uint16_t code = size_class_code_of_any(size);
-
-        block = code != 0 ? pop_or_swap(cache, size_class_of_code(code), BLOCK_ALIGN)
+        block = code != 0 ? swap_or_take_next(cache, size_class_of_code(code), BLOCK_ALIGN)
                           : large_reuse(cache, size);
         if (code == 0 && block != NULL && ++cache->large_hits % HITS_PER_ASK == 0) {
             size_class_ask_medium(size);
         }
     }
     return block != NULL ? block : alloc_keeping_errno(BLOCK_ALIGN, size, FOR_MALLOC);
+}
+
+void *heap_alloc_slow(size_t size)
+{
+    struct cache *cache = cache_self;
+    uint16_t code = size_class_code_of_any(size);
+    void *block = cache_pop(cache_bin_of_code(cache, code));
+
+    return block != NULL ? block : alloc_missed(cache, code, size);
 }
 
 void *heap_alloc_to_grow(size_t size)
@@ -422,7 +430,7 @@ static void free_local(struct cache *cache, unsigned class, void *block)
     if (bin->free_top[-1] == block) {
         fatal_at(FAULT_DOUBLE_FREE, (uintptr_t)block);
     }
-    if (cache_push(bin, block) || (scavenge_open_step(cache, class) && cache_push(bin, block))) {
+    if (scavenge_open_step(cache, class) && cache_push(bin, block)) {
         return;
     }
     if (!gate_enter(&cache->gate)) {
