@@ -139,6 +139,8 @@ static void apply(const char *pair, const char *key, const char *value)
         valid = parse_bool(value, &conf.checked);
     } else if (strcmp(key, "background_thread") == 0) {
         valid = parse_bool(value, &conf.background_thread);
+    } else if (strcmp(key, "process_madvise") == 0) {
+        valid = parse_bool(value, &conf.process_madvise);
     } else if (strcmp(key, "decay_ms") == 0) {
         valid = parse_count(value, DECAY_MS_LIMIT, &conf.decay_ms);
     } else if (strcmp(key, "arenas") == 0) {

@@ -18,6 +18,7 @@ struct conf {
     bool stats_print;       /* stats_print:true|false - statistics on standard error at exit */
     bool checked;           /* checked:true|false - no thread caches: every double free is found */
     bool background_thread; /* background_thread:true|false - a thread purges idle processes */
+    bool process_madvise;   /* process_madvise:true|false - gives several ranges back in one call */
     enum thp thp;           /* thp:auto|always|never */
     size_t soft_limit;  /* soft_limit:BYTES or N% - over it, memory goes back at once; 0: none */
     size_t hard_limit;  /* hard_limit:BYTES or N% - over it, there is no memory; 0: none */

@@ -168,8 +168,8 @@ static void *alloc_large(struct cache *cache, size_t alignment, size_t size, enu
     return block;
 }
 
-/* Near a limit no slabs of several units are made (refill.c): what is freed of a class that has such
- * is mostly a single unit's. A block of those, from the thread's own stacks; or NULL. */
+/* Near a limit no slabs of several units are made (refill.c): what is freed of a class that has
+ * such is mostly a single unit's. A block of those, from the thread's own stacks; or NULL. */
 static void *pop_single_near_limit(struct cache *cache, unsigned class)
 {
     if (size_classes[class].units == 1 || limit_is_far()) {

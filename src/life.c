@@ -175,6 +175,9 @@ static bool start_locked(void)
     size_class_init();
     size_class_coarsen(first_steps());
     conf_load();
+    if (conf.process_madvise) {
+        os_use_process_madvise();
+    }
     limit_set(conf.soft_limit, conf.hard_limit);
     spread_limit_locked(conf.arenas);
     if (!spread_start_locked()) {

@@ -198,67 +198,6 @@ bool os_purge(void *start, size_t bytes)
     return done;
 }
 
-enum {
-    LOOK_PAGES = 256,    /* the kernel is asked about in one call */
-    STRETCH_PAGES = 16,  /* are purged or written as a whole */
-    HARDLY_RESIDENT = 4, /* fewer than one page in so many */
-};
-
-/* A guess: a page may be in swap. It makes no difference but in time. */
-static bool is_hardly_resident(const unsigned char *states, size_t pages)
-{
-    size_t resident = 0;
-
-    for (size_t page = 0; page < pages; page++) {
-        resident += states[page] & 1U;
-    }
-    return resident * HARDLY_RESIDENT < pages;
-}
-
-static void zero_stretch(char *memory, size_t bytes, bool hardly_resident)
-{
-    if (!hardly_resident || !os_purge(memory, bytes)) {
-        memset(memory, 0, bytes);
-    }
-}
-
-/* Up to LOOK_PAGES pages. Neighbours that are in the same state are one stretch. */
-static void zero_pages(char *memory, size_t pages)
-{
-    unsigned char states[LOOK_PAGES] = {0}; /* there are filters that say yes and do nothing */
-    size_t page_bytes = os_page_bytes();
-
-    if (call_fails() || mincore(memory, pages * page_bytes, states) != 0) {
-        memset(memory, 0, pages * page_bytes);
-        return;
-    }
-    bool before = false;
-    size_t first = 0;
-
-    for (size_t page = 0; page < pages; page += STRETCH_PAGES) {
-        bool now = is_hardly_resident(states + page, size_min(pages - page, STRETCH_PAGES));
-
-        if (now != before) {
-            zero_stretch(memory + first * page_bytes, (page - first) * page_bytes, before);
-            first = page;
-        }
-        before = now;
-    }
-    zero_stretch(memory + first * page_bytes, (pages - first) * page_bytes, before);
-}
-
-void os_zero(void *start, size_t bytes)
-{
-    char *memory = (char *)start;
-    size_t pages = (bytes + os_page_bytes() - 1) / os_page_bytes();
-
-    for (size_t done = 0; done < pages; done += LOOK_PAGES) {
-        zero_pages(memory + done * os_page_bytes(), size_min(pages - done, LOOK_PAGES));
-    }
-}
-
-/* Whether the kernel gives several ranges back in one call is asked once, early: one that cannot is
- * not asked again when the program may have a filter that stops it for calls it does not know. */
 static _Atomic bool purges_at_once;
 
 static long process_madvise_self(const struct iovec *ranges, size_t count)
@@ -266,7 +205,7 @@ static long process_madvise_self(const struct iovec *ranges, size_t count)
     return syscall(SYS_process_madvise, PIDFD_SELF, ranges, count, MADV_DONTNEED, 0);
 }
 
-__attribute__((constructor(CONSTRUCT_LAYERS))) static void os_construct(void)
+COLD void os_use_process_madvise(void)
 {
     int saved_errno = errno;
 

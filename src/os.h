@@ -34,13 +34,13 @@ void os_unmap(void *start, size_t bytes);
  * and say yes. */
 bool os_purge(void *start, size_t bytes);
 
-/* The same for several ranges, in one call where the kernel knows one: Linux 6.15, and from 6.16 on
- * for the price of little more than one. The length of a range that it refuses becomes 0. */
+/* The same for several ranges. The length of a range that the kernel refuses becomes 0. */
 void os_purge_ranges(struct iovec *ranges, size_t count);
 
-/* Make memory, from a page's start to the end of the last page, read as zero. Where hardly a page
- * is resident it is purged: to write it would get memory for what may never be used. */
-void os_zero(void *start, size_t bytes);
+/* Let it be one call from now on, process_madvise(), where the kernel knows it: Linux 6.15, and
+ * from 6.16 on for the price of little more than one range. Only if the program wishes so: a filter
+ * that it or its service manager loads may kill for a call that no other allocator makes. */
+void os_use_process_madvise(void);
 
 /* Get memory behind the range at once, instead of by a page fault for each page: several times as
  * fast. A wish, of Linux 5.14 and later: nothing depends on it. */

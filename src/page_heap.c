@@ -28,9 +28,7 @@ enum {
     TRIM_UNITS_AT_ONCE = 256, /* where the caller wants all to go back, and soon */
 };
 
-/* From here on it pays to ask which pages are resident; and glibc has such blocks from the kernel
- * each time too. */
-#define ZERO_BY_LOOK_BYTES  ((size_t)256 * 1024)
+/* glibc has such blocks from the kernel each time too. */
 #define ZERO_BY_PURGE_BYTES ((size_t)32 * 1024 * 1024)
 
 static struct page_heap_stats stats; /* but for what page_heap_stats() fills in */
@@ -226,12 +224,7 @@ struct span *page_heap_alloc(const struct run_request *request)
  * no memory. Up to the end of the last unit. */
 static void zero_units(char *memory, size_t bytes)
 {
-    if (bytes >= ZERO_BY_PURGE_BYTES && os_purge(memory, align_up(bytes, UNIT_BYTES))) {
-        return;
-    }
-    if (bytes >= ZERO_BY_LOOK_BYTES) {
-        os_zero(memory, bytes);
-    } else {
+    if (bytes < ZERO_BY_PURGE_BYTES || !os_purge(memory, align_up(bytes, UNIT_BYTES))) {
         memset(memory, 0, bytes);
     }
 }

@@ -23,7 +23,7 @@
 
 /* Our constructors, in this order and before the program's; destructors run the other way round.
  * 101 is the first that is not the C library's. Those of one step need nothing of each other. */
-#define CONSTRUCT_LAYERS     101 /* handlers of forks, what the kernel can do */
+#define CONSTRUCT_LAYERS     101 /* handlers of forks */
 #define CONSTRUCT_BACKGROUND 102 /* the thread, which forks know of: it ends before all else does */
 #define CONSTRUCT_STATISTICS 103 /* by then the options have been read */
 

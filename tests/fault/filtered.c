@@ -22,10 +22,10 @@
 static const unsigned calls[] = {
     /* breakwater(7), SYSTEM CALLS */
     SYS_brk, SYS_mmap, SYS_mprotect, SYS_futex, SYS_clone, SYS_clone3, SYS_rseq,
-    SYS_set_robust_list, SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_exit, SYS_madvise,
-    SYS_process_madvise, SYS_mincore, SYS_munmap, SYS_clock_gettime, SYS_sched_getaffinity,
-    SYS_sched_yield, SYS_nanosleep, SYS_gettid, SYS_getpid, SYS_tgkill, SYS_sysinfo, SYS_prlimit64,
-    SYS_openat, SYS_read, SYS_close, SYS_fcntl, SYS_fstat, SYS_newfstatat, SYS_write,
+    SYS_set_robust_list, SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_exit, SYS_madvise, SYS_munmap,
+    SYS_clock_gettime, SYS_sched_getaffinity, SYS_sched_yield, SYS_nanosleep, SYS_gettid,
+    SYS_getpid, SYS_tgkill, SYS_sysinfo, SYS_prlimit64, SYS_openat, SYS_read, SYS_close, SYS_fcntl,
+    SYS_fstat, SYS_newfstatat, SYS_write,
     /* libc */
     SYS_exit_group};
 

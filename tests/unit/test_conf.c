@@ -45,6 +45,10 @@ static void every_key_is_read_and_nothing_is_said(void **state)
     assert_conf(true, true, 12);
     assert_parse_warns("checked:false,stats_print:false,arenas:0", "");
     assert_conf(false, false, 0);
+    assert_parse_warns("process_madvise:true", "");
+    assert_true(conf.process_madvise);
+    assert_parse_warns("process_madvise:false", "");
+    assert_false(conf.process_madvise);
 }
 
 static void limits_are_bytes_with_a_unit_or_a_percentage(void **state)
