@@ -2,7 +2,9 @@
 /* interpose.c - the standard names, in libbreakwater.so and libbreakwater.a only.
  *
  * malloc, free and malloc_usable_size have the fast path inline; the rest goes through the bw_
- * function of its name.
+ * function of its name. But names that a tool or program does not know which puts functions of its
+ * own in place of malloc, free, realloc and memalign (valgrind does) go by those: its blocks do not
+ * become ours, nor ours its.
  *
  * Owns         nothing.
  * Concurrency  any thread.
@@ -41,17 +43,23 @@ BW_API void *realloc(void *block, size_t size)
 
 BW_API void *reallocarray(void *block, size_t count, size_t size)
 {
-    return bw_reallocarray(block, count, size);
+    size_t bytes;
+
+    return __builtin_mul_overflow(count, size, &bytes) ? bw_reallocarray(block, count, size)
+                                                       : realloc(block, bytes);
 }
 
 BW_API void free_sized(void *block, size_t size)
 {
-    bw_free_sized(block, size);
+    (void)size;
+    free(block);
 }
 
 BW_API void free_aligned_sized(void *block, size_t alignment, size_t size)
 {
-    bw_free_aligned_sized(block, alignment, size);
+    (void)alignment;
+    (void)size;
+    free(block);
 }
 
 BW_API void *aligned_alloc(size_t alignment, size_t size)
@@ -76,7 +84,9 @@ BW_API void *valloc(size_t size)
 
 BW_API void *pvalloc(size_t size)
 {
-    return bw_pvalloc(size);
+    size_t page = os_page_bytes();
+
+    return size > PTRDIFF_MAX - page ? bw_pvalloc(size) : memalign(page, align_up(size, page));
 }
 
 BW_API size_t malloc_usable_size(void *block)
