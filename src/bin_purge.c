@@ -115,8 +115,13 @@ bool bin_purge_locked(struct bin *bin, size_t most_bytes, size_t *bytes)
     return slab != NULL;
 }
 
-void bin_purge_stop_locked(struct bin *bin)
+void bin_purge_stop_locked(struct bin *bin, unsigned ticks)
 {
     ASSERT(lock_is_held(&bin->lock));
     bin->may_purge = true;
+    /* Or the next step of the decay would go on with it, and wait for nothing. */
+    if (ticks == 0) {
+        bin->purge_next = NULL;
+        bin->purge_lists_left = 0;
+    }
 }

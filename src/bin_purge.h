@@ -19,7 +19,7 @@ bool bin_purge_begin_locked(struct bin *bin, unsigned ticks);
  * more; *bytes: what went back. */
 bool bin_purge_locked(struct bin *bin, size_t most_bytes, size_t *bytes);
 
-/* The purge stops here: what is left is to be purged later. */
-void bin_purge_stop_locked(struct bin *bin);
+/* The purge that was begun with `ticks` stops here: what is left is to be purged later. */
+void bin_purge_stop_locked(struct bin *bin, unsigned ticks);
 
 #endif

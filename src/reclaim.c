@@ -126,7 +126,7 @@ static size_t purge_bin(struct bin *bin, unsigned ticks, size_t *budget)
         lock_acquire(&bin->lock);
     }
     if (more) {
-        bin_purge_stop_locked(bin);
+        bin_purge_stop_locked(bin, ticks);
     }
     lock_release(&bin->lock);
     return bytes;

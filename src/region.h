@@ -46,8 +46,8 @@ struct span {
         size_t used_units;
         /* SPAN_FREE, first unit: what purges know of the run, all 0 when it is new. */
         struct {
-            bool is_clean;      /* all of its units are, */
-            bool was_looked_at; /* or at this tick nothing had been free for so many ticks */
+            uint32_t clean_units; /* so many of its first units are; */
+            bool was_looked_at;   /* at this tick nothing had been free for so many ticks */
             uint8_t looked_tick;
             uint8_t looked_ticks;
         };

@@ -261,7 +261,7 @@ static bool is_due(uint8_t history, unsigned ticks)
 /* Not if the last look, at this tick, was for units that have been free no longer. */
 static bool may_be_due(const struct span *run, unsigned ticks)
 {
-    return !run->is_clean &&
+    return run->clean_units < run->units &&
            !(run->was_looked_at && run->looked_tick == tick_now() && run->looked_ticks <= ticks);
 }
 
@@ -292,8 +292,10 @@ static size_t run_purge_locked(struct span *run, unsigned ticks, size_t most)
     bool is_clean = true;
     bool refused = false;
     size_t purged = 0;
-    size_t first = next_used(history, 0, run->units);
+    /* Step by step, and each passes by what went before: once. */
+    size_t first = next_used(history, run->clean_units, run->units);
 
+    run->clean_units = (uint32_t)first;
     for (size_t end; first < run->units && purged < most;
          first = next_used(history, end, run->units)) {
         end = first;
@@ -311,7 +313,7 @@ static size_t run_purge_locked(struct span *run, unsigned ticks, size_t most)
         }
     }
     if (first == run->units && !refused) {
-        run->is_clean = is_clean;
+        run->clean_units = is_clean ? run->units : run->clean_units;
         run->was_looked_at = true;
         run->looked_tick = tick_now();
         run->looked_ticks = (uint8_t)ticks;
@@ -398,18 +400,18 @@ static bool huge_page_is_due(const uint8_t *history, unsigned ticks)
 }
 
 /* The first of the run's huge pages that is due; how many of its units were in use. */
-static size_t run_purge_huge_locked(const struct span *run, unsigned ticks)
+static size_t run_purge_huge_locked(struct span *run, unsigned ticks)
 {
     ASSERT(lock_is_held(&page_heap_lock));
     uint8_t *history = span_history(run);
     size_t start = span_address(run) / UNIT_BYTES;
-    /* What has gone before is clean, and passed by quickly. */
-    size_t used_page = align_down(start + next_used(history, 0, run->units), HUGE_PAGE_UNITS);
+    size_t used = next_used(history, run->clean_units, run->units);
+    size_t used_page = align_down(start + used, HUGE_PAGE_UNITS);
 
+    run->clean_units = (uint32_t)used;
     for (size_t first = size_max(align_up(start, HUGE_PAGE_UNITS), used_page) - start;
          first + HUGE_PAGE_UNITS <= run->units; first += HUGE_PAGE_UNITS) {
-        size_t used = run_count_used(history + first, HUGE_PAGE_UNITS);
-
+        used = run_count_used(history + first, HUGE_PAGE_UNITS);
         if (used > 0 && huge_page_is_due(history + first, ticks) &&
             os_purge((char *)span_address(run) + first * UNIT_BYTES,
                      HUGE_PAGE_UNITS * UNIT_BYTES)) {

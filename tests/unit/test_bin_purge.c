@@ -180,7 +180,7 @@ static void what_a_purge_has_left_waits_for_the_next(void **state)
     let_ticks_pass(TICKS);
     assert_true(bin_purge_begin_locked(&bin, TICKS));
     assert_true(bin_purge_locked(&bin, PURGED_AT_ONCE * UNIT_BYTES, &bytes));
-    bin_purge_stop_locked(&bin);
+    bin_purge_stop_locked(&bin, TICKS);
     assert_true(bin.may_purge);
     assert_true(bin_purge_begin_locked(&bin, TICKS));
     assert_false(bin_purge_locked(&bin, PURGED_AT_ONCE * UNIT_BYTES, &bytes));
@@ -190,6 +190,26 @@ static void what_a_purge_has_left_waits_for_the_next(void **state)
     assert_false(bin_purge_begin_locked(&bin, TICKS));
     let_ticks_pass(1);
     assert_true(bin_purge_begin_locked(&bin, TICKS));
+}
+
+/* A trim, or what makes up for growth, that ended half-way. */
+static void of_a_purge_without_age_the_decay_goes_on_with_nothing(void **state)
+{
+    enum { SLABS = 20, TICKS = 3 };
+    size_t bytes;
+
+    (void)state;
+    new_bin();
+    add_slabs(SLABS);
+    let_ticks_pass(1);
+    assert_true(bin_purge_begin_locked(&bin, 0));
+    assert_true(bin_purge_locked(&bin, PURGED_AT_ONCE * UNIT_BYTES, &bytes));
+    bin_purge_stop_locked(&bin, 0);
+    assert_true(bin_purge_begin_locked(&bin, TICKS));
+    assert_int_equal(go_on_to_the_end(), 0);
+    let_ticks_pass(TICKS);
+    assert_true(bin_purge_begin_locked(&bin, TICKS));
+    assert_int_equal(go_on_to_the_end(), (SLABS - PURGED_AT_ONCE) * UNIT_BYTES);
 }
 
 /* However many slabs it has: a tick in which nothing was freed looks at none of them. */
@@ -398,6 +418,7 @@ int main(void)
         ISOLATED(two_purges_at_once_leave_nothing),
         ISOLATED(a_trim_takes_over_a_decay_step),
         ISOLATED(what_a_purge_has_left_waits_for_the_next),
+        ISOLATED(of_a_purge_without_age_the_decay_goes_on_with_nothing),
         ISOLATED(a_class_at_rest_is_left_alone_once_its_memory_has_gone),
         ISOLATED(what_comes_in_from_others_goes_back_too),
         ISOLATED(what_comes_in_to_a_sparse_bin_lets_no_free_page_wait_anew),

@@ -192,8 +192,12 @@ static void a_purge_goes_on_in_the_run_where_it_stopped(void **state)
     run_stamp(span_history(run), 4);
     give_back(run);
     let_ticks_pass(TICKS);
-    assert_int_equal(runs_purge_locked(TICKS, 3, NULL), 3);
+    assert_int_equal(runs_purge_locked(TICKS, 2, NULL), 2);
+    assert_int_equal(runs_purge_locked(TICKS, 1, NULL), 1);
+    /* What went before that is not passed by once more. */
+    assert_int_equal(run->clean_units, 2);
     assert_int_equal(runs_purge_locked(TICKS, 3, NULL), 1);
+    assert_int_equal(run->clean_units, 4);
     assert_int_equal(runs_purge_locked(TICKS, 3, NULL), 0);
 }
 
