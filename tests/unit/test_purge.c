@@ -501,6 +501,8 @@ static char *purge_begun(uint64_t late_ns)
     char *run = free_run(MUCH);
 
     let_ticks_pass(TICKS);
+    /* By more than purge.c's SELDOM_MS, however coarse the clock is. */
+    let_clock_move();
     let_clock_move();
     conf.decay_ms = 4 * TICK_MS;
     ns_a_look = late_ns;
