@@ -18,9 +18,11 @@
 #pragma weak _ZSt15get_new_handlerv
 #pragma weak __cxa_allocate_exception
 #pragma weak __cxa_throw
-#pragma weak _ZTISt9bad_alloc
-#pragma weak _ZTVSt9bad_alloc
 #pragma weak _ZNSt9bad_allocD1Ev
+
+/* Of data GCC 12 forgets it for powerpc64le. */
+__asm__(".weak _ZTISt9bad_alloc\n"
+        ".weak _ZTVSt9bad_alloc");
 
 /* A handle of the object that an address is in, for object_close(), or NULL. Where memory is short,
  * what came with another object may not open, as that needs a list of its dependencies; the other,

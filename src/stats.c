@@ -296,7 +296,7 @@ static void text_arena_begin(FILE *stream, const struct arena_snapshot *arena)
     (void)fprintf(stream, "arena %u: %llu drains of %llu slabs, %llu waits for small blocks\n",
                   arena->index, arena->drains, arena->drained_slabs, arena->waits);
     for (size_t i = 0; i < COLUMNS; i++) {
-        (void)fprintf(stream, "%*s", COLUMN_WIDTH, columns[i]);
+        (void)fprintf(stream, " %*s", COLUMN_WIDTH, columns[i]);
     }
     (void)fputs("\n", stream);
 }
@@ -304,7 +304,7 @@ static void text_arena_begin(FILE *stream, const struct arena_snapshot *arena)
 static void text_bin(FILE *stream, const struct bin_row *row)
 {
     for (size_t i = 0; i < COLUMNS; i++) {
-        (void)fprintf(stream, "%*llu", COLUMN_WIDTH, row->values[i]);
+        (void)fprintf(stream, " %*llu", COLUMN_WIDTH, row->values[i]);
     }
     (void)fputs("\n", stream);
 }

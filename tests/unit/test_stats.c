@@ -224,7 +224,7 @@ static void only_bins_in_use_are_listed(void **state)
     char *text = printed(stats_print_text);
     char *xml = printed(stats_print_xml);
 
-    assert_non_null(strstr(text, "\n        48 "));
+    assert_non_null(strstr(text, "\n         48 "));
     assert_non_null(strstr(xml, "<bin size=\"48\""));
     free(text);
     free(xml);
