@@ -406,6 +406,23 @@ void *cache_take_next(struct cache *cache, unsigned class, size_t alignment)
     return may_next_serve(class, alignment) ? cache_pop_any(cache, class + 1) : NULL;
 }
 
+/* Note that the arena is asked for a block in place of one of the class, whose slabs are several
+ * units: true each time that it has happened often. Such classes have no other use for `singles`.
+ */
+static bool has_borrowed_often(struct cache *cache, unsigned class)
+{
+    struct cache_class *cold = stacks_make_class(cache, class);
+
+    if (cold == NULL || cold->singles < SINGLES_MAX) {
+        if (cold != NULL) {
+            cold->singles++;
+        }
+        return false;
+    }
+    cold->singles = 0;
+    return true;
+}
+
 void *cache_take_near(struct cache *cache, unsigned class, size_t alignment)
 {
     void *block = arena_take_one(cache->arena, class);
@@ -417,6 +434,9 @@ void *cache_take_near(struct cache *cache, unsigned class, size_t alignment)
             cold->dry = DRY_MISSES;
         }
         block = may_next_serve(class, alignment) ? cache_pop_proved(cache, class + 1) : NULL;
+    }
+    if (block == NULL && has_borrowed_often(cache, class)) {
+        block = refill_first(cache->arena, class);
     }
     if (block == NULL) {
         block = refill_near(cache->arena, class, alignment);

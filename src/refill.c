@@ -237,6 +237,16 @@ static void *take_near_from_stock(struct arena *arena, unsigned class, size_t al
                          : refill_borrow(arena, class, alignment, size_class_near_bytes(class));
 }
 
+void *refill_first(struct arena *arena, unsigned class)
+{
+    const struct bin *bin = arena_bin(arena, class);
+    bool has_slab = bin != NULL && bin_slabs(bin) > 0;
+
+    return !has_slab && limit_is_far() && slab_add(arena, class, true)
+               ? arena_take_one(arena, class)
+               : NULL;
+}
+
 void *refill_near(struct arena *arena, unsigned class, size_t alignment)
 {
     void *block = take_near_from_stock(arena, class, alignment);

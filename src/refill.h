@@ -22,6 +22,11 @@ void *refill_borrow(struct arena *arena, unsigned class, size_t alignment, size_
  * there is no memory for another slab. */
 void *refill_from_any(unsigned class, size_t alignment);
 
+/* A block of the first slab of a class whose slabs are several units, for a thread that has been
+ * served by larger blocks often: each goes the long way back to its own class. NULL if the arena
+ * has such a slab, or no memory for one as the heap is. */
+void *refill_first(struct arena *arena, unsigned class);
+
 /* One block of a class whose slabs are several units, or of one little larger
  * (size_class_near_bytes()); NULL without memory for another slab: there may still be some for a
  * smaller one. */

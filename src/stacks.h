@@ -33,11 +33,12 @@ enum { SWAPS_PER_GROWTH = 16, SWAPS_FOR_GOOD };
 struct cache_class {
     struct magazine *alloc; /* what alloc_top points into; NULL before the first refill */
     struct magazine *free;  /* what free_top points into; NULL before the first free */
-    uint16_t stacks;        /* freed stacks swapped or flushed since the cache was made */
-    uint16_t seen;          /* where the stacks' tops were at the last look for idle classes */
-    uint8_t doublings : 4;  /* of the class's first batch: blocks to ask for at the next refill */
+    uint16_t stacks;       /* freed stacks swapped or flushed, and lone blocks, since it was made */
+    uint16_t seen;         /* where the stacks' tops were at the last look for idle classes */
+    uint8_t doublings : 4; /* of the class's first batch: blocks to ask for at the next refill */
     uint8_t
-        singles : 4; /* blocks that were to come or go singly, before there was a stack for them */
+        singles : 4; /* blocks that were to come or go singly, before there was a stack for them; or
+                      * that the arena had to be asked for in place of one of the class */
     uint8_t swaps;   /* since the last refill, as far as they matter */
     uint8_t low;     /* the fewest blocks held at a swap since the last trim */
     uint8_t dry : 5; /* misses to come that need not ask the arena first */

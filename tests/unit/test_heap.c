@@ -1142,6 +1142,22 @@ static void take_and_free(size_t size, size_t times)
     }
 }
 
+/* As of files that are read one after the other. A size that larger blocks could serve has blocks of
+ * its own in the end. */
+static void one_buffer_at_a_time_of_any_size_comes_from_the_threads_own_stacks(void **state)
+{
+    enum { WARM = 20000, TURNS = 2000, FEW = TURNS / 100, LEAST_KIB = 66, SIZES = 190, STEP = 37 };
+    uint64_t misses = 0;
+
+    (void)state;
+    for (size_t i = 0; i < WARM + TURNS; i++) {
+        misses = i == WARM ? cache_self->misses : misses;
+        heap_free(heap_alloc((LEAST_KIB + i * STEP % SIZES) * KIB));
+    }
+    assert_in_range(cache_self->misses - misses, 0, FEW);
+    check_all();
+}
+
 static void sizes_that_kept_runs_serve_again_and_again_get_slabs(void **state)
 {
     enum { TIMES = 31 * 64 };
@@ -1483,6 +1499,7 @@ int main(void)
         ISOLATED(a_full_stack_of_a_sparse_class_goes_past_the_depot),
         ISOLATED(a_pair_in_a_sparse_class_is_a_miss_now_and_then_only),
         ISOLATED(sizes_asked_for_often_get_slabs),
+        ISOLATED(one_buffer_at_a_time_of_any_size_comes_from_the_threads_own_stacks),
         ISOLATED(sizes_that_kept_runs_serve_again_and_again_get_slabs),
         ISOLATED(what_is_to_be_zeroed_or_aligned_more_than_its_class_is_a_run),
         ISOLATED(without_room_for_a_slab_a_medium_block_is_a_run),
