@@ -1142,8 +1142,8 @@ static void take_and_free(size_t size, size_t times)
     }
 }
 
-/* As of files that are read one after the other. A size that larger blocks could serve has blocks of
- * its own in the end. */
+/* As of files that are read one after the other. A size that larger blocks could serve has blocks
+ * of its own in the end. */
 static void one_buffer_at_a_time_of_any_size_comes_from_the_threads_own_stacks(void **state)
 {
     enum { WARM = 20000, TURNS = 2000, FEW = TURNS / 100, LEAST_KIB = 66, SIZES = 190, STEP = 37 };
