@@ -91,7 +91,7 @@ void cache_bind(struct cache *cache, struct arena *arena)
     cache->arena = arena;
     cache->tags = arena->tags;
     cache->base = region_base(&region_primary);
-    cache->units = arena->tags != NULL ? region_units_max(&region_primary) : 0;
+    cache->units = arena->tags != NULL ? region_units_max() : 0;
     cache->balance = (struct cache_balance){
         .fetched_bytes_seen = cache->fetched_bytes,
         /* Relaxed: as they are counted. */

@@ -419,12 +419,11 @@ COLD size_t page_heap_purge(size_t pad_bytes)
     return bytes;
 }
 
-size_t page_heap_take_growth(size_t *bytes)
+size_t page_heap_take_growth(void)
 {
     heap_lock_acquire();
     size_t grown = growth_take_locked();
 
-    *bytes = run_totals.total_units * UNIT_BYTES;
     lock_release(&page_heap_lock);
     return grown;
 }

@@ -50,8 +50,8 @@ size_t page_heap_decay_huge(unsigned ticks, size_t most_bytes);
 /* How often a thread has had to wait for another one here. No lock. */
 uint64_t page_heap_waits(void);
 
-/* What the heap has grown by since the last call; *bytes is what it has grown to. */
-size_t page_heap_take_growth(size_t *bytes);
+/* The bytes that the heap has grown by since the last call. */
+size_t page_heap_take_growth(void);
 
 /* A tag table for a new arena, or NULL (region.h). Makes sure that the break exists. */
 _Atomic uint16_t *page_heap_tags_create(void);

@@ -156,13 +156,13 @@ static bool is_idle(struct bin *bin, unsigned class, uint64_t growth, size_t lea
  * since it grew before: those of other bins would soon be needed again. */
 static void make_up_for_growth(void)
 {
-    size_t heap_bytes;
-    size_t left = size_min(page_heap_take_growth(&heap_bytes), pace_bytes(2 * PACE_STEP_US));
+    size_t left = size_min(page_heap_take_growth(), pace_bytes(2 * PACE_STEP_US));
 
     if (left == 0) {
         return;
     }
     uint64_t growth = arena_note_growth();
+    size_t heap_bytes = growth_heap_bytes();
 
     for (struct bin_place at = {0}; left > 0 && arena_find_bin(&at); at.class ++) {
         if (is_idle(at.bin, at.class, growth, heap_bytes / IDLE_SHARE)) {

@@ -97,9 +97,18 @@ static bool table_reserve(struct table *table, size_t units)
     return table->rows != NULL;
 }
 
+static _Atomic size_t units_max;
+
+size_t region_units_max(void)
+{
+    /* Relaxed: a tag table that is made under the page heap's lock is as long as it is then, and
+     * whoever has got the table sees it no larger. */
+    return atomic_load_explicit(&units_max, memory_order_relaxed);
+}
+
 static void units_max_set(size_t units)
 {
-    atomic_store_explicit(&region_primary.units_max, units, memory_order_relaxed);
+    atomic_store_explicit(&units_max, units, memory_order_relaxed);
 }
 
 /* Reserve the tables of the primary region for `units`. */
@@ -145,8 +154,7 @@ bool region_add_break(uintptr_t start, size_t bytes)
     size_t last = first + bytes / UNIT_BYTES;
     size_t covered = region_units(&region_primary);
 
-    if (start < region_base(&region_primary) || last > region_units_max(&region_primary) ||
-        !tables_cover(last)) {
+    if (start < region_base(&region_primary) || last > region_units_max() || !tables_cover(last)) {
         return false;
     }
     for (size_t unit = covered; unit < first; unit++) {
@@ -181,7 +189,7 @@ COLD bool region_give_up_rows(void)
 {
     size_t units = size_max(os_address_space_bytes() / UNIT_BYTES, region_units(&region_primary));
 
-    if (units >= region_units_max(&region_primary)) {
+    if (units >= region_units_max()) {
         return false;
     }
     /* The tag tables stay as they are: threads have their old bound in cache->units, and free()
@@ -286,7 +294,7 @@ COLD void region_unmap(struct region *region)
 
 _Atomic uint16_t *region_tags_create(void)
 {
-    size_t bytes = region_units_max(&region_primary) * sizeof(_Atomic uint16_t);
+    size_t bytes = region_units_max() * sizeof(_Atomic uint16_t);
 
     bytes = align_up(bytes, os_page_bytes());
     void *tags = os_map(bytes);
@@ -400,7 +408,7 @@ void region_check(void)
     }
     region_mapped(&noted_count, &noted_bytes);
     if (count != noted_count || bytes != noted_bytes ||
-        region_units(&region_primary) > region_units_max(&region_primary)) {
+        region_units(&region_primary) > region_units_max()) {
         fatal("region: units and regions do not add up");
     }
 }

@@ -59,9 +59,8 @@ struct span {
 };
 
 struct region {
-    _Atomic uintptr_t base;   /* written once */
-    _Atomic size_t units;     /* rows in use; grows only, but a region that was unmapped has 0 */
-    _Atomic size_t units_max; /* of the break: rows there is address space for; falls only */
+    _Atomic uintptr_t base; /* written once */
+    _Atomic size_t units;   /* rows in use; grows only, but a region that was unmapped has 0 */
     struct span *spans;
     uint8_t *history; /* enum unit_history and a tick, a byte a unit */
     void *mapping;    /* of a mapped region: the memory, before it is aligned */
@@ -128,13 +127,9 @@ static inline size_t region_units(const struct region *region)
     return atomic_load_explicit(&region->units, memory_order_acquire);
 }
 
-/* The bound of units. Whoever got an arena's tag table and asks then has no more than its rows. */
-static inline size_t region_units_max(const struct region *region)
-{
-    /* Relaxed: it only falls. A tag table that is made under the page heap's lock is as long as it
-     * is then, and whoever has got the table sees it no larger. */
-    return atomic_load_explicit(&region->units_max, memory_order_relaxed);
-}
+/* Rows of the break that there is address space for; it only falls. Whoever got an arena's tag
+ * table and asks then has no more than its rows. */
+size_t region_units_max(void);
 
 static inline size_t region_unit_of(const struct region *region, uintptr_t address)
 {

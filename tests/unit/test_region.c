@@ -102,7 +102,7 @@ static void memory_out_of_the_tables_is_refused(void **state)
     (void)state;
     assert_true(region_add_break(BASE, UNIT_BYTES));
     assert_false(region_add_break(BASE - UNIT_BYTES, UNIT_BYTES));
-    assert_false(region_add_break(unit_address(region_units_max(&region_primary)), UNIT_BYTES));
+    assert_false(region_add_break(unit_address(region_units_max()), UNIT_BYTES));
     assert_int_equal(region_units(&region_primary), 1);
 }
 
@@ -115,7 +115,7 @@ static void tables_that_cannot_be_had_whole_are_had_smaller(void **state)
     assert_ptr_equal(region_of(BASE), &region_primary);
     size_t whole = size_min(os_address_space_bytes() / UNIT_BYTES, (size_t)1 << 27);
 
-    assert_int_equal(region_units_max(&region_primary), whole / 4);
+    assert_int_equal(region_units_max(), whole / 4);
 }
 
 static void without_memory_for_tables_nothing_is_added(void **state)
@@ -367,7 +367,7 @@ static void a_tag_table_has_a_zero_for_every_unit_there_may_be(void **state)
 
     assert_non_null(tags);
     assert_int_equal(tags[0], 0);
-    assert_int_equal(tags[region_units_max(&region_primary) - 1], 0);
+    assert_int_equal(tags[region_units_max() - 1], 0);
     assert_ptr_not_equal(region_tags_create(), tags);
     os_fail_calls(1, 1);
     assert_null(region_tags_create());
@@ -388,8 +388,7 @@ static void a_tag_table_of_a_program_that_is_locked_has_no_memory(void **state)
         return;
     }
     assert_non_null(tags);
-    assert_int_equal(
-        resident_pages((void *)tags, region_units_max(&region_primary) * sizeof(*tags)), 0);
+    assert_int_equal(resident_pages((void *)tags, region_units_max() * sizeof(*tags)), 0);
 }
 
 static void check_with_a_region_elsewhere(void *region)

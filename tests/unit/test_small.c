@@ -122,7 +122,7 @@ static void a_limit_that_the_process_sets_itself_leaves_room_for_blocks(void **s
 
     (void)state;
     bw_free(bw_malloc(100));
-    size_t rows = region_units_max(&region_primary);
+    size_t rows = region_units_max();
     size_t tables = rows * (sizeof(struct span) + sizeof(uint8_t));
 
     limit_address_space(address_space_bytes() - tables + room);
@@ -133,7 +133,7 @@ static void a_limit_that_the_process_sets_itself_leaves_room_for_blocks(void **s
         assert_int_equal(span_of((uintptr_t)blocks)->region, region_primary.index);
         free_all(blocks);
     }
-    assert_true(region_units_max(&region_primary) < rows);
+    assert_true(region_units_max() < rows);
 }
 
 static void a_tag_table_takes_the_place_of_rows_that_the_limit_leaves_no_use_for(void **state)
@@ -197,10 +197,10 @@ static void without_a_new_limit_no_table_is_given_up(void **state)
     (void)state;
     assert_false(region_give_up_rows());
     assert_true(region_add_break(BASE, UNIT_BYTES));
-    size_t most = region_units_max(&region_primary);
+    size_t most = region_units_max();
 
     assert_false(region_give_up_rows());
-    assert_int_equal(region_units_max(&region_primary), most);
+    assert_int_equal(region_units_max(), most);
     assert_true(is_taken(&region_primary.spans[most - 1]));
     assert_true(is_taken(&region_primary.history[most - 1]));
 }
@@ -211,11 +211,11 @@ static void tables_are_cut_down_to_what_a_limit_allows(void **state)
 
     (void)state;
     assert_true(region_add_break(BASE, UNIT_BYTES));
-    size_t most = region_units_max(&region_primary);
+    size_t most = region_units_max();
     _Atomic uint16_t *tags = region_tags_create();
 
     assert_true(give_up_rows_under_limit(allowed));
-    assert_int_equal(region_units_max(&region_primary), allowed);
+    assert_int_equal(region_units_max(), allowed);
     assert_false(give_up_rows_under_limit(allowed));
     assert_false(is_taken(&region_primary.spans[allowed]));
     assert_false(is_taken(&region_primary.spans[most - 1]));
@@ -252,7 +252,7 @@ static void rows_in_use_are_not_given_up(void **state)
     (void)state;
     assert_true(region_add_break(BASE, used * UNIT_BYTES));
     assert_true(give_up_rows_under_limit(100));
-    assert_int_equal(region_units_max(&region_primary), used);
+    assert_int_equal(region_units_max(), used);
     assert_ptr_equal(span_of(unit_address(used - 1)), &region_primary.spans[used - 1]);
     assert_int_equal(region_primary.spans[used - 1].state, SPAN_NONE);
     assert_int_equal(region_primary.history[used - 1], UNIT_CLEAN);
