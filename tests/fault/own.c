@@ -60,7 +60,9 @@ int main(void)
     char *block = (char *)malloc(SIZE);
 
     memset(block, 'x', SIZE);
-    block = (char *)reallocarray(block, COUNT, SIZE);
-    CHECK(is_ours(block) && block[0] == 'x' && block[SIZE - 1] == 'x');
+    char *longer = (char *)reallocarray(block, COUNT, SIZE);
+
+    CHECK(is_ours(longer) && longer[0] == 'x' && longer[SIZE - 1] == 'x');
+    free(longer);
     return EXIT_SUCCESS;
 }

@@ -116,12 +116,15 @@ int main(void)
 
     CHECK(is_of_tool(block));
     memset(block, 'x', SIZE);
-    block = (char *)reallocarray(block, COUNT, SIZE);
-    CHECK(size_of(block) == (size_t)COUNT * SIZE && block[SIZE - 1] == 'x');
-    CHECK(reallocarray(block, too_many, SIZE) == NULL);
+    char *longer = (char *)reallocarray(block, COUNT, SIZE);
+
+    CHECK(size_of(longer) == (size_t)COUNT * SIZE && longer[SIZE - 1] == 'x');
+    const char *too_long = (char *)reallocarray(longer, too_many, SIZE);
+
+    CHECK(too_long == NULL);
     unsigned before = frees;
 
-    free_sized(block, (size_t)COUNT * SIZE);
+    free_sized(longer, (size_t)COUNT * SIZE);
     free_aligned_sized(memalign(PAGE, SIZE), PAGE, SIZE);
     CHECK(frees == before + 2);
     block = (char *)pvalloc(1);
