@@ -110,10 +110,9 @@ void cache_bind(struct cache *cache, struct arena *arena)
 
 /* To look for doubles costs about as much as a malloc and a free: in the first stacks of a class
  * they are all looked for, whichever thread has the cache, then in one of VERIFY_SAMPLE. */
-static void verify_sampled(struct cache *cache, unsigned class, const struct magazine *freed,
-                           size_t count)
+static void verify_sampled(const struct cache *cache, unsigned class, struct cache_class *cold,
+                           const struct magazine *freed, size_t count)
 {
-    struct cache_class *cold = stacks_made_class(cache, class);
     /* Not at regular distances: a class may be swapped and flushed in turns. */
     bool is_verified = proof_is_for_all(cold);
     uint16_t mixed = (uint16_t)(++cold->stacks * VERIFY_MULTIPLIER);
@@ -171,7 +170,8 @@ static bool take_turn(const struct cache *cache, unsigned class, struct cache_cl
         }
         return true;
     }
-    return count >= swap_blocks(class);
+    /* count >= swap_blocks(class), without its division. */
+    return count >= SWAP_BLOCKS || (count + 1) * size_classes[class].size > SWAP_BYTES;
 }
 
 /* let_serve(), as long as a refill might do better or a proof be due. */
@@ -216,7 +216,7 @@ static __attribute__((noinline)) void swap(struct cache *cache, unsigned class,
 {
     struct magazine *filled = cold->free;
 
-    verify_sampled(cache, class, filled, count);
+    verify_sampled(cache, class, cold, filled, count);
     cold->low = (uint8_t)size_min(cold->low, count);
     cold->free = cold->alloc;
     cold->alloc = filled;
@@ -488,7 +488,7 @@ void cache_flush(struct cache *cache, unsigned class)
     full->count = (uint32_t)stacks_free_count(bin, full);
     cache->balance.own_frees += full->count;
     if (!depot_keeps(class)) {
-        verify_sampled(cache, class, full, full->count);
+        verify_sampled(cache, class, cold, full, full->count);
         stacks_set_free(bin, class, full,
                         stacks_give_older(cache, class, full, full->count, full->count / 2));
         note_how_sparse(cache, class, cold);
@@ -500,7 +500,7 @@ void cache_flush(struct cache *cache, unsigned class)
 
     if (may_stay_whole) {
         (void)proof_make(cache, class);
-        verify_sampled(cache, class, full, full->count);
+        verify_sampled(cache, class, cold, full, full->count);
     } else {
         cold->stacks++;
     }
