@@ -68,17 +68,20 @@ static size_t block_bytes(uintptr_t address)
     return span_is_large_block(span, address) ? (size_t)span->units * UNIT_BYTES : 0;
 }
 
-size_t heap_usable_size_slow(void *block, const char *fault)
+/* The usable size of a block of which own_block_bytes() has said `own_bytes`. */
+static size_t known_bytes(void *block, size_t own_bytes, const char *fault)
 {
-    size_t bytes = own_block_bytes((uintptr_t)block);
+    size_t bytes = own_bytes != 0 ? own_bytes : block_bytes((uintptr_t)block);
 
-    if (bytes == 0) {
-        bytes = block_bytes((uintptr_t)block);
-    }
     if (unlikely(bytes == 0)) {
         fatal_at(fault, (uintptr_t)block);
     }
     return bytes;
+}
+
+size_t heap_usable_size_slow(void *block, const char *fault)
+{
+    return known_bytes(block, own_block_bytes((uintptr_t)block), fault);
 }
 
 /* A large block grows into the room that it was left, or into free units behind it; it gives back
@@ -117,11 +120,16 @@ static bool may_serve(void *block, size_t size)
            size_class_near_bytes(size_class_of_code(code)) >= slab_class(slab)->size;
 }
 
+/* May a block of `old_size` bytes stay, whatever its class? */
+static bool is_little_less(size_t size, size_t old_size)
+{
+    return size <= old_size && size >= old_size - old_size / SHRINK_SHARE;
+}
+
 /* Would another block for `size` be as large, or little smaller? */
 static bool fits_well(void *block, size_t old_size, size_t size)
 {
-    return size <= old_size &&
-           (size >= old_size - old_size / SHRINK_SHARE || may_serve(block, size));
+    return is_little_less(size, old_size) || (size <= old_size && may_serve(block, size));
 }
 
 static bool resize_in_place(void *block, size_t old_size, size_t size)
@@ -242,10 +250,10 @@ static void check_is_live(void *block)
     gate_leave(slot);
 }
 
-void *heap_resize(void *block, size_t size)
+static __attribute__((noinline)) void *resize_slow(void *block, size_t own_bytes, size_t size)
 {
     int saved_errno = errno;
-    size_t old_size = heap_usable_size_slow(block, FAULT_INVALID_REALLOC);
+    size_t old_size = known_bytes(block, own_bytes, FAULT_INVALID_REALLOC);
 
     if (unlikely(conf.checked)) {
         check_is_live(block);
@@ -265,11 +273,21 @@ void *heap_resize(void *block, size_t size)
         return size > SMALL_MAX_BYTES ? heap_refuse() : NULL;
     }
     if (moved != NULL) {
-        struct span *run = large_claim((uintptr_t)block, FAULT_INVALID_REALLOC);
+        struct span *run =
+            own_bytes != 0 ? NULL : large_claim((uintptr_t)block, FAULT_INVALID_REALLOC);
 
         move_contents(moved, block, size_min(size, old_size));
         heap_free_moved(block, run);
     }
     errno = saved_errno;
     return moved != NULL ? moved : block;
+}
+
+void *heap_resize(void *block, size_t size)
+{
+    size_t own_bytes = own_block_bytes((uintptr_t)block);
+
+    return likely(is_little_less(size, own_bytes) && !conf.checked)
+               ? block
+               : resize_slow(block, own_bytes, size);
 }
