@@ -8,6 +8,8 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -370,6 +372,29 @@ static void the_options_are_read_at_the_first_call(void **state)
     bw_free(bw_malloc(1));
     meet_in(&meeting, 5);
     assert_int_equal(life_stats().arenas, 3);
+}
+
+/* Two pages go back though the other call is refused, where the kernel knows this one. */
+static void process_madvise_is_used_if_it_is_asked_for(void **state)
+{
+    enum { PIDFD_OF_ITSELF = -10000 };
+    size_t page = os_page_bytes();
+    char *memory = (char *)os_map(3 * page);
+    struct iovec ranges[] = {{memory, page}, {memory + 2 * page, page}};
+
+    (void)state;
+    assert_non_null(memory);
+    bool is_known = syscall(SYS_process_madvise, PIDFD_OF_ITSELF, ranges, ARRAY_SIZE(ranges),
+                            MADV_DONTNEED, 0) == 2 * (long)page;
+
+    assert_int_equal(setenv("BREAKWATER_CONF", "process_madvise:true", 1), 0);
+    bw_free(bw_malloc(1));
+    memset(memory, 1, 3 * page);
+    answer_call(SYS_madvise, EPERM);
+    os_purge_ranges(ranges, ARRAY_SIZE(ranges));
+    assert_int_equal(ranges[1].iov_len, is_known ? page : 0);
+    assert_int_equal(memory[0], !is_known);
+    assert_int_equal(memory[page], 1);
 }
 
 #define KEPT_BYTES STACKS_BYTES_MODEST
@@ -1250,6 +1275,7 @@ int main(void)
         ISOLATED(whichever_of_the_first_calls_fails_the_allocator_starts),
         ISOLATED(with_a_blocked_break_it_starts_on_mapped_regions),
         ISOLATED(the_options_are_read_at_the_first_call),
+        ISOLATED(process_madvise_is_used_if_it_is_asked_for),
         ISOLATED(checked_mode_has_no_caches_and_finds_every_double_free),
         ISOLATED(each_cache_holds_no_more_than_its_share_of_the_limit),
         ISOLATED(the_check_sees_what_does_not_add_up),

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "limit.h"
 #include "meta.h"
 #include "os.h"
 #include "page_heap.h"
@@ -427,6 +428,24 @@ static void without_room_for_its_slab_nothing_is_near(void **state)
     page_heap_check();
 }
 
+static void a_first_slab_is_made_once_and_not_near_a_limit(void **state)
+{
+    struct arena *arena = first_arena();
+    unsigned class = size_class_of(40 * KIB);
+
+    (void)state;
+    assert_non_null(refill_one(arena, size_class_of(16)));
+    limit_set(0, 2 * UNIT_BYTES);
+    assert_null(refill_first(arena, class));
+    limit_set(0, 0);
+    use_up_free_runs();
+    os_fail_calls(1, UINT64_MAX);
+    assert_null(refill_first(arena, class));
+    os_fail_calls(0, 0);
+    assert_int_equal(class_of(refill_first(arena, class)), class);
+    assert_null(refill_first(arena, class));
+}
+
 static void what_other_arenas_have_serves_in_the_end(void **state)
 {
     struct arena *other;
@@ -484,6 +503,7 @@ int main(void)
         ISOLATED(borrowing_gives_the_nearest_larger_block_there_is),
         ISOLATED(what_is_near_is_taken_before_there_is_another_slab),
         ISOLATED(without_room_for_its_slab_nothing_is_near),
+        ISOLATED(a_first_slab_is_made_once_and_not_near_a_limit),
         ISOLATED(what_other_arenas_have_serves_in_the_end),
         ISOLATED(the_smallest_blocks_are_never_borrowed_for_larger_ones),
     };
