@@ -434,8 +434,12 @@ static void a_first_slab_is_made_once_and_not_near_a_limit(void **state)
     unsigned class = size_class_of(40 * KIB);
 
     (void)state;
-    assert_non_null(refill_one(arena, size_class_of(16)));
-    limit_set(0, 2 * UNIT_BYTES);
+    for (size_t size = 16; size <= 8192; size *= 2) {
+        assert_non_null(refill_one(arena, size_class_of(size)));
+    }
+    /* There would be room for it. */
+    limit_set(0, 16 * UNIT_BYTES);
+    assert_false(limit_is_far());
     assert_null(refill_first(arena, class));
     limit_set(0, 0);
     use_up_free_runs();
