@@ -26,6 +26,8 @@
 
 #include "early.h"
 
+/* What is freed twice is of a smaller size class: nobody gets the block in between. */
+enum { TWICE_BYTES = 100, BLOCK_LEAST = 2 * TWICE_BYTES };
 enum { FORKS = 300, TRIM_FORKS = 100, BLOCKS = 64, BLOCK_MOST = 300000, INTERVAL_US = 1000 };
 
 static volatile sig_atomic_t forks_done;
@@ -69,7 +71,8 @@ static void replace_blocks(unsigned seed)
         if (blocks[at] != NULL) {
             fault_free(blocks[at], sizes[at]);
         }
-        sizes[at] = 1 + (size_t)rand_r(&seed) % (rand_r(&seed) % 8 == 0 ? BLOCK_MOST : 500);
+        sizes[at] =
+            BLOCK_LEAST + (size_t)rand_r(&seed) % (rand_r(&seed) % 8 == 0 ? BLOCK_MOST : 500);
         blocks[at] = fault_block(sizes[at]);
     }
     for (size_t at = 0; at < BLOCKS; at++) {
@@ -194,7 +197,7 @@ static void free_twice_in_a_crowd(void)
         CHECK(pthread_create(&thread, NULL, replace_for_ever, &seeds[i]) == 0);
     }
     (void)usleep(10 * INTERVAL_US);
-    twice[0] = malloc(100);
+    twice[0] = malloc(TWICE_BYTES);
     release(twice[0]);
     release(twice[0]);
     _exit(1);
