@@ -405,13 +405,14 @@ static size_t run_purge_huge_locked(struct span *run, unsigned ticks)
     ASSERT(lock_is_held(&page_heap_lock));
     uint8_t *history = span_history(run);
     size_t start = span_address(run) / UNIT_BYTES;
-    size_t used = next_used(history, run->clean_units, run->units);
-    size_t used_page = align_down(start + used, HUGE_PAGE_UNITS);
 
-    run->clean_units = (uint32_t)used;
+    run->clean_units = (uint32_t)next_used(history, run->clean_units, run->units);
+    size_t used_page = align_down(start + run->clean_units, HUGE_PAGE_UNITS);
+
     for (size_t first = size_max(align_up(start, HUGE_PAGE_UNITS), used_page) - start;
          first + HUGE_PAGE_UNITS <= run->units; first += HUGE_PAGE_UNITS) {
-        used = run_count_used(history + first, HUGE_PAGE_UNITS);
+        size_t used = run_count_used(history + first, HUGE_PAGE_UNITS);
+
         if (used > 0 && huge_page_is_due(history + first, ticks) &&
             os_purge((char *)span_address(run) + first * UNIT_BYTES,
                      HUGE_PAGE_UNITS * UNIT_BYTES)) {
