@@ -10,8 +10,10 @@
  *   regions   mapped regions; every other one is unmapped, for the next one of its index
  *   break     the break, with a gap before each unit
  *   arenas    arenas, each with a bin
+ *   start     the first call, in the first step
  *
- * mutant_region_relaxed.c and mutant_arena_relaxed.c are the modules without their memory orders.
+ * mutant_region_relaxed.c, mutant_arena_relaxed.c and mutant_life_relaxed.c are the modules without
+ * their memory orders.
  */
 #include <pthread.h>
 #include <sched.h>
@@ -21,9 +23,12 @@
 #include <string.h>
 
 #include "arena.h"
+#include "conf.h"
+#include "life.h"
 #include "region.h"
+#include "size_class.h"
 
-enum { READERS = 3, STEPS = ARENAS_MAX, CLASS = 7 };
+enum { READERS = 3, STEPS = ARENAS_MAX, CLASS = 7, SIZE = 100 };
 
 /* Its memory is not touched: any address does. */
 #define BREAK_BASE ((uintptr_t)0x10000000)
@@ -127,6 +132,22 @@ static void make_arena(unsigned number)
     require(arena_bin_make(arena, CLASS) != NULL, "no bin", number);
 }
 
+/* The start */
+
+static void read_start(unsigned number)
+{
+    while (!life_started()) {
+        (void)sched_yield();
+    }
+    require(size_classes[size_class_of(SIZE)].size >= SIZE, "no size classes", number);
+    require(conf.arenas <= ARENAS_MAX, "no options", number);
+}
+
+static void make_start(unsigned number)
+{
+    require(life_start_patiently(), "no start", number);
+}
+
 static void keep(unsigned number)
 {
     (void)number;
@@ -143,6 +164,7 @@ static const struct mode modes[] = {
     {"regions", make_region, read_region, unmake_region},
     {"break", make_break, read_break, keep},
     {"arenas", make_arena, read_arena, keep},
+    {"start", make_start, read_start, keep},
 };
 
 enum { MODES = sizeof(modes) / sizeof(modes[0]) };
@@ -177,7 +199,7 @@ static const struct mode *mode_of(const char *name)
             return &modes[i];
         }
     }
-    (void)fprintf(stderr, "stress_publish: which mode? regions, break or arenas\n");
+    (void)fprintf(stderr, "stress_publish: which mode? regions, break, arenas or start\n");
     exit(2);
 }
 

@@ -138,6 +138,64 @@ static void so_are_those_behind_the_cache_of_a_thread_that_goes_on(void **state)
     check_all();
 }
 
+/* The names that the linker's --wrap gives. */
+bool __real_os_thread_has_ended(struct os_thread thread);
+bool __wrap_os_thread_has_ended(struct os_thread thread);
+
+static void (*before_next_look)(void);
+
+bool __wrap_os_thread_has_ended(struct os_thread thread)
+{
+    void (*hook)(void) = before_next_look;
+
+    before_next_look = NULL;
+    if (hook != NULL) {
+        hook();
+    }
+    return __real_os_thread_has_ended(thread);
+}
+
+static pthread_t closer;
+static pthread_t ending;
+static struct os_thread ending_self;
+
+static void *close_and_open(void *unused)
+{
+    gate_close(NULL);
+    if (gate_open()) {
+        life_take_back_ended();
+    }
+    return unused;
+}
+
+/* Inside the gate, so that it is closing until the caller has left. */
+static void let_it_end_while_the_gate_closes(void)
+{
+    assert_int_equal(pthread_create(&closer, NULL, close_and_open, NULL), 0);
+    while (gate_is_open()) {
+        (void)sched_yield();
+    }
+    (void)pthread_barrier_wait(&apart);
+    join_until_gone(ending, &ending_self);
+}
+
+/* It is found gone, and had an owner a moment before; but it is left to who opens the gate. */
+static void a_cache_that_is_left_to_the_opener_is_not_found_as_well(void **state)
+{
+    (void)state;
+    assert_int_equal(pthread_barrier_init(&together, NULL, 2), 0);
+    assert_int_equal(pthread_barrier_init(&apart, NULL, 2), 0);
+    assert_int_equal(pthread_create(&ending, NULL, use_a_little_together, &ending_self), 0);
+    (void)pthread_barrier_wait(&together);
+    before_next_look = let_it_end_while_the_gate_closes;
+    bw_free(bw_malloc(100));
+    assert_null(before_next_look);
+    assert_int_equal(pthread_join(closer, NULL), 0);
+    assert_int_equal(life_stats().threads, 1);
+    assert_int_equal(life_stats().caches_created, 2);
+    check_all();
+}
+
 static void *outlive_first(void *unused)
 {
     (void)unused;
@@ -1267,6 +1325,7 @@ int main(void)
     static const struct isolated_test tests[] = {
         ISOLATED(a_thread_has_one_cache),
         ISOLATED(so_are_those_behind_the_cache_of_a_thread_that_goes_on),
+        ISOLATED(a_cache_that_is_left_to_the_opener_is_not_found_as_well),
         ISOLATED(the_end_of_the_first_thread_is_seen),
         ISOLATED(the_first_call_starts_the_allocator),
         ISOLATED(the_first_call_may_be_a_free_of_null),
