@@ -50,7 +50,7 @@ static struct window look(struct cache *cache)
         .remote_frees = seen->remote_frees,
         .own_frees = seen->own_frees,
         .waits = waits - seen->waits_seen,
-        .is_recent = (uint8_t)(tick_now() - seen->tick) <= 1,
+        .is_recent = tick_count() - seen->tick <= 1,
     };
 
     seen->fetched_bytes_seen = cache->fetched_bytes;
@@ -58,7 +58,7 @@ static struct window look(struct cache *cache)
     seen->remote_frees = 0;
     seen->own_frees = 0;
     seen->waits_seen = waits;
-    seen->tick = tick_now();
+    seen->tick = tick_count();
     return window;
 }
 

@@ -96,7 +96,7 @@ void cache_bind(struct cache *cache, struct arena *arena)
         .fetched_bytes_seen = cache->fetched_bytes,
         /* Relaxed: as they are counted. */
         .waits_seen = atomic_load_explicit(&arena->waits, memory_order_relaxed),
-        .tick = tick_now(),
+        .tick = tick_count(),
         .looks_next = cache->balance.looks_next,
     };
     if (!cache->is_laid_out) {

@@ -2,5 +2,5 @@
 /* tick.c - see tick.h. */
 #include "tick.h"
 
-_Atomic uint8_t tick_current;
+_Atomic uint32_t tick_current;
 _Atomic uint8_t pass_current;

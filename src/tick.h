@@ -8,13 +8,19 @@
 
 #include "util.h"
 
-extern _Atomic uint8_t tick_current;
+extern _Atomic uint32_t tick_current;
 extern _Atomic uint8_t pass_current;
 
 /* Relaxed throughout: a stamp that is a tick off changes when memory goes back, nothing else. */
-static inline uint8_t tick_now(void)
+static inline uint32_t tick_count(void)
 {
     return atomic_load_explicit(&tick_current, memory_order_relaxed);
+}
+
+/* What of it a stamp has room for: it begins anew every 256 ticks. */
+static inline uint8_t tick_now(void)
+{
+    return (uint8_t)tick_count();
 }
 
 static inline void tick_advance(void)

@@ -322,6 +322,11 @@ static void *leave_as_often_as_it_looks(void *unused)
     let_ticks_pass(2);
     look_now();
     assert_int_equal(arena_index(), 0);
+    /* However long: the stamps of free memory have begun anew then. */
+    crowd();
+    let_ticks_pass(UINT8_MAX + 1);
+    look_now();
+    assert_int_equal(arena_index(), 0);
     crowd();
     look_now();
     assert_int_equal(arena_index(), 1);
