@@ -409,18 +409,30 @@ void *cache_take_next(struct cache *cache, unsigned class, size_t alignment)
 /* Note that the arena is asked for a block in place of one of the class, whose slabs are several
  * units: true each time that it has happened often. Such classes have no other use for `singles`.
  */
-static bool has_borrowed_often(struct cache *cache, unsigned class)
+static bool has_borrowed_often(struct cache_class *cold)
 {
-    struct cache_class *cold = stacks_make_class(cache, class);
-
-    if (cold == NULL || cold->singles < SINGLES_MAX) {
-        if (cold != NULL) {
-            cold->singles++;
-        }
+    if (cold->singles < SINGLES_MAX) {
+        cold->singles++;
         return false;
     }
     cold->singles = 0;
     return true;
+}
+
+/* The class's bin has nothing. */
+static void *take_in_its_place(struct cache *cache, unsigned class, size_t alignment)
+{
+    struct cache_class *cold = stacks_make_class(cache, class);
+
+    if (cold != NULL) {
+        cold->dry = DRY_MISSES;
+    }
+    void *block = may_next_serve(class, alignment) ? cache_pop_proved(cache, class + 1) : NULL;
+
+    if (block == NULL && cold != NULL && has_borrowed_often(cold)) {
+        block = refill_first(cache->arena, class);
+    }
+    return block != NULL ? block : refill_near(cache->arena, class, alignment);
 }
 
 void *cache_take_near(struct cache *cache, unsigned class, size_t alignment)
@@ -428,18 +440,7 @@ void *cache_take_near(struct cache *cache, unsigned class, size_t alignment)
     void *block = arena_take_one(cache->arena, class);
 
     if (block == NULL) {
-        struct cache_class *cold = stacks_make_class(cache, class);
-
-        if (cold != NULL) {
-            cold->dry = DRY_MISSES;
-        }
-        block = may_next_serve(class, alignment) ? cache_pop_proved(cache, class + 1) : NULL;
-    }
-    if (block == NULL && has_borrowed_often(cache, class)) {
-        block = refill_first(cache->arena, class);
-    }
-    if (block == NULL) {
-        block = refill_near(cache->arena, class, alignment);
+        block = take_in_its_place(cache, class, alignment);
     }
     if (block != NULL) {
         cache->misses++;

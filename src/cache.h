@@ -99,7 +99,8 @@ bool cache_refill(struct cache *cache, unsigned class);
  * several units and had nothing free at one of its last misses; or NULL. No gate needed. */
 void *cache_take_next(struct cache *cache, unsigned class, size_t alignment);
 
-/* One block past the stacks: see refill_near(). A miss. Inside the gate. */
+/* One block past the stacks, of a class whose slabs are several units: of its bin, or else of the
+ * next class's stacks, or as refill_near() finds one. A miss. Inside the gate. */
 void *cache_take_near(struct cache *cache, unsigned class, size_t alignment);
 
 /* Make room on the full free stack by a longer one, or by a flush to the arena. Inside the gate. */

@@ -226,13 +226,11 @@ COLD void *refill_from_any(unsigned class, size_t alignment)
     return block;
 }
 
-static void *take_near_from_stock(struct arena *arena, unsigned class, size_t alignment)
+/* The bin has nothing: a block that another arena's thread has freed, or one of a larger class. */
+static void *take_nearest(struct arena *arena, unsigned class, size_t alignment)
 {
-    void *block = arena_take_one(arena, class);
+    void *block = drain_own(arena) ? arena_take_one(arena, class) : NULL;
 
-    if (block == NULL && drain_own(arena)) {
-        block = arena_take_one(arena, class);
-    }
     return block != NULL ? block
                          : refill_borrow(arena, class, alignment, size_class_near_bytes(class));
 }
@@ -249,7 +247,7 @@ void *refill_first(struct arena *arena, unsigned class)
 
 void *refill_near(struct arena *arena, unsigned class, size_t alignment)
 {
-    void *block = take_near_from_stock(arena, class, alignment);
+    void *block = take_nearest(arena, class, alignment);
 
     /* Near a limit memory is not for slabs that may stay half empty. */
     if (block != NULL || !limit_is_far()) {
@@ -259,6 +257,9 @@ void *refill_near(struct arena *arena, unsigned class, size_t alignment)
         return arena_take_one(arena, class);
     }
     reclaim_before_growth();
-    block = take_near_from_stock(arena, class, alignment);
+    block = arena_take_one(arena, class);
+    if (block == NULL) {
+        block = take_nearest(arena, class, alignment);
+    }
     return block == NULL && slab_add(arena, class, true) ? arena_take_one(arena, class) : block;
 }

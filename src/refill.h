@@ -27,9 +27,9 @@ void *refill_from_any(unsigned class, size_t alignment);
  * has such a slab, or no memory for one as the heap is. */
 void *refill_first(struct arena *arena, unsigned class);
 
-/* One block of a class whose slabs are several units, or of one little larger
- * (size_class_near_bytes()); NULL without memory for another slab: there may still be some for a
- * smaller one. */
+/* One block of a class whose slabs are several units, and whose bin had none when the caller asked
+ * it; or of a class little larger (size_class_near_bytes()). NULL without memory for another slab:
+ * there may still be some for a smaller one. */
 void *refill_near(struct arena *arena, unsigned class, size_t alignment);
 
 #endif
