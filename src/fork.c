@@ -44,7 +44,7 @@ COLD static void prepare(void)
 COLD static void parent(void)
 {
     deferred_fork_ends();
-    (void)gate_open();
+    gate_open();
     fork_take_in_left();
 }
 

@@ -199,9 +199,9 @@ COLD static bool wait_for_others(struct closing *closing)
     return true;
 }
 
-/* The thread closes or opens the gate; how often it was closed before. A handler of a signal, which
- * may fork, finds both counts changed or neither. */
-COLD static uint32_t count_closed(uint32_t change)
+/* The thread closes or opens the gate. A handler of a signal, which may fork, finds both counts
+ * changed or neither. */
+COLD static void count_closed(uint32_t change)
 {
     sigset_t all;
     sigset_t mask;
@@ -209,17 +209,15 @@ COLD static uint32_t count_closed(uint32_t change)
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &mask);
     own_closed += change;
-    uint32_t before = atomic_fetch_add_explicit(&closed, change, memory_order_seq_cst);
-
+    atomic_fetch_add_explicit(&closed, change, memory_order_seq_cst);
     (void)pthread_sigmask(SIG_SETMASK, &mask, NULL);
-    return before;
 }
 
 COLD void gate_close(const struct gate_slot *self)
 {
     struct closing closing = {.inside = gate_has_caller(self)};
 
-    (void)count_closed(1);
+    count_closed(1);
     /* A slot registered later belongs to a thread that will find the gate closed. */
     struct gate_slot *slot = atomic_load_explicit(&slots, memory_order_seq_cst);
 
@@ -249,11 +247,11 @@ bool gate_is_open(void)
     return atomic_load_explicit(&closed, memory_order_seq_cst) == 0;
 }
 
-bool gate_open(void)
+void gate_open(void)
 {
     /* Sequentially consistent: see gate_is_open(). A thread that finds the gate open sees what we
      * did while it was closed. */
-    return count_closed(UINT32_MAX) == 1;
+    count_closed(UINT32_MAX);
 }
 
 void gate_keep_only(struct gate_slot *self)

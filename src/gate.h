@@ -42,8 +42,8 @@ bool gate_is_open(void);
  * NULL; then no longer than a patient one does. Several threads may have it closed at once. */
 void gate_close(const struct gate_slot *self);
 
-/* True when the gate is open again after this: the last of those who closed it. */
-bool gate_open(void);
+/* Undo one gate_close() of the caller's: the gate is open again when all who closed it have. */
+void gate_open(void);
 
 /* The process is about to stop, perhaps with locks held: from now on nobody enters, nor is waited
  * for, and a child's gate is closed too. */
