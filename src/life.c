@@ -152,8 +152,8 @@ COLD bool life_limit_arenas(uint32_t count)
  * SIGABRT allocate comes from elsewhere. */
 COLD static void leave_to_handlers(void)
 {
+    /* Which also keeps the thread from getting another cache. */
     gate_close_for_good();
-    has_ended = true;
     cache_self = &cache_none;
 }
 
@@ -298,12 +298,10 @@ struct cache *life_attach_thread(void)
     cache_self = cache != NULL ? cache : cache_self;
     settle(forks_before);
     gate_leave(NULL);
-    if (cache != NULL) {
+    if (cache != NULL && key_created) {
         /* May allocate, which works from here on. Where it fails, the cache is taken back only when
          * another thread looks for such ones: there is no memory now. */
-        if (key_created) {
-            (void)pthread_setspecific(key, cache);
-        }
+        (void)pthread_setspecific(key, cache);
     }
     errno = saved_errno;
     return cache_self;
