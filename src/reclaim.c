@@ -145,8 +145,8 @@ size_t reclaim_idle_pages(unsigned ticks, size_t *budget)
 static bool is_idle(struct bin *bin, unsigned class, uint64_t growth, size_t least_bytes)
 {
     lock_acquire(&bin->lock);
-    bool idle = bin->asked_growth < growth && bin->may_purge &&
-                bin->free_blocks * size_classes[class].size >= least_bytes;
+    bool idle =
+        bin->asked_growth < growth && bin->free_blocks * size_classes[class].size >= least_bytes;
 
     lock_release(&bin->lock);
     return idle;
