@@ -21,7 +21,7 @@ void limit_set(size_t soft_bytes, size_t hard_bytes)
 
 COLD bool limit_take_pressure(void)
 {
-    return limit_presses() && atomic_exchange_explicit(&limit.presses, false, memory_order_relaxed);
+    return atomic_exchange_explicit(&limit.presses, false, memory_order_relaxed);
 }
 
 void limit_press(void)
