@@ -67,9 +67,13 @@ static unsigned class_of_any(size_t alignment, size_t size)
         return size_class_of_aligned(size, alignment);
     }
     uint16_t code = size_class_code_of_any(size);
-    unsigned class = code != 0 ? size_class_of_code(code) : CLASS_COUNT;
 
-    return code != 0 && size_classes[class].align_mask >= alignment - 1 ? class : CLASS_COUNT;
+    if (code == 0) {
+        return CLASS_COUNT;
+    }
+    unsigned class = size_class_of_code(code);
+
+    return size_classes[class].align_mask >= alignment - 1 ? class : CLASS_COUNT;
 }
 
 /* A block for a thread that has a cache: of its own stacks, or by a miss. NULL without either, or
@@ -102,11 +106,6 @@ static void *take_cached(struct cache *cache, unsigned class, size_t alignment)
 /* A block from wherever one is. Inside the gate. */
 static void *alloc_small_inside(struct cache *cache, unsigned class, size_t alignment)
 {
-    struct arena *arena = cache_is_real(cache) ? cache->arena : arena_by_index(0);
-
-    if (arena == NULL) {
-        return NULL;
-    }
     void *block = take_cached(cache, class, alignment);
 
     if (block == NULL && size_classes[class].units > 1) {
@@ -124,7 +123,7 @@ static void *alloc_small_inside(struct cache *cache, unsigned class, size_t alig
     }
     /* No cache; or no memory, but perhaps for a stack only. */
     cache_flush_all(cache);
-    block = refill_one(arena, class);
+    block = refill_one(cache_is_real(cache) ? cache->arena : arena_by_index(0), class);
     upkeep_poll(cache);
     return block != NULL ? block : refill_from_any(class, alignment);
 }
@@ -202,7 +201,7 @@ static void *alloc_slow(size_t alignment, size_t size, enum purpose purpose)
     if (class == CLASS_COUNT) {
         return alloc_large(cache, alignment, size, purpose);
     }
-    void *block = cache_is_real(cache) ? pop_single_near_limit(cache, class) : NULL;
+    void *block = pop_single_near_limit(cache, class);
 
     if (block == NULL) {
         block = alloc_small(cache, class, alignment);
