@@ -97,13 +97,13 @@ static bool raise_locked(size_t bytes, struct break_extent *extent)
     return true;
 }
 
-struct break_extent break_grow(size_t least, size_t wish)
+struct break_extent break_grow(size_t bytes)
 {
     struct break_extent extent = {0, 0};
 
-    ASSERT(least % UNIT_BYTES == 0 && wish % UNIT_BYTES == 0 && wish >= least);
+    ASSERT(bytes % UNIT_BYTES == 0);
     lock_acquire(&break_lock);
-    if (raise_locked(wish, &extent) || (wish > least && raise_locked(least, &extent))) {
+    if (raise_locked(bytes, &extent)) {
         stats.grown++;
         stats.bytes += extent.bytes;
     } else {

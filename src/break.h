@@ -10,10 +10,10 @@ struct break_extent {
     size_t bytes;
 };
 
-/* Raise the break. Returns an extent of at least `least` bytes, unit aligned, or one of 0 bytes.
- * `wish` >= least is tried first. The extent follows on the last one unless somebody else moved the
- * break in between: then a gap stays that is never handed out. */
-struct break_extent break_grow(size_t least, size_t wish);
+/* Raise the break by `bytes`, whole units. Returns an extent of as many, unit aligned, or one of 0.
+ * It follows on the last one unless somebody else moved the break in between: then a gap stays that
+ * is never handed out. */
+struct break_extent break_grow(size_t bytes);
 
 /* Lower the break to `new_top`, unit aligned and within the last extents. False, and nothing has
  * changed, if the top of the break is not ours. */

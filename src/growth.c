@@ -111,12 +111,12 @@ static void mark_gap_locked(size_t first, size_t end)
 static void forget_cut_off_locked(uintptr_t intact_end, size_t end);
 
 /* Memory from the break that there are rows for; 0 bytes: none. */
-static struct break_extent raise_locked(size_t units, size_t wish)
+static struct break_extent raise_locked(size_t units)
 {
     ASSERT(lock_is_held(&page_heap_lock));
     size_t top = growth_top_unit();
     uintptr_t ours = cut_off_end != 0 ? cut_off_end : break_top();
-    struct break_extent extent = break_grow(units * UNIT_BYTES, wish * UNIT_BYTES);
+    struct break_extent extent = break_grow(units * UNIT_BYTES);
 
     if (extent.bytes == 0) {
         return extent;
@@ -143,11 +143,11 @@ bool growth_raise_break_locked(size_t units)
         return false;
     }
     size_t wish = grow_step_locked(units);
-    struct break_extent extent = raise_locked(units, wish);
+    struct break_extent extent = raise_locked(wish);
 
-    /* The last rows may do for what is needed. */
+    /* There may be room for what is needed, and rows. */
     if (extent.bytes == 0 && wish > units) {
-        extent = raise_locked(units, units);
+        extent = raise_locked(units);
     }
     if (extent.bytes == 0) {
         return false;
@@ -267,7 +267,7 @@ COLD static struct region *map_region_locked(size_t units)
     size_t most = regions < REGIONS_MANY ? REGION_UNITS_MOST : SIZE_MAX;
     size_t wish = size_min(size_max(run_totals.total_units, REGION_UNITS_LEAST), most);
 
-    for (wish = size_max(wish, units); region == NULL && wish >= units; wish /= 2) {
+    for (; region == NULL && wish > units; wish /= 2) {
         region = region_map(wish);
     }
     return region != NULL ? region : region_map(units);
@@ -353,8 +353,8 @@ static bool grow_at_break_locked(size_t units)
     ASSERT(have < units);
     /* The second attempt is for a break that somebody else moved: the new memory does not follow on
      * the free run at the top then, and has to be as long as the request itself. */
-    return (growth_raise_break_locked(units - have) && run_find_locked(units) != NULL) ||
-           growth_raise_break_locked(units);
+    return growth_raise_break_locked(units - have) &&
+           (run_find_locked(units) != NULL || growth_raise_break_locked(units));
 }
 
 bool growth_get_locked(size_t units)

@@ -12,7 +12,7 @@
 /* An extent of `units`, which must be had. */
 static struct break_extent grow(size_t units)
 {
-    struct break_extent extent = break_grow(units * UNIT_BYTES, units * UNIT_BYTES);
+    struct break_extent extent = break_grow(units * UNIT_BYTES);
 
     assert_int_equal(extent.bytes, units * UNIT_BYTES);
     break_check();
@@ -76,27 +76,13 @@ static void extents_follow_on_each_other(void **state)
     assert_int_equal(break_stats().bytes, 46 * UNIT_BYTES);
 }
 
-static void the_wish_comes_first_and_the_least_second(void **state)
-{
-    (void)state;
-    struct break_extent extent = break_grow(UNIT_BYTES, 8 * UNIT_BYTES);
-
-    assert_int_equal(extent.bytes, 8 * UNIT_BYTES);
-    os_fail_calls(1, 1);
-    extent = break_grow(UNIT_BYTES, 8 * UNIT_BYTES);
-    os_fail_calls(0, 0);
-    assert_int_equal(extent.bytes, UNIT_BYTES);
-    assert_int_equal(break_stats().failed, 0);
-    break_check();
-}
-
 static void without_memory_nothing_changes(void **state)
 {
     uintptr_t top = end_of(grow(1));
 
     (void)state;
     os_fail_calls(1, UINT64_MAX);
-    assert_int_equal(break_grow(UNIT_BYTES, 2 * UNIT_BYTES).bytes, 0);
+    assert_int_equal(break_grow(UNIT_BYTES).bytes, 0);
     os_fail_calls(0, 0);
     assert_int_equal(break_top(), top);
     assert_int_equal(current_break(), top);
@@ -109,7 +95,7 @@ static void a_blocked_break_gives_nothing(void **state)
 {
     (void)state;
     block_break();
-    assert_int_equal(break_grow(UNIT_BYTES, UNIT_BYTES).bytes, 0);
+    assert_int_equal(break_grow(UNIT_BYTES).bytes, 0);
     assert_int_equal(break_top(), 0);
     unblock_break();
     (void)grow(1);
@@ -120,8 +106,8 @@ static void more_than_the_address_space_gives_nothing(void **state)
     size_t most = (size_t)PTRDIFF_MAX & ~(UNIT_BYTES - 1);
 
     (void)state;
-    assert_int_equal(break_grow(most, most).bytes, 0);
-    assert_int_equal(break_grow(~(UNIT_BYTES - 1), ~(UNIT_BYTES - 1)).bytes, 0);
+    assert_int_equal(break_grow(most).bytes, 0);
+    assert_int_equal(break_grow(~(UNIT_BYTES - 1)).bytes, 0);
     assert_int_equal(break_stats().bytes, 0);
     (void)grow(1);
 }
@@ -203,7 +189,7 @@ static void memory_below_our_base_is_never_handed_out(void **state)
     struct break_extent first = grow(4);
 
     move_break_to(before);
-    struct break_extent second = break_grow(UNIT_BYTES, UNIT_BYTES);
+    struct break_extent second = break_grow(UNIT_BYTES);
 
     assert_true(second.bytes == 0 || second.start >= first.start);
     break_check();
@@ -278,7 +264,6 @@ int main(void)
         ISOLATED(the_first_extent_is_aligned_and_ends_at_the_break),
         ISOLATED(extents_are_zeroed_and_writable),
         ISOLATED(extents_follow_on_each_other),
-        ISOLATED(the_wish_comes_first_and_the_least_second),
         ISOLATED(without_memory_nothing_changes),
         ISOLATED(a_blocked_break_gives_nothing),
         ISOLATED(more_than_the_address_space_gives_nothing),

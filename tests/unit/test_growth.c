@@ -27,6 +27,10 @@ static bool is_silent;
 
 static bool lowering_fails;
 
+/* Raising it by more than this fails; how often it was tried. */
+static intptr_t most_bytes = INTPTR_MAX;
+static unsigned raises;
+
 /* --wrap gives them these names. */
 void *__real_sbrk(intptr_t increment);
 void *__wrap_sbrk(intptr_t increment);
@@ -41,7 +45,10 @@ void *__wrap_sbrk(intptr_t increment)
         other.at_lowering &= increment >= 0;
         other.foreign = (char *)__real_sbrk(other.by);
     }
-    bool fails = (is_silent && increment == 0) || (lowering_fails && increment < 0);
+    bool fails = (is_silent && increment == 0) || (lowering_fails && increment < 0) ||
+                 increment > most_bytes;
+
+    raises += increment > 0;
 
     return fails ? (void *)-1 : __real_sbrk(increment);
 }
@@ -234,6 +241,41 @@ static void where_the_break_cannot_be_lowered_it_stays(void **state)
     page_heap_check();
 }
 
+/* The heap grows by more than is asked for, where it can. */
+static void where_the_break_has_room_for_little_what_is_needed_is_got(void **state)
+{
+    enum { FEW = 8 };
+
+    (void)state;
+    (void)run_of_units(1);
+    (void)run_of_units(page_heap_stats().free_units);
+    size_t total = page_heap_stats().total_units;
+
+    most_bytes = FEW * UNIT_BYTES;
+    (void)run_of_units(FEW);
+    assert_int_equal(page_heap_stats().total_units, total + FEW);
+    most_bytes = INTPTR_MAX;
+    (void)run_of_units(FEW);
+    assert_true(page_heap_stats().total_units > total + 2 * FEW);
+    page_heap_check();
+}
+
+static void where_the_break_has_no_room_each_length_is_asked_for_once(void **state)
+{
+    enum { WISHED_AND_NEEDED = 2 };
+
+    (void)state;
+    (void)run_of_units(1);
+    uintptr_t top = break_top();
+
+    most_bytes = 0;
+    raises = 0;
+    (void)run_of_units(page_heap_stats().free_units + 1);
+    assert_int_equal(raises, WISHED_AND_NEEDED);
+    assert_int_equal(break_top(), top);
+    page_heap_check();
+}
+
 int main(void)
 {
     static const struct isolated_test tests[] = {
@@ -245,6 +287,8 @@ int main(void)
         ISOLATED(foreign_addresses_stay_foreign_where_the_break_was_being_lowered),
         ISOLATED(memory_got_where_the_break_was_just_lowered_is_not_handed_out),
         ISOLATED(where_the_break_cannot_be_lowered_it_stays),
+        ISOLATED(where_the_break_has_room_for_little_what_is_needed_is_got),
+        ISOLATED(where_the_break_has_no_room_each_length_is_asked_for_once),
     };
 
     return run_isolated(tests, ARRAY_SIZE(tests));
