@@ -12,8 +12,7 @@ enum {
     LINEAR_STEP = 16,
     LINEAR_MAX = 256,
     STEPS_PER_DOUBLING = 16,
-    COARSEST_SHARE = 4, /* a class serves no sizes below this part of its own */
-    STEPS_MAX = 16384,  /* from here on the sizes of big_sizes */
+    STEPS_MAX = 16384, /* from here on the sizes of big_sizes */
     BIG_SIZES = 22,
     FIRST_BIG = CLASS_COUNT - BIG_SIZES,
     FIRST_MEDIUM = CLASS_COUNT - MEDIUM_CLASS_COUNT,
@@ -167,18 +166,9 @@ void size_class_coarsen(unsigned steps)
 
 void size_class_wear(unsigned class)
 {
-    unsigned finer = class;
-
-    if (class >= FIRST_MEDIUM) {
-        return;
-    }
-    /* Sizes in demand have classes of their own by now: any that has not will do. */
-    while (finer > 0 && size_classes[finer - 1].size > size_classes[class].size / COARSEST_SHARE) {
-        finer--;
-        if (size_class_of(size_classes[finer].size) == class) {
-            atomic_store_explicit(&size_class_is_worn[class], true, memory_order_relaxed);
-            return;
-        }
+    if (class < FIRST_MEDIUM) {
+        /* Relaxed, as in size_class_refine(). */
+        atomic_store_explicit(&size_class_is_worn[class], true, memory_order_relaxed);
     }
 }
 
@@ -190,7 +180,7 @@ void size_class_refine(unsigned class, size_t size)
     if (size_class_of(size) != class) {
         return;
     }
-    /* Relaxed, here and above: a hint; and who reads an old code uses a class that is as good. */
+    /* Relaxed, here and below: a hint; and who reads an old code uses a class that is as good. */
     atomic_store_explicit(&size_class_is_worn[class], false, memory_order_relaxed);
     while (finest > 0 && size_classes[finest - 1].size >= size) {
         finest--;

@@ -81,10 +81,10 @@ void size_class_init(void);
  * After size_class_init(), before the first block. */
 void size_class_coarsen(unsigned steps);
 
-/* Set where there is so much of a class that a finer one would pay. */
+/* Set where there is so much of a class that a finer one, if there is any, would pay. */
 extern _Atomic bool size_class_is_worn[CLASS_COUNT];
 
-/* There is so much of the class. Sets it, where the class serves sizes that a finer one could. */
+/* There is so much of the class. Any thread. */
 void size_class_wear(unsigned class);
 
 /* Let `size`, which the class serves, be served by the smallest class that holds it from now on,

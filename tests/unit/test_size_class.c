@@ -264,13 +264,18 @@ static void refining_gives_a_size_its_finest_class_and_leaves_the_others(void **
     size_class_wear(coarse);
     assert_true(size_class_is_worn[coarse]);
     size_class_refine(coarse, 280);
-    size_class_wear(coarse);
     assert_false(size_class_is_worn[coarse]);
-    /* A class that serves no sizes but its own does not wear. */
-    size_class_wear(size_class_of(304));
+    /* A class that serves no sizes but its own has nothing to give away. */
+    unsigned fine = size_class_of(304);
+
+    size_class_wear(fine);
+    size_class_refine(fine, 300);
+    assert_false(size_class_is_worn[fine]);
+    assert_int_equal(size_class_of(300), fine);
     size_class_wear(0);
-    assert_false(size_class_is_worn[size_class_of(304)]);
+    size_class_refine(0, 1);
     assert_false(size_class_is_worn[0]);
+    assert_int_equal(size_class_of(1), 0);
 }
 
 static void refining_every_size_gives_the_finest_table(void **state)
@@ -301,7 +306,8 @@ static void where_there_is_much_of_a_size_its_slabs_are_several_units(void **sta
     assert_true(size_classes[several].units > 1);
     /* Nothing is finer. */
     size_class_wear(several);
-    assert_false(size_class_is_worn[several]);
+    size_class_refine(several, SMALL_MAX_BYTES);
+    assert_int_equal(size_class_of(SMALL_MAX_BYTES), several);
     assert_int_equal(size_class_of(40000), single);
 }
 
