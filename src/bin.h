@@ -92,8 +92,8 @@ void bin_put_locked(struct bin *bin, void **blocks, size_t count, bool idle,
  * Returns how many. The slab may be among `released` then. */
 size_t bin_take_in_locked(struct bin *bin, struct slab *slab, struct slab **released);
 
-/* Give up what the depot has held idly since the last call, up to `most_stacks` stacks; all but a
- * few empty stacks; and empty slabs. */
+/* Give up what the depot has held idly since the last call, up to `most_stacks` stacks; and empty
+ * slabs. */
 void bin_age_locked(struct bin *bin, uint32_t most_stacks, struct slab **released);
 
 /* Give up the whole depot, every empty stack, and empty slabs. */

@@ -12,10 +12,7 @@
 #include "lock.h"
 #include "size_class.h"
 
-enum {
-    SPARES_MAX = 8,  /* empty stacks that are kept while the depot is in use, */
-    SPARES_IDLE = 4, /* and for long */
-};
+enum { SPARES_MAX = 4 /* empty stacks that are kept */ };
 
 /* Stacks in a depot are handed out as they are, and blocks that travel that way lose the order of
  * their addresses: a program that builds large structures waits for memory then. So a depot holds
@@ -56,15 +53,6 @@ static void keep_spare_locked(struct depot *depot, struct magazine *empty)
         depot->spare_count++;
     } else {
         magazine_destroy(empty);
-    }
-}
-
-static void drop_spares_locked(struct depot *depot, uint32_t keep)
-{
-    ASSERT(lock_rank_is_held(LOCK_RANK_BIN));
-    while (depot->spare_count > keep) {
-        magazine_destroy(pop(&depot->spares));
-        depot->spare_count--;
     }
 }
 
@@ -156,7 +144,6 @@ uint32_t depot_age_locked(struct depot *depot, uint32_t most)
     ASSERT(lock_rank_is_held(LOCK_RANK_BIN));
     uint32_t idle = depot->low < most ? depot->low : most;
 
-    drop_spares_locked(depot, SPARES_IDLE);
     /* Popping the idle ones lowers it no further. */
     depot->low = depot->full_count - idle;
     return idle;
@@ -165,7 +152,10 @@ uint32_t depot_age_locked(struct depot *depot, uint32_t most)
 COLD void depot_drop_spares_locked(struct depot *depot)
 {
     ASSERT(lock_rank_is_held(LOCK_RANK_BIN));
-    drop_spares_locked(depot, 0);
+    while (depot->spare_count > 0) {
+        magazine_destroy(pop(&depot->spares));
+        depot->spare_count--;
+    }
 }
 
 /* The stacks on a list; the blocks in them are added to *blocks. */

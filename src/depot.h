@@ -46,7 +46,7 @@ void *depot_take_one_locked(struct depot *depot);
 struct magazine *depot_pop_locked(struct depot *depot);
 
 /* How many full stacks nobody has asked for since the last call, at most `most`: the caller pops
- * them. All but a few empty stacks are given up. */
+ * them. */
 uint32_t depot_age_locked(struct depot *depot, uint32_t most);
 
 /* Give up every empty stack. */
