@@ -346,14 +346,6 @@ size_t page_heap_decay(unsigned ticks, size_t most_bytes)
     return purged * UNIT_BYTES;
 }
 
-void page_heap_give_up_clean(void)
-{
-    heap_lock_acquire();
-    growth_notice_moves_locked();
-    growth_give_up_clean_locked();
-    lock_release(&page_heap_lock);
-}
-
 COLD size_t page_heap_decay_huge(unsigned ticks, size_t most_bytes)
 {
     size_t bytes = 0;
@@ -366,6 +358,14 @@ COLD size_t page_heap_decay_huge(unsigned ticks, size_t most_bytes)
         bytes += found ? HUGE_PAGE_UNITS * UNIT_BYTES : 0;
     }
     return bytes;
+}
+
+void page_heap_give_up_clean(void)
+{
+    heap_lock_acquire();
+    growth_notice_moves_locked();
+    growth_give_up_clean_locked();
+    lock_release(&page_heap_lock);
 }
 
 /* What goes altogether; the bytes in use among it. */

@@ -32,7 +32,7 @@ static inline void proof_need_once(struct cache_class *cold)
     cold->is_unproved = true;
 }
 
-/* If so, freed blocks of the class must not be handed out, nor go to a depot. */
+/* Is a look due? Until then freed blocks of the class must not be handed out, nor go to a depot. */
 static inline bool proof_is_needed(const struct cache_class *cold)
 {
     return cold->is_unproved;
@@ -44,9 +44,9 @@ static inline void proof_renew(struct cache_class *cold)
     cold->is_unproved = cold->has_flushed && proof_is_for_all(cold);
 }
 
-/* Stop the process if one of the class's freed blocks is free in its slab too. Then they may be
- * handed out, now: if they are not, proof_need_once(). Returns whether there was something to
- * prove. Inside the gate. */
+/* If it is: stop the process if one of the class's freed blocks is free in its slab too. Otherwise
+ * they may be handed out, now: if they are not, proof_need_once(). Returns whether there was
+ * something to prove. Inside the gate. */
 bool proof_make(struct cache *cache, unsigned class);
 
 /* At the end of the process: of every class, whether needed or not; but not where another thread

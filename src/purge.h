@@ -12,9 +12,10 @@
 #define PURGE_STEP_BYTES PACE_BYTES_MOST
 
 /* Now and then on slow paths: if a step is due, take it, a short one (pace.h). True if there is
- * more to do, after a rest; then a thread that has nothing else to do may go on at once. Inside the
- * gate, no lock held. */
+ * more to do: after a rest, by whoever polls next. Inside the gate, no lock held. */
 bool purge_poll(void);
+
+/* After that: a step of PURGE_STEP_BYTES at once, for a thread that need not rest. As above. */
 bool purge_go_on(void);
 
 /* Has the last step left something for the next? Then who seldom comes by should poll each time. */

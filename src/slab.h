@@ -33,8 +33,10 @@ struct slab {
     uint16_t list_most;    /* and the highest free_count that belongs there */
     uint16_t purged;       /* bit set: the page (or block) is free and has no memory behind it */
     uint16_t stayed; /* of several units; bit set: the block is free since the last look at least */
-    uint8_t freed_tick; /* when blocks were last taken in, the first all at once; or of that look */
-    bool settled;       /* no page is left to purge: none became free since the last purge */
+    /* Of one unit: when blocks were last taken in, but for idle ones. Of several: of the last look.
+     * Of either, at first: when it was made; where it was settled: when blocks came in again. */
+    uint8_t freed_tick;
+    bool settled; /* no page is left to purge: none became free since the last purge */
 
     /* Constant while the slab lives. */
     uint16_t words;

@@ -21,10 +21,12 @@ bool spread_start_locked(void);
 /* Arenas that exist. */
 uint32_t spread_arenas_locked(void);
 
-/* The arena with the fewest threads, lowest index first; one that does not exist yet has none. */
+/* The arena for a new thread: the one with the fewest, lowest index first. One that does not exist
+ * yet has none, and is made, where there is memory. The thread counts from spread_bind_locked() on.
+ */
 struct arena *spread_choose_locked(void);
 
-/* An arena where a thread of this one would wait less, or NULL. */
+/* An arena where a thread of this one would wait less, perhaps made for it; or NULL. */
 struct arena *spread_choose_other_locked(const struct arena *crowded);
 
 /* One thread more is bound to the arena; one less. */

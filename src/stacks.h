@@ -24,9 +24,11 @@ struct cache_bin {
 /* Blocks of a class that come and go before it has a stack; what `singles` counts to. */
 #define SINGLES_MAX 15
 
-/* What `swaps` counts to: swaps before a refill lengthens short stacks; no refill can, and no proof
- * (proof.h) is due: they change places without more questions. */
-enum { SWAPS_PER_GROWTH = 16, SWAPS_FOR_GOOD };
+/* What `swaps` counts to. */
+enum {
+    SWAPS_PER_GROWTH = 16, /* then a refill should lengthen the stacks, if they are short */
+    SWAPS_FOR_GOOD,        /* none can, and no proof (proof.h) is due: they change places unasked */
+};
 
 /* The cold half. All zero for a class that neither the thread nor one that had the cache before has
  * used. There is memory for it once a class of its group is used: most threads use few. */
@@ -36,12 +38,12 @@ struct cache_class {
     uint16_t stacks;       /* freed stacks swapped or flushed, and lone blocks, since it was made */
     uint16_t seen;         /* where the stacks' tops were at the last look for idle classes */
     uint8_t doublings : 4; /* of the class's first batch: blocks to ask for at the next refill */
-    uint8_t
-        singles : 4; /* blocks that were to come or go singly, before there was a stack for them; or
-                      * that the arena had to be asked for in place of one of the class */
-    uint8_t swaps;   /* since the last refill, as far as they matter */
-    uint8_t low;     /* the fewest blocks held at a swap since the last trim */
-    uint8_t dry : 5; /* misses to come that need not ask the arena first */
+    /* Blocks that were to come or go singly, before there was a stack for them; where slabs are
+     * several units, blocks that the arena was asked for in place of one of the class. */
+    uint8_t singles : 4;
+    uint8_t swaps;        /* since the last refill, up to SWAPS_PER_GROWTH; or SWAPS_FOR_GOOD */
+    uint8_t low;          /* the fewest blocks held at a swap since the last trim */
+    uint8_t dry : 5;      /* misses to come that need not ask the arena first */
     bool is_unproved : 1; /* freed blocks must not be handed out before a look (proof.c), */
     bool has_flushed : 1; /* and so it will be with the next ones */
     bool is_sparse : 1;   /* the class's bin was, at the last look (bin.h) */
