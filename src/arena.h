@@ -106,7 +106,7 @@ struct bin_place {
 bool arena_find_bin(struct bin_place *place);
 
 struct arena_totals {
-    uint32_t bins;
+    uint32_t bins;       /* for who sums up descriptors (stress/) */
     uint64_t free_bytes; /* in slabs and depots */
     uint64_t tail_bytes; /* behind the last blocks of slabs */
     uint64_t run_bytes;  /* in run caches */

@@ -57,9 +57,10 @@ static inline bool cache_push(struct cache_bin *bin, void *block)
     return true;
 }
 
-/* Let the stacks change places. False if the free stack is empty or not proved yet (proof.h), or if
- * a refill should come first: short stacks have been swapped so often that it should lengthen them,
- * or the class is sparse (bin.h). After cache_refill() it is true. No gate needed. */
+/* Let the stacks change places: the step of cache_pop_freed() that tests look at by itself. False
+ * if the free stack is empty or not proved yet (proof.h), or if a refill should come first: short
+ * stacks have been swapped so often that it should lengthen them, or the class is sparse (bin.h).
+ * After cache_refill() it is true. No gate needed. */
 bool cache_swap(struct cache *cache, unsigned class);
 
 /* The next block of those that were freed, when the alloc stack is empty, or NULL: of several the

@@ -446,7 +446,6 @@ COLD struct life_stats life_stats(void)
     struct life_stats result = stats;
 
     result.arenas = spread_arenas_locked();
-    result.forks = forks_now();
     for (const struct cache *cache = idle_caches; cache != NULL; cache = cache->next_idle) {
         result.idle_stacks += cache->spare_count;
         result.idle_groups += stacks_count_groups(cache);

@@ -52,11 +52,10 @@ struct life_stats {
     uint32_t threads;     /* with a cache */
     uint32_t idle_caches; /* kept for threads to come */
     uint32_t idle_stacks; /* empty, that these keep, */
-    uint32_t idle_groups; /* and groups of classes */
+    uint32_t idle_groups; /* and groups of classes: for who sums up descriptors (stress/) */
     uint32_t caches_created;
     uint32_t arenas;  /* that exist */
     uint64_t changes; /* of threads from one arena to another */
-    uint64_t forks;
 };
 
 struct life_stats life_stats(void);
