@@ -80,15 +80,16 @@ void *os_sbrk(intptr_t bytes)
     }
     void *old = sbrk(bytes);
 
-    /* sbrk() reports failure as (void *)-1. */
-    return (intptr_t)old == -1 ? NULL : old;
+    return (intptr_t)old == -1 || os_break() == 0 ? NULL : old;
 }
 
+/* sbrk() reports failure as (void *)-1; and where a filter answers brk() with an error, it takes
+ * that for the new break. */
 uintptr_t os_break(void)
 {
     void *current = sbrk(0);
 
-    return (intptr_t)current == -1 ? 0 : (uintptr_t)current;
+    return (intptr_t)current < 0 ? 0 : (uintptr_t)current;
 }
 
 static void *map(size_t bytes, int protection, int flags)
@@ -134,11 +135,6 @@ size_t os_page_bytes(void)
     return (size_t)getpagesize();
 }
 
-void os_unmap(void *start, size_t bytes)
-{
-    (void)munmap(start, bytes);
-}
-
 uint64_t os_clock_ns(void)
 {
     struct timespec now = {0, 0};
@@ -151,6 +147,14 @@ static bool purge(void *start, size_t bytes)
 {
     return madvise(start, bytes, MADV_DONTNEED) == 0 ||
            madvise(start, bytes, MADV_DONTNEED_LOCKED) == 0;
+}
+
+void os_unmap(void *start, size_t bytes)
+{
+    /* It may lie in the middle of what the kernel has made one mapping of, with no room for two. */
+    if (munmap(start, bytes) != 0) {
+        (void)purge(start, bytes);
+    }
 }
 
 /* What became of the first page that was purged, one with something in it. */

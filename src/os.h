@@ -27,6 +27,7 @@ void *os_reserve(size_t bytes);
 /* Make part of a reservation, page aligned, readable and writable: zeroed. */
 bool os_commit(void *start, size_t bytes);
 
+/* Where the kernel refuses, the memory goes back without its addresses. */
 void os_unmap(void *start, size_t bytes);
 
 /* Give the memory behind whole pages back; they read as zero from now on. Before Linux 5.18 the

@@ -37,7 +37,10 @@ void *__wrap_sbrk(intptr_t increment);
 
 void *__wrap_sbrk(intptr_t increment)
 {
-    bool is_now = (increment == 0 && other.looks > 0 && --other.looks == 0) ||
+    /* Whether it had success: that is no look where the break is. */
+    static bool has_moved;
+    bool is_look = increment == 0 && !has_moved;
+    bool is_now = (is_look && other.looks > 0 && --other.looks == 0) ||
                   (increment > 0 && other.at_raise) || (increment < 0 && other.at_lowering);
 
     if (is_now) {
@@ -49,7 +52,7 @@ void *__wrap_sbrk(intptr_t increment)
                  increment > most_bytes;
 
     raises += increment > 0;
-
+    has_moved = increment != 0;
     return fails ? (void *)-1 : __real_sbrk(increment);
 }
 

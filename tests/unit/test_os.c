@@ -28,6 +28,30 @@ static void mapped_memory_is_zeroed_page_aligned_and_ours(void **state)
     assert_false(is_readable(memory));
 }
 
+/* As where the kernel has made one mapping of several, and has no room for two. */
+static void what_cannot_be_unmapped_has_no_pages(void **state)
+{
+    size_t bytes = PAGES * os_page_bytes();
+    char *memory = (char *)os_map(bytes);
+
+    (void)state;
+    assert_non_null(memory);
+    memset(memory, 0x5a, bytes);
+    answer_call(SYS_munmap, ENOMEM);
+    os_unmap(memory, bytes);
+    assert_int_equal(resident_pages(memory, bytes), 0);
+}
+
+static void an_error_that_a_filter_gives_is_no_break(void **state)
+{
+    (void)state;
+    assert_non_null(os_sbrk((intptr_t)os_page_bytes()));
+    answer_call(SYS_brk, EPERM);
+    assert_null(os_sbrk((intptr_t)os_page_bytes()));
+    assert_int_equal(os_break(), 0);
+    assert_null(os_sbrk((intptr_t)os_page_bytes()));
+}
+
 static void reserved_memory_is_unusable_until_committed(void **state)
 {
     size_t page = os_page_bytes();
@@ -356,6 +380,8 @@ int main(void)
 {
     static const struct isolated_test tests[] = {
         ISOLATED(mapped_memory_is_zeroed_page_aligned_and_ours),
+        ISOLATED(what_cannot_be_unmapped_has_no_pages),
+        ISOLATED(an_error_that_a_filter_gives_is_no_break),
         ISOLATED(reserved_memory_is_unusable_until_committed),
         ISOLATED(only_what_is_not_handed_out_is_mapped_without_a_reserve),
         ISOLATED(purged_memory_has_no_pages_and_reads_as_zero),
