@@ -86,7 +86,13 @@ static bool is_last_thread(void)
 {
     enum { FIRST_AND_US = 2 };
 
-    return life_first_thread_has_ended() && os_thread_count() == FIRST_AND_US;
+    if (!life_first_thread_has_ended()) {
+        return false;
+    }
+    size_t threads = os_thread_count();
+
+    /* 0: nobody can say. That the process ends counts for more than that it gives memory back. */
+    return threads == FIRST_AND_US || threads == 0;
 }
 
 COLD static void *poll_the_clock(void *unused)
@@ -123,7 +129,9 @@ COLD static bool create(void)
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
     life_watch_first_thread();
-    has_started = pthread_create(&thread, &attributes, poll_the_clock, NULL) == 0;
+    /* The second, since the program's thread-local variables have to fit on the stack too. */
+    has_started = pthread_create(&thread, &attributes, poll_the_clock, NULL) == 0 ||
+                  pthread_create(&thread, NULL, poll_the_clock, NULL) == 0;
     process = getpid();
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     (void)pthread_attr_destroy(&attributes);
@@ -159,9 +167,9 @@ void background_stop(void)
         has_started = false;
         atomic_store_explicit(&to_stop, 1, memory_order_relaxed);
         (void)syscall(SYS_futex, &to_stop, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
-        /* In a handler of a signal that has interrupted us inside, and exits, it may wait for a
-         * lock that we hold. */
-        if (gate_has_caller(cache_gate(cache_self))) {
+        /* It may wait for a lock: in a handler of a signal that has interrupted us inside, and
+         * exits, for one that we hold; after a fault, for one that is held for good. */
+        if (gate_is_closed_for_good() || gate_has_caller(cache_gate(cache_self))) {
             return;
         }
         /* pthread_join() is a cancellation point, we are not. */

@@ -188,7 +188,7 @@ struct closing {
  * inside stays there. */
 COLD static bool wait_for_others(struct closing *closing)
 {
-    if (atomic_load_explicit(&is_closed_for_good, memory_order_seq_cst)) {
+    if (gate_is_closed_for_good()) {
         return false;
     }
     if (closing->inside && closing->turn >= YIELDS + PATIENCE && may_be_waited_for()) {
@@ -238,6 +238,11 @@ void gate_close_for_good(void)
 {
     atomic_store_explicit(&is_closed_for_good, true, memory_order_seq_cst);
     atomic_fetch_add_explicit(&closed, 1, memory_order_seq_cst);
+}
+
+bool gate_is_closed_for_good(void)
+{
+    return atomic_load_explicit(&is_closed_for_good, memory_order_seq_cst);
 }
 
 bool gate_is_open(void)

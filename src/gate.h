@@ -38,6 +38,9 @@ bool gate_has_caller(const struct gate_slot *slot);
 /* True if nobody keeps the gate closed at some moment during the call. */
 bool gate_is_open(void);
 
+/* Has a fault been found? Who was inside may never leave, nor release what it holds. */
+bool gate_is_closed_for_good(void);
+
 /* Close the gate and wait until nobody is inside but, perhaps, the caller, whose slot is `self` or
  * NULL; then no longer than a patient one does. Several threads may have it closed at once. */
 void gate_close(const struct gate_slot *self);

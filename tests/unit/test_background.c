@@ -12,9 +12,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "arena.h"
 #include "background.h"
 #include "breakwater/breakwater.h"
+#include "cache.h"
 #include "conf.h"
+#include "fatal.h"
 #include "heap.h"
 #include "life.h"
 #include "page_heap.h"
@@ -206,6 +209,45 @@ static void signals_are_left_to_the_program(void **state)
     assert_int_equal(sigismember(&pending, SIGUSR1), 1);
 }
 
+static void exit_in_handler(int unused)
+{
+    (void)unused;
+    background_stop();
+    _exit(EXIT_SUCCESS);
+}
+
+/* The caller holds the lock of a bin, as one does who finds a double free. */
+static _Noreturn void stop_while_it_waits(struct bin *bin)
+{
+    enum { HELD_WITH_WAITERS = 2 };
+
+    (void)alarm(PATIENCE_S);
+    lock_acquire(&bin->lock);
+    while (atomic_load(&bin->lock.state) != HELD_WITH_WAITERS) {
+        sleep_a_little();
+    }
+    (void)signal(SIGABRT, exit_in_handler);
+    fatal("a fault, for a test");
+}
+
+static void nobody_waits_for_it_after_a_fault(void **state)
+{
+    enum { SIZE = 48 };
+    int status;
+
+    (void)state;
+    conf.decay_ms = DECAY_MS;
+    bw_free(bw_malloc(SIZE));
+    pid_t child = fork();
+
+    if (child == 0) {
+        assert_true(bw_background_thread(true));
+        stop_while_it_waits(arena_bin(cache_self->arena, size_class_of(SIZE)));
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
 int main(void)
 {
     static const struct isolated_test tests[] = {
@@ -216,6 +258,7 @@ int main(void)
         ISOLATED(however_often_it_was_started_a_child_has_one),
         ISOLATED(a_child_of_a_bare_fork_has_none),
         ISOLATED(signals_are_left_to_the_program),
+        ISOLATED(nobody_waits_for_it_after_a_fault),
     };
 
     return run_isolated(tests, ARRAY_SIZE(tests));
