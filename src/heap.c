@@ -239,7 +239,7 @@ static void poll_clock(struct cache *cache)
 {
     int saved_errno = errno;
 
-    if (gate_enter(&cache->gate)) {
+    if (purge_is_due() && gate_enter(&cache->gate)) {
         upkeep_poll(cache);
         gate_leave(&cache->gate);
     }
@@ -272,7 +272,7 @@ static void *swap_or_take_next(struct cache *cache, unsigned class, size_t align
     }
     if (unlikely(cache_is_trim_due(cache, class))) {
         look_after(cache, class);
-    } else if (unlikely(purge_is_behind() && purge_is_due())) {
+    } else if (unlikely(purge_is_behind())) {
         poll_clock(cache);
     }
     return block;
@@ -461,7 +461,7 @@ static void free_run(struct span *span, void *block)
 
     if (!large_keep(cache, span)) {
         give_run_back(life_cache(), span, block);
-    } else if (purge_is_due()) {
+    } else {
         poll_clock(cache);
     }
 }
