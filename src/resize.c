@@ -29,9 +29,9 @@ enum { GROWTH_SHARE = 8, GROWTH_BYTES_LEAST = 256 };
 #define ROOMS       8
 #define PIECE_BYTES ((size_t)4 * 1024 * 1024)
 
-/* The size of a block of the thread's own arena, from its tag alone; 0 if the tag does not tell, as
- * where a slab is several units. */
-static size_t own_block_bytes(uintptr_t address)
+/* The code of a block of the thread's own arena, its tag; 0 if that does not tell, as where a slab
+ * is several units. */
+static inline uint16_t own_block_code(uintptr_t address)
 {
     const struct cache *cache = cache_self;
     size_t unit = (address - cache->base) >> UNIT_SHIFT;
@@ -47,9 +47,14 @@ static size_t own_block_bytes(uintptr_t address)
     }
     const struct size_class *class = &size_classes[size_class_of_code(code)];
 
-    return class->units == 1 && size_class_index(class, address % UNIT_BYTES) < class->blocks
-               ? class->size
-               : 0;
+    return class->units == 1 && size_class_index(class, address % UNIT_BYTES) < class->blocks ? code
+                                                                                              : 0;
+}
+
+/* The size of its blocks; 0 for 0. */
+static inline size_t code_bytes(uint16_t code)
+{
+    return code != 0 ? size_classes[size_class_of_code(code)].size : 0;
 }
 
 /* The usable size of the live block at `address`; 0 if there is none. */
@@ -68,7 +73,7 @@ static size_t block_bytes(uintptr_t address)
     return span_is_large_block(span, address) ? (size_t)span->units * UNIT_BYTES : 0;
 }
 
-/* The usable size of a block of which own_block_bytes() has said `own_bytes`. */
+/* The usable size of a block whose tag says `own_bytes`, or does not tell: 0. */
 static size_t known_bytes(void *block, size_t own_bytes, const char *fault)
 {
     size_t bytes = own_bytes != 0 ? own_bytes : block_bytes((uintptr_t)block);
@@ -81,7 +86,7 @@ static size_t known_bytes(void *block, size_t own_bytes, const char *fault)
 
 size_t heap_usable_size_slow(void *block, const char *fault)
 {
-    return known_bytes(block, own_block_bytes((uintptr_t)block), fault);
+    return known_bytes(block, code_bytes(own_block_code((uintptr_t)block)), fault);
 }
 
 /* A large block grows into the room that it was left, or into free units behind it; it gives back
@@ -110,14 +115,10 @@ static bool resize_large_in_place(struct span *span, size_t units)
     return done;
 }
 
-/* Could `size` get a block as large as this one? */
-static bool may_serve(void *block, size_t size)
+/* Could `size`, whose code is this, get a block of `old_size` bytes? */
+static inline bool may_serve(uint16_t code, size_t old_size)
 {
-    const struct slab *slab = slab_at((uintptr_t)block);
-    uint16_t code = size_class_code_of_any(size);
-
-    return slab != NULL && code != 0 &&
-           size_class_near_bytes(size_class_of_code(code)) >= slab_class(slab)->size;
+    return code != 0 && size_class_near_bytes(size_class_of_code(code)) >= old_size;
 }
 
 /* May a block of `old_size` bytes stay, whatever its class? */
@@ -129,7 +130,18 @@ static bool is_little_less(size_t size, size_t old_size)
 /* Would another block for `size` be as large, or little smaller? */
 static bool fits_well(void *block, size_t old_size, size_t size)
 {
-    return is_little_less(size, old_size) || (size <= old_size && may_serve(block, size));
+    return is_little_less(size, old_size) ||
+           (size <= old_size && slab_at((uintptr_t)block) != NULL &&
+            may_serve(size_class_code_of_any(size), old_size));
+}
+
+/* The same of a block of a class with this code, for a small `size` that is no more than its own.
+ * Codes rise with their classes' sizes. */
+static inline bool fits_own(uint16_t code, size_t own_bytes, size_t size)
+{
+    uint16_t wanted = size_class_code(size);
+
+    return wanted >= code || is_little_less(size, own_bytes) || may_serve(wanted, own_bytes);
 }
 
 static bool resize_in_place(void *block, size_t old_size, size_t size)
@@ -283,11 +295,30 @@ static __attribute__((noinline)) void *resize_slow(void *block, size_t own_bytes
     return moved != NULL ? moved : block;
 }
 
+/* A block of the thread's own arena that had better move, to the next one of the thread's stack for
+ * `size`, where there is one. */
+static __attribute__((noinline)) void *move_by_stacks(void *block, size_t own_bytes, size_t size)
+{
+    uint16_t code = size_class_code(size_to_grow_to(own_bytes, size));
+    void *moved = cache_pop(cache_bin_of_code(cache_self, code));
+
+    if (unlikely(moved == NULL)) {
+        return resize_slow(block, own_bytes, size);
+    }
+    memcpy(moved, block, size_min(size, own_bytes));
+    heap_free(block);
+    return moved;
+}
+
 void *heap_resize(void *block, size_t size)
 {
-    size_t own_bytes = own_block_bytes((uintptr_t)block);
+    uint16_t code = own_block_code((uintptr_t)block);
+    size_t own_bytes = code_bytes(code);
 
-    return likely(is_little_less(size, own_bytes) && !conf.checked)
+    if (unlikely(own_bytes == 0 || size > SMALL_MAX_BYTES || conf.checked)) {
+        return resize_slow(block, own_bytes, size);
+    }
+    return size <= own_bytes && fits_own(code, own_bytes, size)
                ? block
-               : resize_slow(block, own_bytes, size);
+               : move_by_stacks(block, own_bytes, size);
 }
