@@ -354,7 +354,7 @@ static bool grow_at_break_locked(size_t units)
     /* The second attempt is for a break that somebody else moved: the new memory does not follow on
      * the free run at the top then, and has to be as long as the request itself. */
     return growth_raise_break_locked(units - have) &&
-           (run_find_locked(units) != NULL || growth_raise_break_locked(units));
+           (run_find_locked(units, 1) != NULL || growth_raise_break_locked(units));
 }
 
 bool growth_get_locked(size_t units)

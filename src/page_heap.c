@@ -186,9 +186,9 @@ static struct span *alloc_locked(const struct run_request *request)
         stats.refused++;
         return NULL;
     }
-    run = run_find_locked(units);
+    run = run_find_locked(request->units, request->align_units);
     if (run == NULL && request->grow && growth_get_locked(units)) {
-        run = run_find_locked(units);
+        run = run_find_locked(request->units, request->align_units);
     }
     if (run == NULL) {
         return NULL;

@@ -105,14 +105,21 @@ static unsigned shelf_next_filled(unsigned shelf)
     return bitmap_next(shelves_filled, SHELF_COUNT, shelf);
 }
 
-/* The shortest run that is long enough, of the first `most` on the shelf: a heap may have hundreds
- * of thousands of free runs, and everybody else waits for the lock meanwhile. */
-static struct span *shelf_best_fit(unsigned shelf, size_t units, size_t most)
+/* Can `units`, aligned to `align_units` units, be cut out of the run? */
+static bool has_room(const struct span *run, size_t units, size_t align_units)
+{
+    return run->units >= units &&
+           (align_units == 1 || run->units - units >= run_skip(run, align_units));
+}
+
+/* The shortest run that has room, of the first `most` on the shelf: a heap may have hundreds of
+ * thousands of free runs, and everybody else waits for the lock meanwhile. */
+static struct span *shelf_best_fit(unsigned shelf, size_t units, size_t align_units, size_t most)
 {
     struct span *best = NULL;
 
     for (struct span *run = shelves[shelf]; run != NULL && most > 0; run = run->next, most--) {
-        if (run->units < units || (best != NULL && run->units >= best->units)) {
+        if (!has_room(run, units, align_units) || (best != NULL && run->units >= best->units)) {
             continue;
         }
         best = run;
@@ -124,17 +131,19 @@ static struct span *shelf_best_fit(unsigned shelf, size_t units, size_t most)
     return best;
 }
 
-struct span *run_find_locked(size_t units)
+struct span *run_find_locked(size_t units, size_t align_units)
 {
     ASSERT(lock_is_held(&page_heap_lock));
+    /* Wherever it lies, a run as long as this has room. */
+    size_t enough = units + align_units - 1;
     struct span *best = NULL;
 
     for (unsigned shelf = shelf_next_filled(shelf_of(units)); shelf < SHELF_COUNT && best == NULL;
          shelf = shelf_next_filled(shelf + 1)) {
-        best = shelf_best_fit(shelf, units, FIT_LOOKS);
+        best = shelf_best_fit(shelf, units, align_units, FIT_LOOKS);
     }
-    /* There may be one further on, on the first shelf: better than that the heap grows. */
-    return best != NULL ? best : shelf_best_fit(shelf_of(units), units, SIZE_MAX);
+    /* There may be one further on, on the shelf of those: better than that the heap grows. */
+    return best != NULL ? best : shelf_best_fit(shelf_of(enough), enough, 1, SIZE_MAX);
 }
 
 /* Runs */

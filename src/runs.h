@@ -33,8 +33,10 @@ extern struct run_totals run_totals;
 /* The row behind [span, span + units), or NULL where the region ends. */
 struct span *run_after(const struct region *region, struct span *span, size_t units);
 
-/* The shortest free run of at least `units`, or NULL. It stays free until run_carve_locked(). */
-struct span *run_find_locked(size_t units);
+/* The shortest free run, of many of a length the shortest of some, out of which `units` can be cut
+ * that are aligned to `align_units` units, a power of two; or NULL. It stays free until
+ * run_carve_locked(). */
+struct span *run_find_locked(size_t units, size_t align_units);
 
 /* Make [span, span + units) a free run. Its neighbours are not joined, and must not be free. */
 void run_make_free_locked(struct span *span, size_t units, uint8_t region_index);

@@ -60,7 +60,7 @@ struct cache_balance {
     uint32_t own_frees;    /* and of its own, as far as stacks tell */
     uint32_t waits_seen;   /* of the arena's */
     uint32_t tick;
-    uint8_t remote_arena; /* that the last block of another was of */
+    uint8_t remote_arena;  /* that the last block of another was of */
     uint8_t looks_to_stay; /* before it may join another arena; */
     uint8_t looks_next;    /* how many after the next time that it leaves one */
 };

@@ -28,7 +28,7 @@ static struct region *free_region(void)
 
 static struct span *carve(size_t units)
 {
-    struct span *run = run_find_locked(units);
+    struct span *run = run_find_locked(units, 1);
 
     assert_non_null(run);
     return run_carve_locked(run, units, 1, SPAN_LARGE);
@@ -63,8 +63,8 @@ static void a_region_is_one_free_run(void **state)
     (void)state;
     assert_int_equal(run_totals.free_units, UNITS);
     assert_int_equal(run_totals.free_runs, 1);
-    assert_ptr_equal(run_find_locked(UNITS), region->spans);
-    assert_null(run_find_locked(UNITS + 1));
+    assert_ptr_equal(run_find_locked(UNITS, 1), region->spans);
+    assert_null(run_find_locked(UNITS + 1, 1));
     assert_ptr_equal(run_after(region, region->spans, UNITS - 1), &region->spans[UNITS - 1]);
     assert_null(run_after(region, region->spans, UNITS));
 }
@@ -83,10 +83,10 @@ static void the_shortest_run_that_is_long_enough_is_found(void **state)
         give_back(runs[i]);
     }
     for (size_t i = 0; i < ARRAY_SIZE(runs); i++) {
-        assert_ptr_equal(run_find_locked(4 + i), runs[i]);
+        assert_ptr_equal(run_find_locked(4 + i, 1), runs[i]);
     }
     run_take_locked(runs[2]);
-    assert_ptr_equal(run_find_locked(6), runs[3]);
+    assert_ptr_equal(run_find_locked(6, 1), runs[3]);
 }
 
 static void what_is_cut_out_aligned_leaves_both_sides_free(void **state)
@@ -96,7 +96,7 @@ static void what_is_cut_out_aligned_leaves_both_sides_free(void **state)
     size_t free_units = run_totals.free_units;
 
     (void)state;
-    struct span *run = run_carve_locked(run_find_locked(32), 2, 16, SPAN_META);
+    struct span *run = run_carve_locked(run_find_locked(32, 1), 2, 16, SPAN_META);
 
     assert_int_equal(span_address(run) % (16 * UNIT_BYTES), 0);
     assert_int_equal(run->state, SPAN_META);
@@ -107,6 +107,22 @@ static void what_is_cut_out_aligned_leaves_both_sides_free(void **state)
 
     assert_int_equal(run_totals.free_runs, (before > 0) + (behind > 0));
     assert_int_equal(before + behind, free_units - 2);
+}
+
+static void a_run_that_lies_well_need_be_no_longer(void **state)
+{
+    (void)state;
+    (void)free_region();
+    struct span *run = run_carve_locked(run_find_locked(16, 16), 16, 16, SPAN_LARGE);
+
+    while (run_totals.free_units > 0) {
+        (void)carve(1);
+    }
+    assert_null(run_find_locked(16, 16));
+    give_back(run);
+    assert_ptr_equal(run_find_locked(16, 16), run);
+    assert_ptr_equal(run_carve_locked(run, 16, 16, SPAN_LARGE), run);
+    assert_int_equal(run_totals.free_units, 0);
 }
 
 static void neighbours_are_joined(void **state)
@@ -121,7 +137,7 @@ static void neighbours_are_joined(void **state)
     assert_int_equal(run_totals.free_runs, 2);
     give_back(runs[1]);
     assert_int_equal(run_totals.free_runs, 1);
-    assert_ptr_equal(run_find_locked(UNITS), region->spans);
+    assert_ptr_equal(run_find_locked(UNITS, 1), region->spans);
 }
 
 static void a_purge_spares_one_run_and_stops_at_the_most(void **state)
@@ -342,7 +358,7 @@ static void each_unit_of_a_slab_is_one_until_it_is_released(void **state)
 {
     (void)state;
     struct region *region = free_region_of(8);
-    struct span *span = run_carve_locked(run_find_locked(3), 3, 1, SPAN_SLAB);
+    struct span *span = run_carve_locked(run_find_locked(3, 1), 3, 1, SPAN_SLAB);
 
     for (size_t unit = 0; unit < 3; unit++) {
         assert_int_equal(span[unit].state, SPAN_SLAB);
@@ -424,6 +440,7 @@ int main(void)
         ISOLATED(a_region_is_one_free_run),
         ISOLATED(the_shortest_run_that_is_long_enough_is_found),
         ISOLATED(what_is_cut_out_aligned_leaves_both_sides_free),
+        ISOLATED(a_run_that_lies_well_need_be_no_longer),
         ISOLATED(neighbours_are_joined),
         ISOLATED(a_purge_spares_one_run_and_stops_at_the_most),
         ISOLATED(a_purge_of_all_comes_back_to_what_it_had_passed),
