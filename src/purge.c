@@ -5,11 +5,10 @@
  * (units by runs.c, slabs by slab.c). With each tick begins a pass through what is free: what has
  * been so for DECAY_TICKS goes back, free pages of slabs in use after SLAB_DECAY_TICKS. A step of
  * it purges at most PURGE_STEP_BYTES, and goes on for no more than STEP_NS where its thread
- * allocates or frees, twice that where it seldom does; it holds the page heap's lock for a quarter
- * of that, or for a huge page, and a bin's for a batch of ranges (bin_purge.c). What is left is for
- * the next step, soon after; a pass may go on over some ticks. Where huge pages are asked for
- * (thp:always), whole ones go first: to give a part of one back, the kernel takes it apart, so
- * parts wait PARTS_WAIT times as long.
+ * allocates or frees, twice that where it seldom does; it holds a lock for a quarter of that, or
+ * for a huge page. What is left is for the next step, soon after; a pass may go on over some ticks.
+ * Where huge pages are asked for (thp:always), whole ones go first: to give a part of one back, the
+ * kernel takes it apart, so parts wait PARTS_WAIT times as long.
  *
  * Threads that allocate or free poll the clock on slow paths. A process that does neither keeps
  * what it has until malloc_trim(), unless it has a thread for it (background.c).

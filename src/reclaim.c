@@ -119,7 +119,7 @@ static size_t purge_bin(struct bin *bin, unsigned ticks, size_t *budget)
     while (more && *budget > 0 && gate_is_open()) {
         size_t now;
 
-        more = bin_purge_locked(bin, *budget, &now);
+        more = bin_purge_locked(bin, size_min(*budget, pace_bytes(PACE_LOCK_US)), &now);
         bytes += now;
         *budget -= size_min(*budget, more ? size_max(now, LOOKS_BYTES) : now);
         lock_release(&bin->lock);

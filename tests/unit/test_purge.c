@@ -284,6 +284,23 @@ static void free_pages_of_slabs_in_use_go_back_too(void **state)
     page_heap_check();
 }
 
+/* As malloc_trim() gives them back; others may want blocks of the class meanwhile. */
+static void where_pages_go_back_slowly_a_lock_is_held_for_few(void **state)
+{
+    enum { SLOW_NS = 16000, LEAST = BLOCKS * SIZE / 2 };
+    static char *blocks[BLOCKS];
+
+    (void)state;
+    thin_out(blocks);
+    const struct lock *lock = &arena_bin(cache_self->arena, size_class_of(SIZE))->lock;
+    uint64_t before = lock->acquisitions;
+
+    set_pace(SLOW_NS);
+    assert_true(idle_pages_purged(0, SIZE_MAX) > LEAST);
+    assert_true(lock->acquisitions - before > LEAST / PACE_BYTES_LEAST);
+    check_survivors(blocks);
+}
+
 static void free_pages_of_a_fresh_slab_wait_as_long(void **state)
 {
     (void)state;
@@ -1046,6 +1063,7 @@ int main(void)
         ISOLATED(of_many_free_runs_no_more_goes_back_than_was_asked_for),
         ISOLATED(memory_that_went_back_reads_as_zero_and_can_be_used),
         ISOLATED(free_pages_of_slabs_in_use_go_back_too),
+        ISOLATED(where_pages_go_back_slowly_a_lock_is_held_for_few),
         ISOLATED(free_pages_of_a_fresh_slab_wait_as_long),
         ISOLATED(free_runs_that_are_too_short_make_up_for_growth),
         ISOLATED(a_clock_that_fails_does_not_show_in_errno),
