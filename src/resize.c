@@ -127,12 +127,11 @@ static bool is_little_less(size_t size, size_t old_size)
     return size <= old_size && size >= old_size - old_size / SHRINK_SHARE;
 }
 
-/* Would another block for `size` be as large, or little smaller? */
-static bool fits_well(void *block, size_t old_size, size_t size)
+/* Would another block for `size`, which is no more, be as large, or little smaller? */
+static __attribute__((noinline)) bool fits_well(void *block, size_t old_size, size_t size)
 {
     return is_little_less(size, old_size) ||
-           (size <= old_size && slab_at((uintptr_t)block) != NULL &&
-            may_serve(size_class_code_of_any(size), old_size));
+           (slab_at((uintptr_t)block) != NULL && may_serve(size_class_code_of_any(size), old_size));
 }
 
 /* The same of a block of a class with this code, for a small `size` that is no more than its own.
@@ -146,13 +145,14 @@ static inline bool fits_own(uint16_t code, size_t own_bytes, size_t size)
 
 static bool resize_in_place(void *block, size_t old_size, size_t size)
 {
-    if (old_size <= SMALL_MAX_BYTES || size <= SMALL_MAX_BYTES) {
-        return fits_well(block, old_size, size);
-    }
-    struct span *span = span_of((uintptr_t)block);
+    if (old_size > SMALL_MAX_BYTES && size > SMALL_MAX_BYTES) {
+        struct span *span = span_of((uintptr_t)block);
 
-    return span != NULL && span->state == SPAN_LARGE ? resize_large_in_place(span, units_for(size))
-                                                     : fits_well(block, old_size, size);
+        if (span != NULL && span->state == SPAN_LARGE) {
+            return resize_large_in_place(span, units_for(size));
+        }
+    }
+    return size <= old_size && fits_well(block, old_size, size);
 }
 
 /* A block that grows will grow again: where memory is not limited, leave it some room, and save
