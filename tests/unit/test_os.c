@@ -28,18 +28,24 @@ static void mapped_memory_is_zeroed_page_aligned_and_ours(void **state)
     assert_false(is_readable(memory));
 }
 
-/* As where the kernel has made one mapping of several, and has no room for two. */
-static void what_cannot_be_unmapped_has_no_pages(void **state)
+static bool unmapping_in_vain_purges(void *unused)
 {
     size_t bytes = PAGES * os_page_bytes();
     char *memory = (char *)os_map(bytes);
 
-    (void)state;
-    assert_non_null(memory);
+    (void)unused;
     memset(memory, 0x5a, bytes);
     answer_call(SYS_munmap, ENOMEM);
     os_unmap(memory, bytes);
-    assert_int_equal(resident_pages(memory, bytes), 0);
+    return resident_pages(memory, bytes) == 0;
+}
+
+/* As where the kernel has made one mapping of several, and has no room for two. */
+static void what_cannot_be_unmapped_has_no_pages(void **state)
+{
+    (void)state;
+    /* LeakSanitizer unmaps something at the end. */
+    assert_works_in_child(unmapping_in_vain_purges, NULL);
 }
 
 static void an_error_that_a_filter_gives_is_no_break(void **state)
