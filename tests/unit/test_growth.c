@@ -172,6 +172,25 @@ static void where_the_kernel_does_not_say_the_break_is_not_taken_for_lowered(voi
     page_heap_check();
 }
 
+/* What is free at the top, and what the heap has grown by, is not one run then. */
+static void foreign_memory_behind_a_free_run_makes_it_grow_again(void **state)
+{
+    (void)state;
+    (void)run_of_units(1);
+    page_heap_free(run_of_units(20));
+    size_t free_units = page_heap_stats().free_units;
+
+    other.by = FOREIGN_BYTES;
+    other.at_raise = true;
+    const struct span *fresh = run_of_units(free_units + 1);
+
+    assert_false(other.at_raise);
+    /* Not in a mapped region. */
+    assert_in_range(span_address(fresh), (uintptr_t)other.foreign, break_top());
+    assert_true(page_heap_stats().free_units >= free_units);
+    page_heap_check();
+}
+
 static void a_pad_without_end_keeps_all(void **state)
 {
     (void)state;
@@ -285,6 +304,7 @@ int main(void)
         ISOLATED(free_memory_cut_off_before_the_break_is_raised_is_forgotten),
         ISOLATED(live_memory_cut_off_before_the_break_is_raised_is_noticed),
         ISOLATED(foreign_memory_that_comes_between_is_left_alone),
+        ISOLATED(foreign_memory_behind_a_free_run_makes_it_grow_again),
         ISOLATED(where_the_kernel_does_not_say_the_break_is_not_taken_for_lowered),
         ISOLATED(a_pad_without_end_keeps_all),
         ISOLATED(foreign_addresses_stay_foreign_where_the_break_was_being_lowered),
