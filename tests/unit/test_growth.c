@@ -172,23 +172,37 @@ static void where_the_kernel_does_not_say_the_break_is_not_taken_for_lowered(voi
     page_heap_check();
 }
 
-/* What is free at the top, and what the heap has grown by, is not one run then. */
-static void foreign_memory_behind_a_free_run_makes_it_grow_again(void **state)
+/* A run that is a unit longer than the free one at the top, behind which there is foreign memory
+ * all at once: what the heap grows by does not follow on it. */
+static const struct span *run_behind_foreign_memory(bool may_grow_again)
 {
-    (void)state;
     (void)run_of_units(1);
     page_heap_free(run_of_units(20));
     size_t free_units = page_heap_stats().free_units;
 
     other.by = FOREIGN_BYTES;
     other.at_raise = true;
+    most_bytes = may_grow_again ? INTPTR_MAX : (intptr_t)(free_units * UNIT_BYTES);
     const struct span *fresh = run_of_units(free_units + 1);
 
     assert_false(other.at_raise);
-    /* Not in a mapped region. */
-    assert_in_range(span_address(fresh), (uintptr_t)other.foreign, break_top());
     assert_true(page_heap_stats().free_units >= free_units);
     page_heap_check();
+    return fresh;
+}
+
+static void foreign_memory_behind_a_free_run_makes_it_grow_again(void **state)
+{
+    (void)state;
+    const struct span *fresh = run_behind_foreign_memory(true);
+
+    assert_in_range(span_address(fresh), (uintptr_t)other.foreign, break_top());
+}
+
+static void where_it_cannot_grow_again_memory_is_mapped(void **state)
+{
+    (void)state;
+    assert_true(span_address(run_behind_foreign_memory(false)) > break_top());
 }
 
 static void a_pad_without_end_keeps_all(void **state)
@@ -305,6 +319,7 @@ int main(void)
         ISOLATED(live_memory_cut_off_before_the_break_is_raised_is_noticed),
         ISOLATED(foreign_memory_that_comes_between_is_left_alone),
         ISOLATED(foreign_memory_behind_a_free_run_makes_it_grow_again),
+        ISOLATED(where_it_cannot_grow_again_memory_is_mapped),
         ISOLATED(where_the_kernel_does_not_say_the_break_is_not_taken_for_lowered),
         ISOLATED(a_pad_without_end_keeps_all),
         ISOLATED(foreign_addresses_stay_foreign_where_the_break_was_being_lowered),
