@@ -626,6 +626,21 @@ static void nor_is_one_in_a_slab_of_several_units(void **state)
     assert_true(size_classes[class_of_blocks].units > 1);
 }
 
+/* Of sizes whose slabs are several units, where there is a free block of a larger size as well. */
+static void what_the_bin_has_comes_before_what_is_near(void **state)
+{
+    unsigned index;
+
+    (void)state;
+    set_up(40 * KIB);
+    assert_non_null(refill_one(arena, class_of_blocks));
+    assert_non_null(refill_one(arena, size_class_of(56 * KIB)));
+    void *block = cache_take_near(cache, class_of_blocks, BLOCK_ALIGN);
+
+    assert_non_null(block);
+    assert_int_equal(slab_of_own_block((uintptr_t)block, &index)->class, class_of_blocks);
+}
+
 static void the_check_sees_a_block_on_both_stacks(void **state)
 {
     (void)state;
@@ -935,6 +950,7 @@ int main(void)
         ISOLATED(an_address_between_two_blocks_is_never_handed_out),
         ISOLATED(a_lone_address_inside_a_block_is_never_handed_out),
         ISOLATED(nor_is_one_in_a_slab_of_several_units),
+        ISOLATED(what_the_bin_has_comes_before_what_is_near),
         ISOLATED(the_check_sees_a_block_on_both_stacks),
         ISOLATED(the_check_sees_a_block_of_another_class),
         ISOLATED(the_check_sees_a_stack_that_is_not_marked_or_too_long),
