@@ -271,7 +271,7 @@ void gate_keep_only(struct gate_slot *self)
 COLD void gate_reset_in_child(struct gate_slot *self)
 {
     bool inside = gate_has_caller(self);
-    bool for_good = atomic_load_explicit(&is_closed_for_good, memory_order_relaxed);
+    bool for_good = gate_is_closed_for_good();
 
     gate_keep_only(self);
     atomic_store_explicit(&anonymous_inside, own_inside, memory_order_relaxed);

@@ -121,10 +121,10 @@ static inline bool may_serve(uint16_t code, size_t old_size)
     return code != 0 && size_class_near_bytes(size_class_of_code(code)) >= old_size;
 }
 
-/* May a block of `old_size` bytes stay, whatever its class? */
+/* May a block of `old_size` bytes, no fewer than `size`, stay whatever its class? */
 static bool is_little_less(size_t size, size_t old_size)
 {
-    return size <= old_size && size >= old_size - old_size / SHRINK_SHARE;
+    return size >= old_size - old_size / SHRINK_SHARE;
 }
 
 /* Would another block for `size`, which is no more, be as large, or little smaller? */
