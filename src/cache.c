@@ -206,7 +206,7 @@ static void *pop_lone(struct cache *cache, unsigned class, struct cache_bin *bin
     cold->stacks++;
     cache->balance.own_frees++;
     /* It cannot be there twice. */
-    verify_starts(class, &block, 1);
+    verify_start(class, (uintptr_t)block);
     return block;
 }
 

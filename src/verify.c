@@ -8,11 +8,79 @@
  */
 #include "verify.h"
 
+#include <string.h>
+
 enum {
     SHORT_STACK = 8, /* blocks: comparing each with each costs less than clearing the filter */
     FILTER_SHIFT = 6,
     FILTER_WORDS = 1 << FILTER_SHIFT,
+    LANES = 8, /* offsets in a unit that are looked at together */
 };
+
+typedef uint64_t addresses __attribute__((vector_size(LANES * sizeof(uint64_t))));
+typedef uint16_t offsets __attribute__((vector_size(LANES * sizeof(uint16_t))));
+
+_Static_assert(UNIT_BYTES == UINT16_MAX + 1, "an offset in a unit has 16 bits");
+_Static_assert(sizeof(void *) == sizeof(uint64_t), "a stack's slots are read as numbers");
+
+/* The inverse of an odd number, modulo 2^16: five bits of it, doubled twice (Newton's method). */
+static uint16_t inverse_of_odd(uint32_t odd)
+{
+    uint32_t inverse = 3 * odd ^ 2;
+
+    inverse *= 2 - odd * inverse;
+    inverse *= 2 - odd * inverse;
+    return (uint16_t)inverse;
+}
+
+/* Slabs of one unit start where their blocks' unit does. Of a size that is an odd number times a
+ * power of two, offsets are multiples of the power: free() has seen to that. Times the inverse of
+ * the odd number, modulo 2^16, a block's is its index times the power, and all that are no multiple
+ * of the odd number come out above (Granlund and Montgomery, "Division by invariant integers using
+ * multiplication", 1994). */
+static void verify_starts_in_units(const struct size_class *described, void *const *blocks,
+                                   size_t count)
+{
+    unsigned shift = bit_lowest(described->size);
+    uint16_t inverse = inverse_of_odd(described->size >> shift);
+    uint16_t end = (uint16_t)(described->blocks << shift);
+    offsets are_wrong = {0};
+    size_t i = 0;
+
+    for (; i + LANES <= count; i += LANES) {
+        addresses lanes;
+
+        memcpy(&lanes, blocks + i, sizeof(lanes));
+        are_wrong |= (offsets)(__builtin_convertvector(lanes, offsets) * inverse >= end);
+    }
+    uint64_t wrong[sizeof(are_wrong) / sizeof(uint64_t)];
+
+    memcpy(wrong, &are_wrong, sizeof(wrong));
+    if (unlikely((wrong[0] | wrong[1]) != 0)) {
+        i = 0;
+    }
+    for (; i < count; i++) {
+        if (unlikely((uint16_t)((uint32_t)(uintptr_t)blocks[i] * inverse) >= end)) {
+            fatal_at(FAULT_INVALID_FREE, (uintptr_t)blocks[i]);
+        }
+    }
+}
+
+void verify_starts(unsigned class, void *const *blocks, size_t count)
+{
+    const struct size_class *described = &size_classes[class];
+
+    if (described->align_mask == described->size - 1) {
+        return; /* of a power of two, the bits that free() looks at are all */
+    }
+    if (described->units == 1) {
+        verify_starts_in_units(described, blocks, count);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        verify_start(class, (uintptr_t)blocks[i]);
+    }
+}
 
 void verify_not_among(void *const *blocks, size_t count, void *block)
 {
@@ -25,14 +93,12 @@ void verify_not_among(void *const *blocks, size_t count, void *block)
 
 /* A filter of hash bits makes it linear: only blocks whose bit was set by another are compared one
  * by one. */
-static void verify_long_stack(unsigned class, unsigned arena, void *const *blocks, size_t count)
+static void verify_none_twice_filtered(void *const *blocks, size_t count)
 {
-    unsigned index;
     uint64_t filter[FILTER_WORDS] = {0};
 
     for (size_t i = 0; i < count; i++) {
-        uintptr_t address = (uintptr_t)blocks[i];
-        uint64_t hash = (address >> 4) * UINT64_C(0x9e3779b97f4a7c15);
+        uint64_t hash = ((uintptr_t)blocks[i] >> 4) * UINT64_C(0x9e3779b97f4a7c15);
         uint64_t *word = &filter[hash >> (64 - FILTER_SHIFT)];
         uint64_t bit = UINT64_C(1) << ((hash >> 32) % BITS_PER_WORD);
 
@@ -40,20 +106,40 @@ static void verify_long_stack(unsigned class, unsigned arena, void *const *block
             verify_not_among(blocks, i, blocks[i]);
         }
         *word |= bit;
-        (void)slab_of_block_of(address, class, arena, &index);
+    }
+}
+
+static void verify_none_twice(void *const *blocks, size_t count)
+{
+    if (count > SHORT_STACK) {
+        verify_none_twice_filtered(blocks, count);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        verify_not_among(blocks, i, blocks[i]);
+    }
+}
+
+/* Blocks that follow each other mostly lie in one unit: it is looked up once. */
+static void verify_slabs(unsigned class, unsigned arena, void *const *blocks, size_t count)
+{
+    uintptr_t unit = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        uintptr_t address = (uintptr_t)blocks[i];
+
+        if (address >> UNIT_SHIFT != unit) {
+            unit = address >> UNIT_SHIFT;
+            if (unlikely(!slab_is_of(slab_at(address), class, arena))) {
+                slab_fatal_free_of(address, class, arena);
+            }
+        }
     }
 }
 
 void verify_stack(unsigned class, unsigned arena, void *const *blocks, size_t count)
 {
-    unsigned index;
-
-    if (count > SHORT_STACK) {
-        verify_long_stack(class, arena, blocks, count);
-        return;
-    }
-    for (size_t i = 0; i < count; i++) {
-        verify_not_among(blocks, i, blocks[i]);
-        (void)slab_of_block_of((uintptr_t)blocks[i], class, arena, &index);
-    }
+    verify_slabs(class, arena, blocks, count);
+    verify_starts(class, blocks, count);
+    verify_none_twice(blocks, count);
 }

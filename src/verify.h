@@ -12,51 +12,30 @@ void verify_stack(unsigned class, unsigned arena, void *const *blocks, size_t co
 /* If `block` is among the `count` blocks. */
 void verify_not_among(void *const *blocks, size_t count, void *block);
 
-/* Unless a block of the class, whose slabs are several units, starts at `address`. Inline: it is
- * for every block that is handed out again. */
-static inline void verify_start(unsigned class, const struct size_class *described,
-                                uintptr_t address)
-{
-    const struct slab *slab = slab_at(address);
-    unsigned index;
+/* Unless each of the blocks starts where one of the class may; quick, where free() has seen all
+ * that there is to see. */
+void verify_starts(unsigned class, void *const *blocks, size_t count);
 
-    if (unlikely(slab == NULL || slab->class != class ||
-                 address - slab->start >= described->bytes ||
-                 !size_class_divides(described->reciprocal, address - slab->start, &index))) {
-        fatal_at(FAULT_INVALID_FREE, address);
-    }
-}
-
-/* The same of each of the blocks, in slabs of one unit, which start where their blocks' unit does:
- * little more than a multiplication each. */
-static inline void verify_starts_in_units(const struct size_class *described, void *const *blocks,
-                                          size_t count)
-{
-    uint64_t multiplier = size_class_multiplier(described);
-
-    for (size_t i = 0; i < count; i++) {
-        size_t offset = (uintptr_t)blocks[i] % UNIT_BYTES;
-
-        if (unlikely(offset >= described->bytes || offset * multiplier >= multiplier)) {
-            fatal_at(FAULT_INVALID_FREE, (uintptr_t)blocks[i]);
-        }
-    }
-}
-
-/* The same of each of the blocks; quick, where free() has seen all that there is to see. */
-static inline void verify_starts(unsigned class, void *const *blocks, size_t count)
+/* The same of one block. Inline: it is for every lone block that is handed out again. */
+static inline void verify_start(unsigned class, uintptr_t address)
 {
     const struct size_class described = size_classes[class];
+    unsigned index;
 
     if (described.align_mask == described.size - 1) {
         return; /* of a power of two, the bits that free() looks at are all */
     }
-    if (described.units == 1) {
-        verify_starts_in_units(&described, blocks, count);
-        return;
+    uintptr_t start = address - address % UNIT_BYTES;
+
+    if (described.units > 1) {
+        const struct slab *slab = slab_at(address);
+
+        /* Of another slab's, the offset is too large. */
+        start = slab != NULL && slab->class == class ? slab->start : 0;
     }
-    for (size_t i = 0; i < count; i++) {
-        verify_start(class, &described, (uintptr_t)blocks[i]);
+    if (unlikely(address - start >= described.bytes ||
+                 !size_class_divides(described.reciprocal, address - start, &index))) {
+        fatal_at(FAULT_INVALID_FREE, address);
     }
 }
 

@@ -110,6 +110,55 @@ static void a_block_that_is_another_s_now_was_freed_before(void **state)
     assert_dies_at(verify_own_class, &variable, "invalid free of", (uintptr_t)&variable);
 }
 
+/* Starts are looked at by number alone: any unit will do. */
+static void verify_starts_of(void *class)
+{
+    verify_starts(*(const unsigned *)class, stack.blocks, stack.count);
+}
+
+/* `count` blocks of `size` from the start of a unit on. */
+static void fill_unit(size_t size, size_t count)
+{
+    stack.count = count;
+    for (size_t i = 0; i < count; i++) {
+        stack.blocks[i] = (void *)(UNIT_BYTES + i * size);
+    }
+}
+
+/* Whether the wrong one is among those that are looked at together, or left over. */
+static void assert_start_dies(unsigned class, size_t offset)
+{
+    size_t count = size_min(SHORT + 6, size_classes[class].blocks);
+
+    for (size_t at = 0; at < count; at += SHORT) {
+        fill_unit(size_classes[class].size, count);
+        stack.blocks[at] = (void *)(UNIT_BYTES + offset);
+        assert_dies_at(verify_starts_of, &class, "invalid free of", UNIT_BYTES + offset);
+    }
+}
+
+static void of_every_class_blocks_start_where_they_may(void **state)
+{
+    (void)state;
+    size_class_init();
+    for (unsigned class = 0; class < CLASS_COUNT; class ++) {
+        const struct size_class *described = &size_classes[class];
+        size_t power = (size_t)described->align_mask + 1;
+
+        if (described->units > 1 || described->size == power) {
+            continue;
+        }
+        assert_true(described->blocks <= ARRAY_SIZE(stack.blocks));
+        fill_unit(described->size, described->blocks);
+        verify_starts_of(&class);
+        assert_start_dies(class, power);
+        assert_start_dies(class, described->bytes - power);
+        if (described->bytes < UNIT_BYTES) {
+            assert_start_dies(class, described->bytes);
+        }
+    }
+}
+
 int main(void)
 {
     const struct isolated_test tests[] = {
@@ -117,6 +166,7 @@ int main(void)
         ISOLATED(a_block_twice_dies),
         ISOLATED(an_address_between_two_blocks_dies),
         ISOLATED(a_block_that_is_another_s_now_was_freed_before),
+        ISOLATED(of_every_class_blocks_start_where_they_may),
     };
 
     return run_isolated(tests, ARRAY_SIZE(tests));
