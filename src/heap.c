@@ -491,27 +491,26 @@ static void free_slow(void *block)
 }
 
 /* Most blocks that get here need no more: where threads hand blocks on, those of another arena, and
- * where the break cannot grow, those of mapped regions, which the fast path does not know. */
-static bool is_kept(void *block)
+ * where the break cannot grow, those of mapped regions, which the fast path does not know. As
+ * there, whether a block starts at the address is looked at later (src/README.md, Faults). */
+static inline bool is_kept(const struct slab *slab, void *block)
 {
     struct cache *cache = cache_self;
-    unsigned index;
-    const struct slab *slab = slab_of_block((uintptr_t)block, &index);
 
     if (slab == NULL || !cache_is_real(cache)) {
         return false;
     }
-    return slab->arena == cache->arena->index
-               ? cache_push(cache_bin_of_class(cache, slab->class), block)
-               : remote_buffer_keep(cache, block, slab_class(slab)->size);
+    struct cache_bin *bin = cache_bin_of_class(cache, slab->class);
+
+    if (slab->arena == cache->arena->index) {
+        return cache_push(bin, block);
+    }
+    return ((uint32_t)(uintptr_t)block & bin->align_mask) == 0 &&
+           remote_buffer_keep(cache, block, slab_class(slab)->size);
 }
 
-void heap_free_slow(void *block)
+static __attribute__((noinline)) void free_keeping_errno(void *block)
 {
-    /* It leaves errno alone. */
-    if (block == NULL || is_kept(block)) {
-        return;
-    }
     int saved_errno = errno;
     struct span *run = large_claim((uintptr_t)block, FAULT_DOUBLE_FREE);
 
@@ -521,6 +520,28 @@ void heap_free_slow(void *block)
         free_slow(block);
     }
     errno = saved_errno;
+}
+
+/* Not in the primary region. */
+static COLD void free_elsewhere(void *block)
+{
+    if (!is_kept(slab_at((uintptr_t)block), block)) {
+        free_keeping_errno(block);
+    }
+}
+
+/* Without a call, and so without registers to save, for blocks that are kept. */
+void heap_free_slow(void *block)
+{
+    const struct span *span = span_of_primary((uintptr_t)block);
+
+    if (likely(span != NULL)) {
+        if (!is_kept(slab_of_span(span), block)) {
+            free_keeping_errno(block);
+        }
+    } else if (block != NULL) {
+        free_elsewhere(block);
+    }
 }
 
 void heap_free_moved(void *block, struct span *run)

@@ -164,13 +164,21 @@ static inline uint8_t *span_history(const struct span *span)
 /* span_of() for an address that is not in the primary region. */
 struct span *span_of_mapped(uintptr_t address);
 
-/* The row of the unit that `address` lies in, or NULL if the heap does not reach there. */
-static inline struct span *span_of(uintptr_t address)
+/* The row of the unit that `address` lies in, or NULL if it is not in the primary region. */
+static inline struct span *span_of_primary(uintptr_t address)
 {
     size_t units = region_units(&region_primary); /* before the base, which it says is there */
     size_t unit = region_unit_of(&region_primary, address);
 
-    return likely(unit < units) ? &region_primary.spans[unit] : span_of_mapped(address);
+    return likely(unit < units) ? &region_primary.spans[unit] : NULL;
+}
+
+/* The same, or NULL if the heap does not reach there. */
+static inline struct span *span_of(uintptr_t address)
+{
+    struct span *span = span_of_primary(address);
+
+    return likely(span != NULL) ? span : span_of_mapped(address);
 }
 
 #endif

@@ -5,28 +5,13 @@
  * for all of them. So a thread collects some.
  *
  * Invariants   a block in a buffer is neither with the program nor in its slab's bitmaps, and none
- *              is there twice; there are no more than BYTES_MAX bytes of them.
+ *              is there twice; there are no more than REMOTE_BYTES_MAX of them.
  * Concurrency  none: a cache's own thread.
  * Called by    cache.c, heap.c and stats.c.
  */
 #include "remote_buffer.h"
 
 #include "verify.h"
-
-enum { BYTES_MAX = 32 * 1024 };
-
-bool remote_buffer_keep(struct cache *cache, void *block, uint32_t size)
-{
-    struct magazine *remote = cache->remote;
-
-    if (remote == NULL || remote->count == remote->capacity ||
-        cache->remote_bytes + size > BYTES_MAX) {
-        return false;
-    }
-    remote->slots[remote->count++] = block;
-    cache->remote_bytes += size;
-    return true;
-}
 
 static void publish(struct cache *cache, void **blocks, size_t count, size_t bytes)
 {
@@ -53,7 +38,7 @@ void remote_buffer_publish(struct cache *cache)
 void remote_buffer_free(struct cache *cache, void *block, uint32_t size)
 {
     cache->misses++;
-    if (size <= BYTES_MAX) {
+    if (size <= REMOTE_BYTES_MAX) {
         remote_buffer_publish(cache);
         cache->remote = cache->remote != NULL ? cache->remote : magazine_create(MAGAZINE_LARGEST);
     }

@@ -5,9 +5,23 @@
 
 #include "stacks.h"
 
+/* The most bytes of blocks that are kept. */
+#define REMOTE_BYTES_MAX ((size_t)32 * 1024)
+
 /* Keep a block of another arena for publishing; false if there is no room. Blocks of some sizes are
- * never kept. No gate needed. */
-bool remote_buffer_keep(struct cache *cache, void *block, uint32_t size);
+ * never kept. No gate needed. Inline: it is for every block that another arena's thread frees. */
+static inline bool remote_buffer_keep(struct cache *cache, void *block, uint32_t size)
+{
+    struct magazine *remote = cache->remote;
+
+    if (remote == NULL || remote->count == remote->capacity ||
+        cache->remote_bytes + size > REMOTE_BYTES_MAX) {
+        return false;
+    }
+    remote->slots[remote->count++] = block;
+    cache->remote_bytes += size;
+    return true;
+}
 
 /* Publish what was kept. Inside the gate. */
 void remote_buffer_publish(struct cache *cache);

@@ -73,13 +73,19 @@ static inline const struct size_class *slab_class(const struct slab *slab)
     return &size_classes[slab->class];
 }
 
+/* The slab that the run is, or NULL. Between the page heap and slab_create() there is no descriptor
+ * yet. */
+static inline struct slab *slab_of_span(const struct span *span)
+{
+    return likely(span->state == SPAN_SLAB) ? span->slab : NULL;
+}
+
 /* The slab that `address` lies in, or NULL. */
 static inline struct slab *slab_at(uintptr_t address)
 {
     const struct span *span = span_of(address);
 
-    /* Between the page heap and slab_create() there is no descriptor yet. */
-    return likely(span != NULL && span->state == SPAN_SLAB) ? span->slab : NULL;
+    return likely(span != NULL) ? slab_of_span(span) : NULL;
 }
 
 /* The slab that `block` is a block of, with its index; NULL if no block of a slab starts there. */

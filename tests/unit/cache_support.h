@@ -7,6 +7,7 @@
 #include "arena_support.h"
 
 #include "cache.h"
+#include "remote_buffer.h"
 
 enum { BLOCKS_MAX = 300 };
 

@@ -8,7 +8,6 @@
 #include "proof.h"
 #include "reclaim.h"
 #include "refill.h"
-#include "remote_buffer.h"
 #include "scavenge.h"
 #include "singles.h"
 

@@ -1433,6 +1433,34 @@ static void a_block_freed_elsewhere_is_freed_again_onto_a_stack(void **state)
     check_all();
 }
 
+/* After a block that makes the thread collect what it frees of others. */
+static void *free_after_another(void *address)
+{
+    heap_free(*(void **)address);
+    heap_free(((void **)address)[1]);
+    return NULL;
+}
+
+static void free_inside_elsewhere(void *address)
+{
+    void *blocks[] = {filled(48), address};
+
+    assert_true(life_limit_arenas(2));
+    run_threads(1, free_after_another, blocks);
+}
+
+/* It is kept until it is published: here as its thread ends. */
+static void an_address_inside_another_arena_s_block_dies(void **state)
+{
+    (void)state;
+    char *block = filled(48);
+
+    assert_dies_at(free_inside_elsewhere, block + 16, "invalid free of", (uintptr_t)block + 16);
+    assert_dies_at(free_inside_elsewhere, block + 8, "invalid free of", (uintptr_t)block + 8);
+    heap_free(block);
+    check_all();
+}
+
 static void a_large_block_is_claimed_once(void **state)
 {
     char *block = filled(LARGE);
@@ -1512,6 +1540,7 @@ int main(void)
         ISOLATED(a_medium_block_freed_by_another_thread_comes_home),
         ISOLATED(a_block_freed_elsewhere_is_freed_again_singly),
         ISOLATED(a_block_freed_elsewhere_is_freed_again_onto_a_stack),
+        ISOLATED(an_address_inside_another_arena_s_block_dies),
         ISOLATED(a_large_block_is_claimed_once),
         ISOLATED(with_the_gate_closed_a_medium_block_comes_from_elsewhere),
     };

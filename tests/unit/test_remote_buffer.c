@@ -7,7 +7,6 @@
 #include "os.h"
 #include "reclaim.h"
 #include "refill.h"
-#include "remote_buffer.h"
 
 static void the_first_block_asks_for_a_buffer(void **state)
 {
