@@ -164,14 +164,15 @@ static bool take_turn(const struct cache *cache, unsigned class, struct cache_cl
         cold->swaps++;
         return true;
     }
-    if (batch_of(cache, class) == size_classes[class].batch_max) {
-        if (!proof_is_for_all(cold)) {
-            cold->swaps = SWAPS_FOR_GOOD;
-        }
-        return true;
+    /* count < swap_blocks(class), without its division. */
+    if (batch_of(cache, class) < size_classes[class].batch_max && count < SWAP_BLOCKS &&
+        (count + 1) * size_classes[class].size <= SWAP_BYTES) {
+        return false;
     }
-    /* count >= swap_blocks(class), without its division. */
-    return count >= SWAP_BLOCKS || (count + 1) * size_classes[class].size > SWAP_BYTES;
+    if (!proof_is_for_all(cold)) {
+        cold->swaps = SWAPS_UNASKED;
+    }
+    return true;
 }
 
 /* let_serve(), as long as a refill might do better or a proof be due. */
@@ -190,7 +191,7 @@ static __attribute__((noinline)) bool let_serve_yet(const struct cache *cache, u
 static bool let_serve(const struct cache *cache, unsigned class, struct cache_class *cold,
                       size_t count)
 {
-    return likely(cold->swaps == SWAPS_FOR_GOOD) || let_serve_yet(cache, class, cold, count);
+    return likely(cold->swaps == SWAPS_UNASKED) || let_serve_yet(cache, class, cold, count);
 }
 
 /* The one block that was freed, from where it lies. */
@@ -286,6 +287,7 @@ size_t cache_begin_trim(struct cache *cache, unsigned class)
     size_t keep = swap_blocks(class);
 
     cold->low = UINT8_MAX;
+    cold->swaps = (uint8_t)size_min(cold->swaps, SWAPS_PER_GROWTH);
     note_how_sparse(cache, class, cold);
     return spare > keep ? size_min(spare / 2, spare - keep) : 0;
 }

@@ -27,7 +27,7 @@ struct cache_bin {
 /* What `swaps` counts to. */
 enum {
     SWAPS_PER_GROWTH = 16, /* then a refill should lengthen the stacks, if they are short */
-    SWAPS_FOR_GOOD,        /* none can, and no proof (proof.h) is due: they change places unasked */
+    SWAPS_UNASKED, /* they are long, and no proof (proof.h) is due: until the next trim, no look */
 };
 
 /* The cold half. All zero for a class that neither the thread nor one that had the cache before has
@@ -41,7 +41,7 @@ struct cache_class {
     /* Blocks that were to come or go singly, before there was a stack for them; where slabs are
      * several units, blocks that the arena was asked for in place of one of the class. */
     uint8_t singles : 4;
-    uint8_t swaps;        /* since the last refill, up to SWAPS_PER_GROWTH; or SWAPS_FOR_GOOD */
+    uint8_t swaps;        /* since the last refill, up to SWAPS_PER_GROWTH; or SWAPS_UNASKED */
     uint8_t low;          /* the fewest blocks held at a swap since the last trim */
     uint8_t dry : 5;      /* misses to come that need not ask the arena first */
     bool is_unproved : 1; /* freed blocks must not be handed out before a look (proof.c), */
