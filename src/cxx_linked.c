@@ -6,7 +6,7 @@
  *
  * Owns         nothing.
  * Concurrency  any thread.
- * Called by    cxx_loaded.c, operators.c and operators_nothrow.c.
+ * Called by    operators.c and operators_nothrow.c.
  */
 #include "cxx_library.h"
 

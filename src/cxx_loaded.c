@@ -8,7 +8,7 @@
  *
  * Owns         nothing.
  * Concurrency  any thread, no lock held: a look-up takes the loader's lock, and may call malloc.
- * Called by    cxx_linked.c, operators.c and operators_nothrow.c.
+ * Called by    operators.c and operators_nothrow.c.
  */
 #include "cxx_library.h"
 

@@ -27,7 +27,8 @@ def callers(defined, module, codes):
     """The .c files of other modules that call one of the functions `defined`."""
     call = re.compile(r"\b(?:" + "|".join(map(re.escape, defined)) + r")\(")
     return {path.name for path, code in codes.items()
-            if path.suffix == ".c" and path.stem != module and call.search(code)}
+            if path.suffix == ".c" and path.stem != module
+            and call.search(DEFINITION.sub("", code))}
 
 
 def faults(src):

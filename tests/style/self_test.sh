@@ -90,6 +90,10 @@ sed -i 's/Called by    high.c/Called by    nobody/' src/low.c
 rejects callers "a list without names" 'low.c: high.c calls it'
 sed -i '/Called by/d' src/low.c
 rejects callers "no list" 'low.c: does not say who calls it'
+printf '/* side.c - another low.\n *\n * Called by    high.c.\n */\nint low(int n)\n{\n    return n;\n}\n' \
+    >src/side.c
+accepts callers "a function that two files define, of which one is linked"
+good_tree
 
 printf 'void low_locked(void)\n{\n    ASSERT(lock_is_held(&lock));\n}\n' >>src/low.c
 accepts locked "a function that asserts"
