@@ -82,10 +82,12 @@ static void bin_acquire(struct arena *arena, struct bin *bin)
     }
 }
 
-/* Growth of the heap so far, in events: by it a bin knows whether it was asked since the last. */
+/* How often the heap has grown. A bin keeps the count as of when it was last asked for blocks
+ * (asked_growth): one with a lower count than now has not been asked since. */
 static _Atomic uint64_t growths;
 
-/* Relaxed, both: an event that is not seen yet is as good as one that comes a little later. */
+/* Relaxed, here and in arena_note_growth(): growth that is not seen yet is as good as growth that
+ * comes a little later. */
 struct bin *arena_ask_bin(struct arena *arena, unsigned class)
 {
     struct bin *bin = arena_bin(arena, class);

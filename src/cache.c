@@ -34,7 +34,8 @@ enum {
  * Computer Programming", volume 3, section 6.4). */
 #define VERIFY_MULTIPLIER UINT32_C(40503)
 
-/* Each address here is one more for the dynamic linker to relocate. */
+/* A bin of cache_none: its alloc stack is empty, and with free_top and free_end 0 its free stack is
+ * full. They are no addresses: each would be one more for the dynamic linker to relocate. */
 #define BIN_NONE                                                                                   \
     {                                                                                              \
         .alloc_top = &stacks_none[0]                                                               \

@@ -486,8 +486,8 @@ COLD void emergency_free(uintptr_t address)
 
 /* A child */
 
-/* Nor was any thread of the parent at it, or it had claimed something. Relaxed: the child has one
- * thread. */
+/* No granule is claimed: no block of the parent's lies in the pool, nor was a thread of it about to
+ * put one there, which begins with a claim. Relaxed: the child has one thread. */
 static bool pool_is_unused(struct pool *pool)
 {
     for (size_t granule = 0; granule < pool->count; granule += BITS_PER_WORD) {
@@ -498,9 +498,10 @@ static bool pool_is_unused(struct pool *pool)
     return true;
 }
 
-/* Those that are unused come first and serve on, or a chain of children would have one more pool
- * each. Whoever was on the way through the list, and was interrupted by the fork, still comes by
- * all that have blocks. The limit is for what can serve. */
+/* Unused pools come to the front of the list and serve on: else each fork in a chain of them would
+ * add one. The fork may be that of a signal handler which has interrupted this thread on its way
+ * through the list: from wherever it was it still comes by all pools after that which have blocks.
+ * What can serve is all that counts as mapped, and so against the hard limit. */
 COLD void emergency_reset_in_child(void)
 {
     struct pool *unused = NULL;

@@ -148,8 +148,9 @@ static bool within_hard_limit_locked(size_t units)
     return true;
 }
 
-/* The same once it is known where: memory that is locked stays, whoever purges it, but of the units
- * from `history` on some may hold it already. */
+/* The same once the run is chosen, whose units' history this is. Whatever was purged to make room
+ * may have kept its memory, as locked memory does; but units of the run that have memory already
+ * are held already. */
 static bool within_hard_limit_at_locked(const uint8_t *history, size_t units)
 {
     ASSERT(lock_is_held(&page_heap_lock));
@@ -327,8 +328,8 @@ bool page_heap_resize(struct span *span, size_t units)
 
 /* Purging */
 
-/* Both give the lock up to those who wait for it, again and again, and stop where somebody forks.
- */
+/* page_heap_decay() and page_heap_decay_huge() release the lock every now and then, for others who
+ * wait for it, and stop where somebody forks. */
 size_t page_heap_decay(unsigned ticks, size_t most_bytes)
 {
     size_t most = most_bytes / UNIT_BYTES;

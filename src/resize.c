@@ -51,7 +51,7 @@ static inline uint16_t own_block_code(uintptr_t address)
                                                                                               : 0;
 }
 
-/* The size of its blocks; 0 for 0. */
+/* The size of the blocks of the class with this code; 0 for code 0. */
 static inline size_t code_bytes(uint16_t code)
 {
     return code != 0 ? size_classes[size_class_of_code(code)].size : 0;
@@ -134,8 +134,8 @@ static __attribute__((noinline)) bool fits_well(void *block, size_t old_size, si
            (slab_at((uintptr_t)block) != NULL && may_serve(size_class_code_of_any(size), old_size));
 }
 
-/* The same of a block of a class with this code, for a small `size` that is no more than its own.
- * Codes rise with their classes' sizes. */
+/* fits_well(), for a block of `own_bytes` whose class has this code, and a small `size` that is no
+ * more. Codes rise with their classes' sizes. */
 static inline bool fits_own(uint16_t code, size_t own_bytes, size_t size)
 {
     uint16_t wanted = size_class_code(size);
