@@ -123,6 +123,35 @@ static void a_look_that_stopped_half_way_goes_on(void **state)
     page_heap_check();
 }
 
+static void a_look_does_not_go_on_in_a_run_that_is_in_use(void **state)
+{
+    enum { RUNS = 3 };
+    char *runs[RUNS];
+
+    (void)state;
+    for (size_t i = 0; i < RUNS; i++) {
+        runs[i] = filled(MIB);
+        (void)filled(SMALL_MAX_BYTES + 1);
+    }
+    free_to_page_heap(runs, RUNS);
+    let_ticks_pass(TICKS);
+    assert_int_equal(page_heap_decay(TICKS, MIB / 2), MIB / 2);
+    /* Whoever has them has not said yet what for. */
+    for (size_t i = 0; i < RUNS; i++) {
+        struct span *span = page_heap_alloc(&(struct run_request){
+            .units = MIB / UNIT_BYTES, .align_units = 1, .state = SPAN_LARGE, .grow = false});
+
+        assert_non_null(span);
+        runs[i] = (char *)span_address(span);
+        memset(runs[i], PATTERN, MIB);
+    }
+    assert_int_equal(page_heap_decay(TICKS, SIZE_MAX), 0);
+    for (size_t i = 0; i < RUNS; i++) {
+        assert_true(is_all(runs[i], MIB, PATTERN));
+    }
+    page_heap_check();
+}
+
 /* A run that is free since a tick, shorter than another that has been for TICKS and the rest of
  * which is still to go, as all of a third: a look for the latter has passed it. */
 static void look_half_way(char **recent, char **long_free)
@@ -1057,6 +1086,7 @@ int main(void)
         ISOLATED(what_is_in_use_again_stays),
         ISOLATED(no_more_goes_back_at_once_than_was_asked_for),
         ISOLATED(a_look_that_stopped_half_way_goes_on),
+        ISOLATED(a_look_does_not_go_on_in_a_run_that_is_in_use),
         ISOLATED(a_look_for_less_time_begins_anew),
         ISOLATED(a_look_in_another_pass_begins_anew),
         ISOLATED(a_look_goes_on_in_the_middle_of_a_run),
