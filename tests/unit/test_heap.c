@@ -665,6 +665,24 @@ static void with_the_gate_closed_blocks_come_from_elsewhere(void **state)
     assert_nothing_is_used();
 }
 
+static void what_was_used_with_the_gate_closed_reads_as_zero_where_it_has_to(void **state)
+{
+    (void)state;
+    heap_free(filled(1));
+    (void)heap_trim(0);
+    gate_close(cache_gate(cache_self));
+    char *used = filled(LARGE);
+
+    heap_free(used);
+    char *zeroed = (char *)heap_alloc_zeroed(LARGE);
+
+    assert_ptr_equal(zeroed, used);
+    assert_true(is_all(zeroed, LARGE, 0));
+    open_gate();
+    heap_free(zeroed);
+    assert_nothing_is_used();
+}
+
 static void a_thread_may_call_first_with_the_gate_closed(void **state)
 {
     (void)state;
@@ -1193,6 +1211,12 @@ static void what_is_to_be_zeroed_or_aligned_more_than_its_class_is_a_run(void **
     assert_int_equal((uintptr_t)of_pages % 4096, 0);
     assert_int_equal((uintptr_t)of_units % UNIT_BYTES, 0);
     assert_int_equal(resident_pages(zeroed, MEDIUM), 0);
+    /* As far as all of its class's blocks are aligned. */
+    size_t aligned =
+        size_classes[size_class_of_code(size_class_code_of_any(MEDIUM))].align_mask + 1;
+
+    assert_true(is_of_a_slab(heap_alloc_aligned(aligned, MEDIUM)));
+    assert_false(is_of_a_slab(heap_alloc_aligned(2 * aligned, MEDIUM)));
     heap_free(plain);
     /* The same way without the slow path. */
     assert_ptr_equal(heap_alloc_aligned(4096, MEDIUM), plain);
@@ -1510,6 +1534,7 @@ int main(void)
         ISOLATED(blocks_of_threads_that_ended_can_be_freed),
         ISOLATED(trimming_gives_memory_back_once),
         ISOLATED(with_the_gate_closed_blocks_come_from_elsewhere),
+        ISOLATED(what_was_used_with_the_gate_closed_reads_as_zero_where_it_has_to),
         ISOLATED(a_thread_may_call_first_with_the_gate_closed),
         ISOLATED(frees_with_the_gate_closed_are_done_when_it_opens),
         ISOLATED(so_they_are_where_there_is_no_memory_to_remember_them),
