@@ -867,6 +867,44 @@ static void a_trim_gives_nothing_back_that_a_refill_was_needed_for(void **state)
     assert_int_equal(cached_blocks(), held);
 }
 
+/* A block that the cache holds. */
+static void *take_held(void)
+{
+    void *block = cache_pop(bin);
+
+    if (block == NULL) {
+        (void)proof_make(cache, class_of_blocks);
+        block = cache_pop_freed(cache, class_of_blocks);
+    }
+    assert_non_null(block);
+    return block;
+}
+
+static void a_trim_goes_by_the_fewest_blocks_that_were_held(void **state)
+{
+    void *blocks[12];
+
+    (void)state;
+    set_up_twelve_to_hand_out();
+    use_until_trimmed();
+    /* The last one was all that there was. */
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        blocks[i] = take_held();
+    }
+    give_many(blocks, ARRAY_SIZE(blocks));
+    use_until_trimmed();
+    assert_int_equal(cached_blocks(), 12);
+    /* Two were. */
+    for (size_t i = 0; i < 11; i++) {
+        blocks[i] = take_held();
+    }
+    give(blocks[0]);
+    blocks[0] = take_held();
+    give_many(blocks, 11);
+    use_until_trimmed();
+    assert_int_equal(cached_blocks(), 11);
+}
+
 static void a_thread_that_only_hits_learns_that_its_class_is_sparse(void **state)
 {
     (void)state;
@@ -960,6 +998,7 @@ int main(void)
         ISOLATED(flushing_all_gives_every_block_and_stack_back),
         ISOLATED(a_trim_gives_half_of_the_unneeded_blocks_back_and_keeps_one),
         ISOLATED(a_trim_gives_nothing_back_that_a_refill_was_needed_for),
+        ISOLATED(a_trim_goes_by_the_fewest_blocks_that_were_held),
         ISOLATED(a_thread_that_only_hits_learns_that_its_class_is_sparse),
         ISOLATED(a_trim_keeps_what_spares_swaps),
         ISOLATED(counting_gives_blocks_and_bytes),
