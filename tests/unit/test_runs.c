@@ -305,6 +305,21 @@ static void huge_pages_are_purged_whole_one_at_a_time(void **state)
     assert_int_equal(run_count_used(span_history(run), run->units), 0);
 }
 
+static void a_huge_page_may_be_the_last_of_its_run(void **state)
+{
+    (void)state;
+    (void)free_region_of((size_t)3 * HUGE_PAGE_UNITS);
+    struct span *run = carve(1);
+    size_t first = first_huge(run);
+
+    give_back(run);
+    run = carve(first + HUGE_PAGE_UNITS);
+    (void)carve(1);
+    give_back(run);
+    use_units(run, first, 2);
+    assert_int_equal(runs_purge_huge_locked(0), 2);
+}
+
 static void huge_pages_are_found_in_each_run(void **state)
 {
     struct span *shorter;
@@ -448,6 +463,7 @@ int main(void)
         ISOLATED(a_purge_waits_for_the_time_that_was_stamped),
         ISOLATED(a_run_is_looked_at_once_a_tick),
         ISOLATED(huge_pages_are_purged_whole_one_at_a_time),
+        ISOLATED(a_huge_page_may_be_the_last_of_its_run),
         ISOLATED(huge_pages_are_found_in_each_run),
         ISOLATED(each_unit_of_a_slab_is_one_until_it_is_released),
         ISOLATED(the_check_tells_a_run_from_its_middle),
