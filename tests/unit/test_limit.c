@@ -382,6 +382,27 @@ static void over_the_soft_limit_free_memory_goes_back_at_once(void **state)
     page_heap_check();
 }
 
+/* Until it is a sixteenth of the limit. */
+static void over_the_soft_limit_a_little_that_is_free_stays(void **state)
+{
+    enum { BYTES = 5 * UNIT_BYTES };
+    void *blocks[BLOCKS];
+
+    (void)state;
+    assert_true(bw_set_limits(SOFT_BYTES, 0));
+    for (size_t i = 0; i < BLOCKS; i++) {
+        blocks[i] = filled(BYTES);
+    }
+    size_t held = held_bytes();
+
+    assert_true(held > SOFT_BYTES);
+    bw_free(blocks[0]);
+    assert_int_equal(held_bytes(), held);
+    bw_free(blocks[BLOCKS / 2]);
+    assert_int_equal(held_bytes(), held - (size_t)2 * BYTES);
+    page_heap_check();
+}
+
 static void a_relief_that_a_fork_cuts_short_is_made_up_for(void **state)
 {
     struct gate_slot *slot = cache_gate(life_cache());
@@ -739,6 +760,7 @@ int main(void)
         ISOLATED(near_a_limit_blocks_above_64_KiB_stay_runs),
         ISOLATED(far_from_a_limit_they_are_of_slabs),
         ISOLATED(over_the_soft_limit_free_memory_goes_back_at_once),
+        ISOLATED(over_the_soft_limit_a_little_that_is_free_stays),
         ISOLATED(a_relief_that_a_fork_cuts_short_is_made_up_for),
         ISOLATED(without_a_limit_free_memory_stays),
         ISOLATED(the_program_is_told_of_both_limits),
