@@ -1252,6 +1252,22 @@ static void a_medium_block_freed_twice_or_from_its_middle_dies(void **state)
     assert_dies_at(free_it, block, "double free of", (uintptr_t)block);
 }
 
+static void a_medium_block_whose_slab_is_gone_is_freed_twice(void **state)
+{
+    (void)state;
+    make_medium(MEDIUM);
+    char *first = filled(MEDIUM);
+    char *second = filled(MEDIUM);
+
+    assert_ptr_equal(slab_at((uintptr_t)first), slab_at((uintptr_t)second));
+    heap_free(first);
+    heap_free(second);
+    (void)heap_trim(SIZE_MAX / 2);
+    assert_null(slab_at((uintptr_t)first));
+    assert_dies_at(free_it, first, "double free of", (uintptr_t)first);
+    assert_dies_at(free_it, second, "double free of", (uintptr_t)second);
+}
+
 static void *free_medium(void *block)
 {
     heap_free(block);
@@ -1556,6 +1572,7 @@ int main(void)
         ISOLATED(sizes_that_kept_runs_serve_again_and_again_get_slabs),
         ISOLATED(what_is_to_be_zeroed_or_aligned_more_than_its_class_is_a_run),
         ISOLATED(without_room_for_a_slab_a_medium_block_is_a_run),
+        ISOLATED(a_medium_block_whose_slab_is_gone_is_freed_twice),
         ISOLATED(a_medium_block_freed_twice_or_from_its_middle_dies),
         ISOLATED(a_small_block_without_room_for_its_slab_has_a_unit_of_its_own),
         ISOLATED(the_units_that_a_thread_holds_serve_for_a_slab_without_room),
