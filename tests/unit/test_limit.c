@@ -98,6 +98,17 @@ static void over_the_hard_limit_there_is_no_memory(void **state)
     bw_free(filled(2 * HARD_BYTES));
 }
 
+static void what_no_limit_leaves_room_for_does_not_grow_the_heap(void **state)
+{
+    (void)state;
+    assert_true(bw_set_limits(0, HARD_BYTES));
+    bw_free(filled(MIB));
+    size_t units = page_heap_stats().total_units;
+
+    assert_null(bw_malloc(2 * HARD_BYTES));
+    assert_int_equal(page_heap_stats().total_units, units);
+}
+
 static void small_blocks_are_limited_too(void **state)
 {
     enum { BYTES = 1000, MOST = HARD_BYTES / BYTES };
@@ -267,6 +278,10 @@ static void free_memory_that_cannot_go_back_counts_too(void **state)
     assert_non_null(bw_malloc(MIB));
     assert_non_null(bw_malloc(4 * MIB));
     assert_true(held_bytes() <= HARD_BYTES);
+    /* Over a lower limit too. */
+    assert_true(bw_set_limits(0, 13 * MIB));
+    assert_true(held_bytes() > 13 * MIB);
+    assert_non_null(bw_malloc(MIB));
     page_heap_check();
 }
 
@@ -562,6 +577,33 @@ static void the_program_is_told_of_growth_only(void **state)
     assert_true(told.soft > of_growth);
 }
 
+static void once_below_the_limit_by_the_clock_the_program_is_told_again(void **state)
+{
+    enum { BYTES = 5 * UNIT_BYTES };
+    struct told told = {0, 0, 0};
+    void *blocks[BLOCKS];
+    size_t got = 0;
+
+    (void)state;
+    bw_on_limit(count, &told);
+    assert_true(bw_set_limits(SOFT_BYTES, 0));
+    while (told.soft == 0) {
+        assert_true(got < BLOCKS);
+        blocks[got++] = filled(BYTES);
+    }
+    /* Too little to go back at once: as time goes by. */
+    for (int freed = 0; freed < 2; freed++) {
+        bw_free(blocks[--got]);
+        assert_true(held_bytes() > SOFT_BYTES - BYTES);
+        (void)page_heap_decay(0, SIZE_MAX);
+    }
+    assert_true(held_bytes() <= SOFT_BYTES);
+    assert_int_equal(told.soft, 1);
+    assert_non_null(filled(BYTES));
+    assert_non_null(filled(BYTES));
+    assert_int_equal(told.soft, 2);
+}
+
 static void above_the_limit_too_the_program_is_told_of_growth_after_a_purge(void **state)
 {
     enum { FREED = 8 };
@@ -748,6 +790,7 @@ int main(void)
 {
     static const struct isolated_test tests[] = {
         ISOLATED(over_the_hard_limit_there_is_no_memory),
+        ISOLATED(what_no_limit_leaves_room_for_does_not_grow_the_heap),
         ISOLATED(small_blocks_are_limited_too),
         ISOLATED(free_memory_makes_way_before_the_hard_limit_refuses),
         ISOLATED(while_somebody_forks_the_hard_limit_holds_too),
@@ -768,6 +811,7 @@ int main(void)
         ISOLATED(a_block_that_grows_in_place_after_all_is_no_failure),
         ISOLATED(below_the_soft_limit_nothing_happens),
         ISOLATED(the_program_is_told_of_growth_only),
+        ISOLATED(once_below_the_limit_by_the_clock_the_program_is_told_again),
         ISOLATED(above_the_limit_too_the_program_is_told_of_growth_after_a_purge),
         ISOLATED(a_limit_set_below_what_is_held_is_told_of_at_the_next_call),
         ISOLATED(a_block_that_grows_in_place_counts),
