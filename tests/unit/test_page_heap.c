@@ -512,6 +512,35 @@ static void a_run_grown_over_used_memory_counts_as_used(void **state)
     assert_true(is_all(memory_of(first), 2 * UNIT_BYTES, 0));
 }
 
+static void a_run_grown_over_clean_memory_counts_as_used(void **state)
+{
+    struct span *span = run_of_units(1);
+
+    (void)state;
+    assert_true(page_heap_resize(span, 2));
+    fill(span);
+    give_back(span);
+    assert_int_equal(page_heap_stats().free_used_units, 2);
+    assert_ptr_equal(request_run(2, 1, false, true), span);
+    assert_true(is_all(memory_of(span), 2 * UNIT_BYTES, 0));
+}
+
+static void the_break_is_raised_by_no_more_than_a_run_at_the_top_lacks(void **state)
+{
+    enum { ROOM = 10, MORE = 100 };
+    struct span *span = run_of_units(2);
+    uint64_t units = page_heap_stats().total_units;
+
+    (void)state;
+    assert_true(units > 2);
+    assert_true(page_heap_resize(span, units));
+    assert_int_equal(page_heap_stats().total_units, units);
+    assert_true(page_heap_resize(span, units - ROOM));
+    assert_true(page_heap_resize(span, units + MORE));
+    assert_int_equal(page_heap_stats().total_units, units + MORE);
+    page_heap_check();
+}
+
 /* Purging */
 
 static void purging_lowers_the_break_to_the_last_run_in_use(void **state)
@@ -1328,6 +1357,8 @@ int main(void)
         ISOLATED(the_run_at_the_top_grows_with_the_break),
         ISOLATED(the_run_at_the_top_stays_when_the_break_cannot_grow),
         ISOLATED(a_run_grown_over_used_memory_counts_as_used),
+        ISOLATED(a_run_grown_over_clean_memory_counts_as_used),
+        ISOLATED(the_break_is_raised_by_no_more_than_a_run_at_the_top_lacks),
         ISOLATED(purging_lowers_the_break_to_the_last_run_in_use),
         ISOLATED(purging_leaves_the_pad_at_the_top),
         ISOLATED(below_somebody_else_s_memory_there_is_no_pad),
