@@ -72,12 +72,17 @@ static void a_full_stack_is_kept_whole_and_handed_on_unopened(void **state)
     void *block = full->slots[7];
 
     (void)state;
+    size_t free_bytes = arena_totals().free_bytes;
+
     assert_int_equal(full->count, capacity);
     struct magazine *empty = arena_flush(arena, class_of_blocks, full, true);
 
     assert_ptr_not_equal(empty, full);
     assert_int_equal(empty->count, 0);
     assert_int_equal(depot_blocks(&bin_of(arena)->depot), capacity);
+    assert_int_equal(arena_totals().free_bytes, free_bytes + (size_t)capacity * SIZE);
+    assert_int_equal(bin_of(arena)->stats.depot_exchanges, 1);
+    assert_int_equal(bin_of(arena)->stats.flush_blocks, capacity);
     arena_check(arena);
     /* Even when only one block is wanted. */
     assert_ptr_equal(refill_stack(arena, class_of_blocks, empty, 1), full);
@@ -85,6 +90,25 @@ static void a_full_stack_is_kept_whole_and_handed_on_unopened(void **state)
     assert_ptr_equal(full->slots[7], block);
     assert_int_equal(depot_blocks(&bin_of(arena)->depot), 0);
     arena_check(arena);
+}
+
+static void a_slab_of_a_mapped_region_sets_no_tag(void **state)
+{
+    struct arena *arena = first_arena();
+    void *block;
+
+    (void)state;
+    take_blocks(arena, &block, 1);
+    assert_int_equal(span_of((uintptr_t)block)->region, region_primary.index);
+    block_break();
+    use_up_free_runs();
+    /* Unit by unit there are slabs of another class now. */
+    class_of_blocks = size_class_of(UNIT_BYTES / 2);
+    for (size_t i = 0; i < SLABS; i++) {
+        take_blocks(arena, &block, 1);
+    }
+    assert_int_not_equal(span_of((uintptr_t)block)->region, region_primary.index);
+    unblock_break();
 }
 
 static void a_depot_that_cannot_give_an_empty_stack_opens_the_full_one(void **state)
@@ -637,6 +661,7 @@ int main(void)
         ISOLATED(without_memory_there_is_no_arena),
         ISOLATED(a_short_stack_goes_back_to_the_slabs),
         ISOLATED(a_full_stack_is_kept_whole_and_handed_on_unopened),
+        ISOLATED(a_slab_of_a_mapped_region_sets_no_tag),
         ISOLATED(a_depot_that_cannot_give_an_empty_stack_opens_the_full_one),
         ISOLATED(a_depot_is_bounded),
         ISOLATED(stacks_that_nobody_asked_for_leave_the_depot_before_growth),
