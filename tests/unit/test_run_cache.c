@@ -551,6 +551,18 @@ static void a_trim_reaches_all_arenas(void **state)
     assert_int_equal(resident_pages(block, LARGE), 0);
 }
 
+static void as_time_goes_by_no_run_is_kept_for_long(void **state)
+{
+    (void)state;
+    heap_free(filled(LARGE));
+    reclaim_aged();
+    assert_int_equal(kept_bytes(), LARGE);
+    tick_advance();
+    reclaim_aged();
+    assert_int_equal(kept_bytes(), 0);
+    check_all();
+}
+
 static void as_the_heap_grows_more_runs_are_kept(void **state)
 {
     char *blocks[RUN_CACHE_SLOTS];
@@ -566,6 +578,34 @@ static void as_the_heap_grows_more_runs_are_kept(void **state)
         heap_free(blocks[i]);
     }
     assert_in_range(kept_bytes(), 3 * LARGE, (RUN_CACHE_SLOTS + 1) * LARGE);
+    check_all();
+}
+
+static void *use_another_arena(void *unused)
+{
+    heap_free(filled(1));
+    return unused;
+}
+
+static void of_two_arenas_each_keeps_half_as_many(void **state)
+{
+    char *blocks[RUN_CACHE_SLOTS];
+
+    (void)state;
+    heap_free(filled(LARGE));
+    assert_true(life_limit_arenas(2));
+    run_threads(1, use_another_arena, NULL);
+    assert_non_null(arena_by_index(1));
+    heap_free(heap_alloc(64 * MIB));
+    reclaim_aged();
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        blocks[i] = filled(LARGE);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        heap_free(blocks[i]);
+    }
+    /* And the thread one. */
+    assert_int_equal(kept_bytes(), (64 * MIB / 64 / 2 / LARGE + 1) * LARGE);
     check_all();
 }
 
@@ -609,7 +649,9 @@ int main(void)
         ISOLATED(frees_keep_errno_and_time_passes),
         ISOLATED(a_child_has_what_was_kept),
         ISOLATED(a_trim_reaches_all_arenas),
+        ISOLATED(as_time_goes_by_no_run_is_kept_for_long),
         ISOLATED(as_the_heap_grows_more_runs_are_kept),
+        ISOLATED(of_two_arenas_each_keeps_half_as_many),
         ISOLATED(longer_blocks_go_to_the_page_heap),
     };
 
