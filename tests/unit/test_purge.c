@@ -383,6 +383,21 @@ static void free_runs_that_are_too_short_make_up_for_growth(void **state)
     page_heap_check();
 }
 
+/* Which lie in huge pages. */
+static void where_huge_pages_are_asked_for_nothing_makes_up_for_growth(void **state)
+{
+    const size_t bytes = 2 * MIB;
+
+    (void)state;
+    heap_free(filled(1));
+    conf.thp = THP_ALWAYS;
+    char *run = free_run(bytes);
+
+    let_ticks_pass(1);
+    (void)filled(8 * bytes);
+    assert_int_equal(resident_pages(run, bytes), bytes / PAGE);
+}
+
 /* Instead of the clock that a step looks at, whose time would be up early on a slow machine: it
  * goes on by so much at each look, and with let_clock_move(). */
 static uint64_t ns_a_look = 1;
@@ -525,6 +540,20 @@ static void of_many_slabs_no_more_goes_back_at_once_than_was_asked_for(void **st
     /* The first slab that had any. */
     assert_in_range(bytes, PAGE, UNIT_BYTES);
     assert_int_equal(budget, 0);
+    assert_true(idle_pages_purged(SLAB_TICKS, SIZE_MAX) > 0);
+    check_survivors(blocks);
+}
+
+static void a_purge_of_all_that_stops_half_way_does_not_hurry_the_decay(void **state)
+{
+    static char *blocks[BLOCKS];
+    size_t budget = PAGE;
+
+    (void)state;
+    thin_out(blocks);
+    assert_true(reclaim_idle_pages(0, &budget) > 0);
+    assert_int_equal(idle_pages_purged(SLAB_TICKS, SIZE_MAX), 0);
+    let_ticks_pass(SLAB_TICKS);
     assert_true(idle_pages_purged(SLAB_TICKS, SIZE_MAX) > 0);
     check_survivors(blocks);
 }
@@ -1096,12 +1125,14 @@ int main(void)
         ISOLATED(where_pages_go_back_slowly_a_lock_is_held_for_few),
         ISOLATED(free_pages_of_a_fresh_slab_wait_as_long),
         ISOLATED(free_runs_that_are_too_short_make_up_for_growth),
+        ISOLATED(where_huge_pages_are_asked_for_nothing_makes_up_for_growth),
         ISOLATED(a_clock_that_fails_does_not_show_in_errno),
         ISOLATED(who_frees_much_lets_much_go_back),
         ISOLATED(a_class_in_no_demand_makes_up_for_growth),
         ISOLATED(a_class_in_demand_keeps_its_pages_as_the_heap_grows),
         ISOLATED(a_class_that_holds_little_of_the_heap_keeps_its_pages),
         ISOLATED(of_many_slabs_no_more_goes_back_at_once_than_was_asked_for),
+        ISOLATED(a_purge_of_all_that_stops_half_way_does_not_hurry_the_decay),
         ISOLATED(free_pages_of_slabs_wait_where_somebody_forks),
         ISOLATED(pages_used_again_go_back_again),
         ISOLATED(polling_purges_after_the_decay_time),
