@@ -87,6 +87,23 @@ static void a_block_that_cannot_grow_stays_as_it_was(void **state)
     check_all();
 }
 
+static void without_memory_for_room_a_block_grows_as_far_as_it_has_to(void **state)
+{
+    char *block = filled(10 * UNIT_BYTES);
+
+    (void)state;
+    (void)filled(LARGE);
+    char *free_run = filled(11 * UNIT_BYTES);
+
+    (void)filled(LARGE);
+    use_up_all_memory();
+    heap_free(free_run);
+    assert_ptr_equal(heap_resize(block, 11 * UNIT_BYTES), free_run);
+    assert_true(is_all(free_run, 10 * UNIT_BYTES, PATTERN));
+    os_fail_calls(0, 0);
+    check_all();
+}
+
 static void a_block_that_cannot_move_to_shrink_stays_and_succeeds(void **state)
 {
     char *block = filled(UNIT_BYTES);
@@ -115,6 +132,25 @@ static void a_block_stays_where_another_would_be_as_large(void **state)
         }
         heap_free(block);
     }
+}
+
+static void so_does_one_beside_the_break(void **state)
+{
+    (void)state;
+    heap_free(filled(1));
+    block_break();
+    while (page_heap_alloc(&(struct run_request){
+               .units = 1, .align_units = 1, .state = SPAN_LARGE, .grow = false}) != NULL) {
+    }
+    char *block = filled(40 * KIB);
+
+    assert_int_not_equal(span_of((uintptr_t)block)->region, region_primary.index);
+    size_t bytes = usable(block);
+
+    assert_true(bytes - bytes / 4 > 40 * KIB);
+    assert_ptr_equal(heap_resize(block, bytes), block);
+    assert_ptr_equal(heap_resize(block, 40 * KIB), block);
+    unblock_break();
 }
 
 static void a_small_block_grows_by_an_eighth_but_not_past_a_power_of_two(void **state)
@@ -161,6 +197,9 @@ static void a_huge_block_that_had_to_move_grows_into_the_room_it_was_left(void *
     }
     /* What was left behind took no memory with it. */
     assert_true(resident_pages(block, size) < size / 4096 / 4);
+    /* The rest of it stays for the next time. */
+    assert_ptr_equal(heap_resize(moved, size + MIB), moved);
+    assert_true(heap_usable_size(moved, "invalid") >= 2 * size);
     assert_ptr_equal(heap_resize(moved, 2 * size), moved);
     assert_ptr_equal(heap_resize(moved, 2 * size - MIB), moved);
     assert_int_equal(heap_usable_size(moved, "invalid"), 2 * size - MIB);
@@ -235,6 +274,27 @@ static void room_that_nobody_wrote_to_takes_no_memory_when_it_is_moved(void **st
     assert_true(resident_pages(moved, bytes) * os_page_bytes() <= size + 8 * MIB);
     assert_true(resident_pages(moved + 16 * MIB, bytes - 16 * MIB) == 0);
     assert_true(is_all(moved + 16 * MIB, bytes - 16 * MIB, 0));
+}
+
+/* Whoever asks for the usable size may use it. */
+static void room_that_is_full_of_one_byte_moves_along(void **state)
+{
+    const size_t size = 9 * MIB;
+    char *block = filled(size);
+
+    (void)state;
+    while ((char *)heap_alloc(LARGE) < block + size) {
+    }
+    block = (char *)heap_resize(block, size + 1);
+    size_t bytes = usable(block);
+
+    memset(block, PATTERN, bytes);
+    while ((char *)heap_alloc(LARGE) < block + bytes) {
+    }
+    char *moved = (char *)heap_resize(block, bytes + 1);
+
+    assert_ptr_not_equal(moved, block);
+    assert_true(is_all(moved, bytes, PATTERN));
 }
 
 static void a_medium_block_stays_while_it_fits_and_grows_into_a_run(void **state)
@@ -313,6 +373,21 @@ static void resize(void *argument)
     (void)bw_realloc(resized->block, resized->size);
 }
 
+static void shrink(void *block)
+{
+    (void)heap_resize(block, 60000);
+}
+
+static void the_unit_of_a_slab_where_no_block_starts_is_no_block(void **state)
+{
+    (void)state;
+    make_medium(80 * KIB);
+    char *block = filled(80 * KIB);
+
+    assert_int_equal(usable(block), 80 * KIB);
+    assert_dies_at(shrink, block + UNIT_BYTES, "invalid realloc of", (uintptr_t)block + UNIT_BYTES);
+}
+
 /* Though it could stay where it lies. */
 static void in_checked_mode_a_freed_block_is_not_resized(void **state)
 {
@@ -338,17 +413,21 @@ int main(void)
         ISOLATED(contents_move_along),
         ISOLATED(a_large_block_shrinks_and_grows_where_it_lies),
         ISOLATED(a_block_that_cannot_grow_stays_as_it_was),
+        ISOLATED(without_memory_for_room_a_block_grows_as_far_as_it_has_to),
         ISOLATED(a_block_that_cannot_move_to_shrink_stays_and_succeeds),
         ISOLATED(a_block_stays_where_another_would_be_as_large),
+        ISOLATED(so_does_one_beside_the_break),
         ISOLATED(a_small_block_grows_by_an_eighth_but_not_past_a_power_of_two),
         ISOLATED(a_huge_block_that_had_to_move_grows_into_the_room_it_was_left),
         ISOLATED(what_a_move_leaves_behind_is_free_and_clean),
         ISOLATED(the_room_takes_no_memory_where_it_was_in_use),
         ISOLATED(where_memory_is_limited_no_room_is_left),
         ISOLATED(room_that_nobody_wrote_to_takes_no_memory_when_it_is_moved),
+        ISOLATED(room_that_is_full_of_one_byte_moves_along),
         ISOLATED(a_medium_block_stays_while_it_fits_and_grows_into_a_run),
         ISOLATED(blocks_got_with_the_gate_closed_are_resized_like_others),
         ISOLATED(a_heap_block_is_resized_with_the_gate_closed),
+        ISOLATED(the_unit_of_a_slab_where_no_block_starts_is_no_block),
         ISOLATED(in_checked_mode_a_freed_block_is_not_resized),
     };
 
