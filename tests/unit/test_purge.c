@@ -790,6 +790,26 @@ static void time_passes_where_every_request_is_a_hit(void **state)
 }
 
 /* Blocks whose runs are kept: neither call asks the page heap. */
+/* What is kept for the next who needs it: a run, and an empty slab. */
+static void polling_gives_up_what_is_kept(void **state)
+{
+    (void)state;
+    heap_free(filled(3 * UNIT_BYTES));
+    use_class(SIZE);
+    cache_flush_all(cache_self);
+    assert_int_equal(run_cache_bytes_all(), 3 * UNIT_BYTES);
+    struct bin *bin = arena_bin(cache_self->arena, size_class_of(SIZE));
+
+    assert_int_equal(bin->empty_slabs, 1);
+    conf.decay_ms = 0;
+    for (unsigned poll = 0; poll < 2 * TICKS; poll++) {
+        let_clock_move();
+        purge_poll();
+    }
+    assert_int_equal(run_cache_bytes_all(), 0);
+    assert_int_equal(bin->empty_slabs, 0);
+}
+
 static void time_passes_where_only_large_blocks_come_and_go(void **state)
 {
     char *run;
@@ -1146,6 +1166,7 @@ int main(void)
         ISOLATED(after_a_long_time_two_ticks_go_by_at_once),
         ISOLATED(a_clock_that_was_ahead_once_does_not_stop_the_decay),
         ISOLATED(time_passes_where_every_request_is_a_hit),
+        ISOLATED(polling_gives_up_what_is_kept),
         ISOLATED(time_passes_where_only_large_blocks_come_and_go),
         ISOLATED(time_passes_for_a_thread_that_only_frees_what_others_got),
         ISOLATED(time_passes_for_a_thread_without_a_cache),
