@@ -151,6 +151,7 @@ static void while_somebody_forks_the_hard_limit_holds_too(void **state)
 
     assert_non_null(block);
     gate_close(NULL);
+    assert_null(bw_malloc(2 * HARD_BYTES));
     while (bw_malloc(MIB) != NULL) {
         bytes += MIB;
         assert_true(bytes < HARD_BYTES);
