@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -592,6 +593,37 @@ static void *free_in_thread(void *block)
 {
     heap_free(block);
     return NULL;
+}
+
+struct freed_before_exit {
+    void *twice;
+    void *between;
+    bool goes_back; /* to its slab */
+};
+
+static void free_twice_and_exit(void *argument)
+{
+    const struct freed_before_exit *freed = (const struct freed_before_exit *)argument;
+
+    heap_free(freed->twice);
+    if (freed->goes_back) {
+        cache_flush_all(cache_self);
+    }
+    heap_free(freed->between);
+    heap_free(freed->twice);
+    exit(EXIT_SUCCESS);
+}
+
+/* On one stack, which nobody looked through; and in a slab and on a stack. */
+static void a_block_freed_twice_dies_at_exit_at_the_latest(void **state)
+{
+    (void)state;
+    use_class(64);
+    struct freed_before_exit freed = {filled(64), filled(64), false};
+
+    assert_dies_at(free_twice_and_exit, &freed, "double free of", (uintptr_t)freed.twice);
+    freed.goes_back = true;
+    assert_dies_at(free_twice_and_exit, &freed, "double free of", (uintptr_t)freed.twice);
 }
 
 static void blocks_freed_by_other_threads_come_home(void **state)
@@ -1546,6 +1578,7 @@ int main(void)
         ISOLATED(a_large_block_freed_twice_dies),
         ISOLATED(a_small_block_freed_twice_in_a_row_dies),
         ISOLATED(a_block_whose_slab_is_gone_is_freed_twice),
+        ISOLATED(a_block_freed_twice_dies_at_exit_at_the_latest),
         ISOLATED(blocks_freed_by_other_threads_come_home),
         ISOLATED(blocks_of_threads_that_ended_can_be_freed),
         ISOLATED(trimming_gives_memory_back_once),
