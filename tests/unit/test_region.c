@@ -264,6 +264,7 @@ static void a_region_that_is_unmapped_leaves_its_place_to_the_next(void **state)
     struct region *first = region_map(1000);
     struct region *second = region_map(2);
     uintptr_t address = first->base + 900 * UNIT_BYTES;
+    char *mapping = (char *)first->mapping;
     size_t used = meta_stats().used_bytes;
     size_t count;
     size_t bytes;
@@ -275,6 +276,9 @@ static void a_region_that_is_unmapped_leaves_its_place_to_the_next(void **state)
     assert_null(region_of(address));
     assert_null(span_of(address));
     assert_false(is_readable((void *)address));
+    /* With what was mapped to align it. */
+    assert_false(is_readable(mapping));
+    assert_false(is_readable(mapping + 1001 * UNIT_BYTES - 1));
     assert_ptr_equal(region_of(second->base), second);
     region_mapped(&count, &bytes);
     assert_int_equal(count, 1);
