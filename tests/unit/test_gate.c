@@ -199,6 +199,13 @@ static void assert_opens_when_left(struct gate_slot *slot, struct gate_slot *ins
     gate_leave(slot);
     assert_true(gate_enter(NULL));
     gate_leave(NULL);
+    /* Once: that of its own fork stays closed. */
+    gate_close(slot);
+    assert_false(gate_enter(slot));
+    assert_false(gate_enter(NULL));
+    gate_open();
+    assert_true(gate_is_open());
+    gate_check();
 }
 
 static void the_gate_of_a_child_forked_inside_opens_when_it_is_left(void **state)
