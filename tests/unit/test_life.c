@@ -98,6 +98,26 @@ static void without_a_key_threads_work_and_their_caches_are_found_again(void **s
     check_all();
 }
 
+/* Though there are more looks than caches. */
+static void the_only_cache_is_found_once(void **state)
+{
+    pthread_key_t ignored;
+
+    (void)state;
+    while (pthread_key_create(&ignored, NULL) == 0) {
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        pthread_t thread;
+        struct os_thread self;
+
+        assert_int_equal(pthread_create(&thread, NULL, use_a_little_and_tell, &self), 0);
+        join_until_gone(thread, &self);
+    }
+    assert_int_equal(life_stats().threads, 1);
+    assert_int_equal(life_stats().caches_created, 1);
+    life_check();
+}
+
 static pthread_barrier_t together;
 static pthread_barrier_t apart;
 
@@ -1325,6 +1345,7 @@ int main(void)
 {
     static const struct isolated_test tests[] = {
         ISOLATED(a_thread_has_one_cache),
+        ISOLATED(the_only_cache_is_found_once),
         ISOLATED(so_are_those_behind_the_cache_of_a_thread_that_goes_on),
         ISOLATED(a_cache_that_is_left_to_the_opener_is_not_found_as_well),
         ISOLATED(the_end_of_the_first_thread_is_seen),
