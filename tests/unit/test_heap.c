@@ -957,6 +957,25 @@ static void a_class_that_is_used_more_gets_stacks(void **state)
     check_all();
 }
 
+static void of_a_class_in_use_whole_stacks_go_back(void **state)
+{
+    static char *blocks[10 * BLOCKS];
+
+    (void)state;
+    use_class(64);
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        blocks[i] = filled(64);
+    }
+    const struct bin *bin = arena_bin(cache_self->arena, size_class_of(64));
+    uint64_t flushes = bin->stats.flushes;
+
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        heap_free(blocks[i]);
+    }
+    assert_in_range(bin->stats.flushes - flushes, 1, ARRAY_SIZE(blocks) / 50);
+    check_all();
+}
+
 /* A block is freed, others after it, and then again; where there are others, blocks are asked for
  * until it would have been handed out. */
 struct freed_again {
@@ -1594,6 +1613,7 @@ int main(void)
         ISOLATED(what_a_small_cache_has_never_used_goes_straight_back),
         ISOLATED(a_thread_that_does_a_little_of_everything_keeps_nothing),
         ISOLATED(a_class_that_is_used_more_gets_stacks),
+        ISOLATED(of_a_class_in_use_whole_stacks_go_back),
         ISOLATED(whatever_went_back_singly_a_block_freed_twice_dies),
         ISOLATED(a_stack_out_of_the_depot_proves_nothing_of_what_went_back_singly),
         ISOLATED(a_class_that_fills_slabs_is_split_into_finer_ones),
