@@ -859,6 +859,26 @@ static void time_passes_for_a_thread_that_only_frees_what_others_got(void **stat
     assert_int_equal(resident_pages(run, MIB), 0);
 }
 
+static void time_passes_for_a_thread_that_only_frees_what_it_got(void **state)
+{
+    static char *blocks[BLOCKS];
+
+    (void)state;
+    for (size_t i = 0; i < BLOCKS; i++) {
+        blocks[i] = filled(SIZE);
+    }
+    char *run = free_run(MIB);
+
+    conf.decay_ms = 0;
+    for (size_t i = 0; i < BLOCKS; i++) {
+        if (i % (BLOCKS / (4 * TICKS)) == 0) {
+            let_clock_move();
+        }
+        heap_free(blocks[i]);
+    }
+    assert_int_equal(resident_pages(run, MIB), 0);
+}
+
 static void time_passes_for_a_thread_without_a_cache(void **state)
 {
     char *run;
@@ -1169,6 +1189,7 @@ int main(void)
         ISOLATED(polling_gives_up_what_is_kept),
         ISOLATED(time_passes_where_only_large_blocks_come_and_go),
         ISOLATED(time_passes_for_a_thread_that_only_frees_what_others_got),
+        ISOLATED(time_passes_for_a_thread_that_only_frees_what_it_got),
         ISOLATED(time_passes_for_a_thread_without_a_cache),
         ISOLATED(emergency_memory_goes_back_as_time_goes_by),
         ISOLATED(a_page_of_emergency_memory_does_not_keep_runs_to_the_next_pass),
