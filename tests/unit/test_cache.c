@@ -704,6 +704,30 @@ static void the_check_sees_a_stack_without_a_floor_and_lost_spare_ones(void **st
     assert_dies(check_cache, NULL, "stacks: a spare one is not of the smallest size");
 }
 
+static void until_the_first_stacks_are_through_each_is_proved(void **state)
+{
+    void *blocks[2];
+
+    (void)state;
+    set_up(SIZE);
+    take_many(blocks, ARRAY_SIZE(blocks));
+    give_many(blocks, ARRAY_SIZE(blocks));
+    empty_the_alloc_stack();
+    struct cache_class *cold = stacks_made_class(cache, class_of_blocks);
+
+    /* No refill could lengthen the stacks, and blocks went back. */
+    cold->swaps = SWAPS_PER_GROWTH;
+    cold->doublings = 15;
+    cold->has_flushed = true;
+    for (int swap = 0; swap < 3; swap++) {
+        (void)proof_make(cache, class_of_blocks);
+        assert_true(cache_swap(cache, class_of_blocks));
+        take_many(blocks, ARRAY_SIZE(blocks));
+        give_many(blocks, ARRAY_SIZE(blocks));
+        assert_false(cache_swap(cache, class_of_blocks));
+    }
+}
+
 static void many_different_blocks_are_no_doubles(void **state)
 {
     static void *blocks[BLOCKS_MAX];
@@ -992,6 +1016,7 @@ int main(void)
         ISOLATED(the_check_sees_a_block_of_another_class),
         ISOLATED(the_check_sees_a_stack_that_is_not_marked_or_too_long),
         ISOLATED(the_check_sees_a_stack_without_a_floor_and_lost_spare_ones),
+        ISOLATED(until_the_first_stacks_are_through_each_is_proved),
         ISOLATED(many_different_blocks_are_no_doubles),
         ISOLATED(a_full_stack_of_big_blocks_is_flushed_by_half),
         ISOLATED(a_few_of_the_smallest_stacks_are_kept_for_the_next_use),
