@@ -160,6 +160,10 @@ static void a_new_thread_is_not_asked_for_what_came_before_it(void **state)
     scavenge_ask_all();
     scavenge_cache(cache);
     assert_int_equal(cached_blocks(), 0);
+    /* Once. */
+    give(take());
+    scavenge_cache(cache);
+    assert_true(cached_blocks() > 0);
 }
 
 static void few_steps_are_opened_between_two_looks_at_the_share(void **state)
@@ -267,18 +271,32 @@ static void of_a_large_heap_caches_share_an_eighth(void **state)
     page_heap_free(span);
 }
 
-static void of_a_limit_caches_share_an_eighth(void **state)
-{
-    enum { COUNT = 4, SHARERS = 16 };
+/* Of COUNT of the largest blocks for each of SHARERS. */
+enum { COUNT = 4, SHARERS = 16 };
 
-    (void)state;
+#define LIMIT ((size_t)8 * SHARERS * COUNT * SMALL_MAX_BYTES)
+
+static void assert_an_eighth_is_shared(size_t soft, size_t hard)
+{
     set_up(SIZE);
-    limit_set(0, (size_t)8 * SHARERS * COUNT * SMALL_MAX_BYTES);
+    limit_set(soft, hard);
     cache_large(COUNT);
     look_at_share_of(0, SHARERS);
     assert_int_equal(cached_bytes(), COUNT * SMALL_MAX_BYTES);
     look_at_share_of(0, 2 * SHARERS);
     assert_int_equal(cached_bytes(), COUNT / 2 * SMALL_MAX_BYTES);
+}
+
+static void of_a_limit_caches_share_an_eighth(void **state)
+{
+    (void)state;
+    assert_an_eighth_is_shared(0, LIMIT);
+}
+
+static void of_a_soft_limit_they_do_too(void **state)
+{
+    (void)state;
+    assert_an_eighth_is_shared(LIMIT, 0);
 }
 
 int main(void)
@@ -297,6 +315,7 @@ int main(void)
         ISOLATED(the_largest_blocks_go_back_first),
         ISOLATED(of_a_large_heap_caches_share_an_eighth),
         ISOLATED(of_a_limit_caches_share_an_eighth),
+        ISOLATED(of_a_soft_limit_they_do_too),
     };
 
     return run_isolated(tests, ARRAY_SIZE(tests));
