@@ -726,6 +726,11 @@ static void until_the_first_stacks_are_through_each_is_proved(void **state)
         give_many(blocks, ARRAY_SIZE(blocks));
         assert_false(cache_swap(cache, class_of_blocks));
     }
+    /* As when their count has begun anew. */
+    (void)proof_make(cache, class_of_blocks);
+    cold->swaps = SWAPS_FOR_GOOD;
+    proof_need(cold);
+    assert_false(cache_swap(cache, class_of_blocks));
 }
 
 static void many_different_blocks_are_no_doubles(void **state)
