@@ -60,6 +60,25 @@ static void a_purge_looks_through_slabs_only_as_long_as_there_may_be_something(v
     assert_int_equal(purge_all(), SLAB_PAGE_BYTES);
 }
 
+static void a_page_is_looked_for_though_its_slab_stays_on_its_list(void **state)
+{
+    enum { PAGE_BLOCKS = SLAB_PAGE_BYTES / SIZE };
+    static void *blocks[UNIT_BYTES / SIZE];
+
+    (void)state;
+    new_bin();
+    struct slab *slab = add_slab();
+
+    take_slab(blocks);
+    put(&blocks[0], PAGE_BLOCKS - 1);
+    assert_int_equal(purge_all(), 0);
+    unsigned list = slab->list;
+
+    put(&blocks[PAGE_BLOCKS - 1], 1);
+    assert_int_equal(slab->list, list);
+    assert_int_equal(purge_all(), SLAB_PAGE_BYTES);
+}
+
 /* However many there are, and though the lock is given up in between. */
 static void a_purge_looks_at_each_slab_once(void **state)
 {
@@ -412,6 +431,7 @@ int main(void)
     static const struct isolated_test tests[] = {
         ISOLATED(a_new_bin_has_nothing_to_give_back),
         ISOLATED(a_purge_looks_through_slabs_only_as_long_as_there_may_be_something),
+        ISOLATED(a_page_is_looked_for_though_its_slab_stays_on_its_list),
         ISOLATED(a_purge_looks_at_each_slab_once),
         ISOLATED(a_purge_goes_on_where_a_slab_has_left_its_list),
         ISOLATED(a_slab_that_goes_to_a_list_that_was_passed_is_left_to_the_next_purge),
