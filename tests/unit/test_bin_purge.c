@@ -77,6 +77,13 @@ static void a_page_is_looked_for_though_its_slab_stays_on_its_list(void **state)
     put(&blocks[PAGE_BLOCKS - 1], 1);
     assert_int_equal(slab->list, list);
     assert_int_equal(purge_all(), SLAB_PAGE_BYTES);
+    /* From other threads too. */
+    struct slab *released = NULL;
+
+    remote_publish(slab, 0, ((UINT64_C(1) << PAGE_BLOCKS) - 1) << 4 * PAGE_BLOCKS);
+    assert_int_equal(bin_take_in_locked(&bin, slab, &released), PAGE_BLOCKS);
+    assert_int_equal(slab->list, list);
+    assert_int_equal(purge_all(), SLAB_PAGE_BYTES);
 }
 
 /* However many there are, and though the lock is given up in between. */
