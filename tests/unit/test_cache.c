@@ -728,7 +728,7 @@ static void until_the_first_stacks_are_through_each_is_proved(void **state)
     }
     /* As when their count has begun anew. */
     (void)proof_make(cache, class_of_blocks);
-    cold->swaps = SWAPS_FOR_GOOD;
+    cold->swaps = SWAPS_UNASKED;
     proof_need(cold);
     assert_false(cache_swap(cache, class_of_blocks));
 }
