@@ -7,7 +7,7 @@
  *
  * Owns         run_totals.total_units.
  * Concurrency  the caller holds page_heap_lock; the break's and meta's locks are taken under it.
- * Called by    page_heap.c; arena.c, reclaim.c, scavenge.c and large.c ask how large the heap is.
+ * Called by    page_heap.c; arena.c and large.c ask how large the heap is.
  */
 #include "growth.h"
 

@@ -42,6 +42,12 @@ static inline void limit_note_used(size_t bytes)
     atomic_store_explicit(&limit.used_bytes, bytes, memory_order_relaxed);
 }
 
+/* What the heap has handed out. */
+static inline size_t limit_used_bytes(void)
+{
+    return atomic_load_explicit(&limit.used_bytes, memory_order_relaxed);
+}
+
 static inline bool limit_is_set(void)
 {
     return limit_soft() != 0 || limit_hard() != 0;

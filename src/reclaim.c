@@ -15,7 +15,7 @@
 #include "bin_purge.h"
 #include "conf.h"
 #include "gate.h"
-#include "growth.h"
+#include "limit.h"
 #include "os.h"
 #include "pace.h"
 #include "page_heap.h"
@@ -83,7 +83,7 @@ static void limit_runs(unsigned doublings)
     while (arena_by_index(count) != NULL) {
         count++;
     }
-    size_t units = (growth_heap_bytes() / UNIT_BYTES << doublings) / size_max(count, 1);
+    size_t units = (limit_used_bytes() / UNIT_BYTES << doublings) / size_max(count, 1);
 
     for (unsigned index = 0; index < count; index++) {
         run_cache_limit(&arena_by_index(index)->slab_runs, units / SLAB_RUNS_SHARE);
@@ -162,7 +162,7 @@ static void make_up_for_growth(void)
         return;
     }
     uint64_t growth = arena_note_growth();
-    size_t heap_bytes = growth_heap_bytes();
+    size_t heap_bytes = limit_used_bytes();
 
     for (struct bin_place at = {0}; left > 0 && arena_find_bin(&at); at.class ++) {
         if (is_idle(at.bin, at.class, growth, heap_bytes / IDLE_SHARE)) {

@@ -9,14 +9,16 @@
 #include "scavenge.h"
 
 #include "conf.h"
-#include "growth.h"
 #include "limit.h"
 #include "proof.h"
+#include "tick.h"
 #include "verify.h"
 
 enum {
     SCAVENGE_MISSES = 256, /* misses between two looks for idle classes, */
+    SCAVENGE_TICKS = 4,    /* or, for a thread that seldom misses, ticks, */
     SHARE_MISSES = 16,     /* and between two looks at what the cache holds, */
+    LONE_SHARE = 16,       /* the part of its share that a lone block may be */
     STEPS = 8,             /* or, a step being this part of its share, */
     STEPS_PER_LOOK = 3,    /* so many steps of blocks freed */
 };
@@ -60,7 +62,7 @@ static size_t share_now(void)
     size_t heap_limit = limit_hard() != 0 ? limit_hard() : limit_soft();
 
     if (part != 0) {
-        bytes = size_max(bytes, growth_heap_bytes() / part);
+        bytes = size_max(bytes, limit_used_bytes() / part);
     }
     if (heap_limit != 0) {
         bytes = size_min(bytes, heap_limit / LIMIT_SHARE /
@@ -80,11 +82,11 @@ void scavenge_share(size_t cache_limit, uint32_t threads)
     set_hint(&stacks_step_bytes, share_now() / STEPS);
 }
 
-/* How many of `count` blocks stay: the younger half, and of small ones the last. A cache that is
- * always short of room still spares its thread the most of its misses then. */
+/* How many of `count` blocks stay: the younger half, and the last of those that are a small part of
+ * the share. A cache that is always short of room still spares its thread most of its misses. */
 static size_t half_of(size_t count, size_t size, size_t share)
 {
-    return size > share ? count / 2 : (count + 1) / 2;
+    return size > share / LONE_SHARE ? count / 2 : (count + 1) / 2;
 }
 
 /* Of both stacks of a class the older half. A block that is in both halves would be handed out
@@ -195,9 +197,12 @@ void scavenge_cache(struct cache *cache)
     if (cache->misses % SHARE_MISSES == 0) {
         keep_to_share(cache);
     }
-    if (cache->misses % SCAVENGE_MISSES != 0) {
+    uint32_t tick = tick_count();
+
+    if (cache->misses % SCAVENGE_MISSES != 0 && tick - cache->scavenged_tick < SCAVENGE_TICKS) {
         return;
     }
+    cache->scavenged_tick = tick;
     for (unsigned class = stacks_next_in_use(cache, 0); class < CLASS_COUNT;
          class = stacks_next_in_use(cache, class + 1)) {
         struct cache_class *cold = stacks_made_class(cache, class);

@@ -86,6 +86,7 @@ struct cache {
     uint64_t misses;         /* refills, flushes, and blocks that came or went singly */
     uint64_t fetched_bytes;  /* from the arena */
     size_t opened_bytes;     /* steps of free stacks, since the last look at what the cache holds */
+    uint32_t scavenged_tick; /* of the last look for idle classes */
     uint32_t flushes_seen;   /* of those that scavenge_ask_all() asked for */
     struct cache_balance balance;
     bool is_laid_out; /* the bins are, by an earlier thread, and empty */

@@ -250,6 +250,48 @@ static void the_largest_blocks_go_back_first(void **state)
     assert_in_range(cached_bytes(), SMALL_MAX_BYTES + SIZE, SMALL_MAX_BYTES + small_bytes - SIZE);
 }
 
+static void lone_blocks_stay_if_they_are_a_small_part_of_the_share(void **state)
+{
+    void *block;
+
+    (void)state;
+    set_up(SIZE);
+    take_many(&block, 1);
+    give_many(&block, 1);
+    size_t small_bytes = cached_bytes();
+
+    cache_large(1);
+    look_at_share_of(small_bytes + SMALL_MAX_BYTES, 1);
+    assert_int_equal(cached_bytes(), small_bytes + SMALL_MAX_BYTES);
+    look_at_share_of(small_bytes + SMALL_MAX_BYTES - 1, 1);
+    assert_int_equal(cached_bytes(), small_bytes);
+}
+
+/* Such as a thread that waits for requests, few of which make it ask its arena. */
+static void in_time_a_few_misses_suffice(void **state)
+{
+    enum { TICKS = 4 };
+
+    (void)state;
+    set_up(SIZE);
+    scavenge_cache(cache);
+    unsigned idle = size_class_of(1024);
+
+    assert_true(cache_refill(cache, idle));
+    for (unsigned look = 0; look < 2; look++) {
+        assert_true(cached_bytes() > 0);
+        for (unsigned tick = 0; tick < TICKS; tick++) {
+            cache->misses = 1;
+            scavenge_cache(cache);
+            tick_advance();
+        }
+    }
+    assert_true(cached_bytes() > 0);
+    scavenge_cache(cache);
+    assert_int_equal(cached_bytes(), 0);
+    check();
+}
+
 static void of_a_large_heap_caches_share_an_eighth(void **state)
 {
     enum { COUNT = 4, SHARERS = 512 };
@@ -268,7 +310,10 @@ static void of_a_large_heap_caches_share_an_eighth(void **state)
     assert_int_equal(cached_bytes(), COUNT / 2 * SMALL_MAX_BYTES);
     look_at_share_of(0, UINT32_MAX);
     assert_int_equal(cached_bytes(), COUNT / 2 * SMALL_MAX_BYTES);
+    /* What is free again is no reason to keep more. */
     page_heap_free(span);
+    look_at_share_of(CACHE_LIMIT_AUTO, SHARERS);
+    assert_int_equal(cached_bytes(), COUNT / 4 * SMALL_MAX_BYTES);
 }
 
 /* Of COUNT of the largest blocks for each of SHARERS. */
@@ -313,6 +358,8 @@ int main(void)
         ISOLATED(a_block_that_is_much_of_the_share_has_no_step),
         ISOLATED(what_is_much_of_the_share_by_now_is_not_kept_again),
         ISOLATED(the_largest_blocks_go_back_first),
+        ISOLATED(lone_blocks_stay_if_they_are_a_small_part_of_the_share),
+        ISOLATED(in_time_a_few_misses_suffice),
         ISOLATED(of_a_large_heap_caches_share_an_eighth),
         ISOLATED(of_a_limit_caches_share_an_eighth),
         ISOLATED(of_a_soft_limit_they_do_too),
