@@ -24,6 +24,7 @@
 #include "pace.h"
 
 enum {
+    LOOKS_AT_ONCE = 128, /* free runs that are looked at while the lock is held */
     PRESS_SHARE = 16, /* the soft limit presses again when the heap has grown by this part of it */
     TRIM_UNITS_AT_ONCE = 256, /* where the caller wants all to go back, and soon */
 };
@@ -120,11 +121,13 @@ static size_t account_purged_locked(size_t units)
     return units;
 }
 
-/* Of free units; how many went back. */
-static size_t purge_locked(unsigned ticks, size_t most, const struct span *spared)
+/* Of what is free now, up to `most` units; how many went back. */
+static size_t purge_locked(size_t most, const struct span *spared)
 {
     ASSERT(lock_is_held(&page_heap_lock));
-    return account_purged_locked(runs_purge_locked(ticks, most, spared));
+    struct runs_budget budget = {.units = most, .looks = SIZE_MAX};
+
+    return account_purged_locked(runs_purge_locked(0, &budget, spared));
 }
 
 /* May `units` more be handed out? If free memory that has not gone back is in the way, it goes. */
@@ -143,7 +146,7 @@ static bool within_hard_limit_locked(size_t units)
     if (units_held_locked() + units > hard) {
         size_t missing = units_held_locked() + units - hard;
 
-        (void)purge_locked(0, size_max(missing, TRIM_UNITS_AT_ONCE), NULL);
+        (void)purge_locked(size_max(missing, TRIM_UNITS_AT_ONCE), NULL);
     }
     return true;
 }
@@ -333,18 +336,20 @@ bool page_heap_resize(struct span *span, size_t units)
 size_t page_heap_decay(unsigned ticks, size_t most_bytes)
 {
     size_t most = most_bytes / UNIT_BYTES;
-    size_t purged = 0;
-    size_t at_once;
-    size_t now;
+    size_t left = most;
+    bool more;
 
     do {
-        at_once = size_min(most - purged, pace_bytes(PACE_LOCK_US) / UNIT_BYTES);
+        size_t at_once = size_min(left, pace_bytes(PACE_LOCK_US) / UNIT_BYTES);
+        struct runs_budget budget = {.units = at_once, .looks = LOOKS_AT_ONCE};
+
         heap_lock_acquire();
-        now = purge_locked(ticks, at_once, NULL);
+        (void)account_purged_locked(runs_purge_locked(ticks, &budget, NULL));
         lock_release(&page_heap_lock);
-        purged += now;
-    } while (now == at_once && purged < most && gate_is_open());
-    return purged * UNIT_BYTES;
+        more = budget.units == 0 || budget.looks == 0;
+        left -= more ? at_once : at_once - budget.units;
+    } while (more && left > 0 && gate_is_open());
+    return (most - left) * UNIT_BYTES;
 }
 
 COLD size_t page_heap_decay_huge(unsigned ticks, size_t most_bytes)
@@ -398,7 +403,7 @@ static const struct span *pad_run_locked(size_t pad_bytes)
 static size_t purge_some(size_t most, size_t pad_bytes)
 {
     heap_lock_acquire();
-    size_t purged = purge_locked(0, size_min(most, TRIM_UNITS_AT_ONCE), pad_run_locked(pad_bytes));
+    size_t purged = purge_locked(size_min(most, TRIM_UNITS_AT_ONCE), pad_run_locked(pad_bytes));
 
     note_relief_locked();
     lock_release(&page_heap_lock);

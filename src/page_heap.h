@@ -41,7 +41,8 @@ size_t page_heap_purge(size_t pad_bytes);
 void page_heap_give_up_clean(void);
 
 /* Give the memory behind units back that have been free for `ticks`, up to `most_bytes`. Returns
- * the bytes that went back. */
+ * how much of that was used up: by what went back, or by looks at many runs, which count as if as
+ * much had gone as may in the same time. */
 size_t page_heap_decay(unsigned ticks, size_t most_bytes);
 
 /* The same for whole huge pages, which count as such, however little of one was used. */

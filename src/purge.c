@@ -33,7 +33,6 @@
 #include "tick.h"
 
 enum {
-    TICKS_PER_DECAY = 4,
     DECAY_TICKS = TICKS_PER_DECAY,
     SLAB_DECAY_TICKS = TICKS_PER_DECAY + 1,
     TICKS_MOST = TICKS_PER_DECAY / 2, /* at once */

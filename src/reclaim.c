@@ -25,8 +25,8 @@ enum {
     SLAB_RUNS_SHARE = 32,  /* the part of the heap that may be kept of slabs' runs, */
     LARGE_RUNS_SHARE = 64, /* and of large blocks' */
     STACKS_AT_ONCE = 64,
-    RESTED_TICKS =
-        1, /* after which free runs make up for growth: what was freed just now comes back */
+    RESTED_TICKS = 1, /* after which free runs make up for growth: what was freed just now
+                       * comes back */
 };
 
 /* What it costs to look through the slabs that one hold of a lock is for, as if it were purged. */

@@ -32,14 +32,19 @@ struct run_totals run_totals;
 static struct span *shelves[SHELF_COUNT];
 static uint64_t shelves_filled[SHELF_WORDS];
 
-/* Where the look for what is due goes on: at `next`, or at the first run of the next filled shelf
+/* Where a look for what is due goes on: at `next`, or at the first run of the next filled shelf
  * from `shelf` on. It began in `pass`, for units that have been free for `ticks`. */
-static struct {
+struct look {
     struct span *next;
     unsigned shelf;
     unsigned ticks;
     uint8_t pass;
-} look = {.shelf = SHELF_COUNT};
+};
+
+/* Where there are many runs, the look for what has been free for the decay time takes many steps:
+ * those for less, which come whenever the heap grows, do not make it begin anew. */
+static struct look look_for_less = {.shelf = SHELF_COUNT};
+static struct look look_for_decay = {.shelf = SHELF_COUNT};
 
 static unsigned shelf_of(size_t units)
 {
@@ -77,13 +82,19 @@ static void shelf_put(struct span *run)
     run_totals.free_runs++;
 }
 
+static void look_pass_by(struct look *look, const struct span *run)
+{
+    if (look->next == run) {
+        look->next = run->next;
+    }
+}
+
 static void shelf_take(struct span *run)
 {
     unsigned shelf = shelf_of(run->units);
 
-    if (look.next == run) {
-        look.next = run->next;
-    }
+    look_pass_by(&look_for_less, run);
+    look_pass_by(&look_for_decay, run);
     if (run->next != NULL) {
         run->next->prev = run->prev;
     }
@@ -332,66 +343,70 @@ static size_t run_purge_locked(struct span *run, unsigned ticks, size_t most)
 
 /* May this look go on where the last one stopped half-way? If that was in this pass, and for units
  * that have been free no longer: what it has gone by is for the next pass. */
-static bool look_goes_on_locked(unsigned ticks)
+static bool look_goes_on_locked(const struct look *look, unsigned ticks)
 {
     ASSERT(lock_is_held(&page_heap_lock));
-    bool has_more = look.next != NULL || shelf_next_filled(look.shelf) < SHELF_COUNT;
+    bool has_more = look->next != NULL || shelf_next_filled(look->shelf) < SHELF_COUNT;
 
-    return has_more && ticks >= look.ticks && look.pass == pass_now();
+    return has_more && ticks >= look->ticks && look->pass == pass_now();
 }
 
-static void look_begin_locked(unsigned ticks)
+static void look_begin_locked(struct look *look, unsigned ticks)
 {
     ASSERT(lock_is_held(&page_heap_lock));
-    look.next = NULL;
-    look.shelf = 0;
-    look.ticks = ticks;
-    look.pass = pass_now();
+    *look = (struct look){.ticks = ticks, .pass = pass_now()};
 }
 
 /* The run to look at next, NULL at the end. */
-static struct span *look_run_locked(void)
+static struct span *look_run_locked(struct look *look)
 {
     ASSERT(lock_is_held(&page_heap_lock));
-    if (look.next == NULL) {
-        unsigned shelf = shelf_next_filled(look.shelf);
+    if (look->next == NULL) {
+        unsigned shelf = shelf_next_filled(look->shelf);
 
-        look.next = shelf < SHELF_COUNT ? shelves[shelf] : NULL;
-        look.shelf = shelf + 1;
+        look->next = shelf < SHELF_COUNT ? shelves[shelf] : NULL;
+        look->shelf = shelf + 1;
     }
-    return look.next;
+    return look->next;
 }
 
-static size_t look_locked(unsigned ticks, size_t most, const struct span *spared)
+static size_t look_locked(struct look *look, unsigned ticks, struct runs_budget *budget,
+                          const struct span *spared)
 {
     ASSERT(lock_is_held(&page_heap_lock));
     size_t purged = 0;
     struct span *run;
 
-    while (purged < most && (run = look_run_locked()) != NULL) {
+    while (budget->units > 0 && budget->looks > 0 && (run = look_run_locked(look)) != NULL) {
+        size_t now = 0;
+
         if (run != spared && may_be_due(run, ticks)) {
-            purged += run_purge_locked(run, ticks, most - purged);
+            now = run_purge_locked(run, ticks, budget->units);
         }
+        purged += now;
+        budget->units -= now;
+        budget->looks--;
         /* Of a run that was enough there may be more. */
-        look.next = purged < most ? run->next : run;
+        look->next = budget->units > 0 ? run->next : run;
     }
     return purged;
 }
 
-size_t runs_purge_locked(unsigned ticks, size_t most, const struct span *spared)
+size_t runs_purge_locked(unsigned ticks, struct runs_budget *budget, const struct span *spared)
 {
     ASSERT(lock_is_held(&page_heap_lock));
-    bool goes_on = look_goes_on_locked(ticks);
+    struct look *look = ticks < TICKS_PER_DECAY ? &look_for_less : &look_for_decay;
+    bool goes_on = look_goes_on_locked(look, ticks);
 
     if (!goes_on) {
-        look_begin_locked(ticks);
+        look_begin_locked(look, ticks);
     }
-    size_t purged = look_locked(ticks, most, spared);
+    size_t purged = look_locked(look, ticks, budget, spared);
 
     /* Where all that is free is to go, that is what the last look has gone by too. */
-    if (goes_on && ticks == 0 && purged < most) {
-        look_begin_locked(ticks);
-        purged += look_locked(ticks, most - purged, spared);
+    if (goes_on && ticks == 0 && budget->units > 0 && budget->looks > 0) {
+        look_begin_locked(look, ticks);
+        purged += look_locked(look, ticks, budget, spared);
     }
     return purged;
 }

@@ -64,9 +64,16 @@ size_t run_count_used(const uint8_t *history, size_t units);
 /* Note the time in the histories of units that are about to be freed, where they are not clean. */
 void run_stamp(uint8_t *history, size_t units);
 
-/* Give the memory behind up to `most` units back that have been free for `ticks`, but for the run
- * `spared` (NULL: for none). Returns how many units were in use and went back. */
-size_t runs_purge_locked(unsigned ticks, size_t most, const struct span *spared);
+/* How much one call may do: units that go back, and free runs that are looked at, of which a heap
+ * may have hundreds of thousands. What was not needed is left. */
+struct runs_budget {
+    size_t units;
+    size_t looks;
+};
+
+/* Give the memory behind units back that have been free for `ticks`, but for the run `spared`
+ * (NULL: for none). Returns how many units were in use and went back. */
+size_t runs_purge_locked(unsigned ticks, struct runs_budget *budget, const struct span *spared);
 
 /* The same for one whole huge page, none of whose units was freed later. */
 size_t runs_purge_huge_locked(unsigned ticks);

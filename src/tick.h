@@ -8,6 +8,9 @@
 
 #include "util.h"
 
+/* Free memory has rested for the decay time when so many ticks have gone by. */
+#define TICKS_PER_DECAY 4
+
 extern _Atomic uint32_t tick_current;
 extern _Atomic uint8_t pass_current;
 

@@ -15,6 +15,7 @@
 #include "pace.h"
 #include "page_heap.h"
 #include "runs.h"
+#include "tick.h"
 
 enum { PATTERN = 0x5a };
 
@@ -328,6 +329,25 @@ static void no_trim_goes_on_where_somebody_forks(void **state)
     assert_in_range(page_heap_purge(0), 1, (UNITS - 1) * UNIT_BYTES - PACE_BYTES_LEAST);
     assert_int_equal(page_heap_stats().free_used_units, 0);
     page_heap_check();
+}
+
+/* They are looked at a few at a time: others want the lock. */
+static void looks_at_many_runs_count_as_much_as_what_goes(void **state)
+{
+    enum { RUNS = 200, AT_ONCE = 128, SLOW_NS = 1000000 };
+    static size_t lengths[RUNS];
+    static struct span *spans[RUNS];
+
+    (void)state;
+    for (size_t i = 0; i < RUNS; i++) {
+        lengths[i] = 1;
+    }
+    make_free_runs(lengths, RUNS, spans);
+    assert_true(run_totals.free_runs >= RUNS && run_totals.free_runs < 2 * AT_ONCE);
+    set_pace(SLOW_NS);
+    assert_int_equal(page_heap_decay(TICKS_PER_DECAY, SIZE_MAX), PACE_BYTES_LEAST);
+    assert_int_equal(page_heap_decay(TICKS_PER_DECAY, PACE_BYTES_LEAST), PACE_BYTES_LEAST);
+    assert_int_equal(page_heap_decay(TICKS_PER_DECAY, PACE_BYTES_LEAST), 0);
 }
 
 static void zeroing_does_not_touch_fresh_memory(void **state)
@@ -1345,6 +1365,7 @@ int main(void)
         ISOLATED(zeroed_runs_are_zero_over_used_and_fresh_memory),
         ISOLATED(a_run_of_many_units_is_zeroed_without_memory),
         ISOLATED(no_trim_goes_on_where_somebody_forks),
+        ISOLATED(looks_at_many_runs_count_as_much_as_what_goes),
         ISOLATED(zeroing_does_not_touch_fresh_memory),
         ISOLATED(neither_handing_out_nor_taking_back_touches_memory),
         ISOLATED(fresh_memory_is_populated_as_far_as_asked),

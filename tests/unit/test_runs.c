@@ -140,6 +140,25 @@ static void neighbours_are_joined(void **state)
     assert_ptr_equal(run_find_locked(UNITS, 1), region->spans);
 }
 
+/* With as many looks as it takes. */
+static size_t purge(unsigned ticks, size_t most, const struct span *spared)
+{
+    struct runs_budget budget = {.units = most, .looks = SIZE_MAX};
+    size_t purged = runs_purge_locked(ticks, &budget, spared);
+
+    assert_int_equal(budget.units, most - purged);
+    return purged;
+}
+
+static size_t purge_at_looks(unsigned ticks, size_t looks)
+{
+    struct runs_budget budget = {.units = SIZE_MAX, .looks = looks};
+    size_t purged = runs_purge_locked(ticks, &budget, NULL);
+
+    assert_int_equal(budget.looks, 0);
+    return purged;
+}
+
 static void a_purge_spares_one_run_and_stops_at_the_most(void **state)
 {
     struct span *runs[3];
@@ -156,12 +175,12 @@ static void a_purge_spares_one_run_and_stops_at_the_most(void **state)
     }
     size_t pages = resident(runs[0], 4);
 
-    assert_int_equal(runs_purge_locked(0, 3, runs[0]), 3);
-    assert_int_equal(runs_purge_locked(0, SIZE_MAX, runs[0]), 5);
-    assert_int_equal(runs_purge_locked(0, SIZE_MAX, runs[0]), 0);
+    assert_int_equal(purge(0, 3, runs[0]), 3);
+    assert_int_equal(purge(0, SIZE_MAX, runs[0]), 5);
+    assert_int_equal(purge(0, SIZE_MAX, runs[0]), 0);
     assert_int_equal(resident(runs[1], 4) + resident(runs[2], 4), 0);
     assert_int_equal(resident(runs[0], 4), pages);
-    assert_int_equal(runs_purge_locked(0, SIZE_MAX, NULL), 4);
+    assert_int_equal(purge(0, SIZE_MAX, NULL), 4);
     assert_int_equal(resident(runs[0], 4), 0);
 }
 
@@ -179,13 +198,46 @@ static void a_purge_of_all_comes_back_to_what_it_had_passed(void **state)
     make_used(shorter);
     make_used(longer);
     give_back(longer);
-    assert_int_equal(runs_purge_locked(0, 1, NULL), 1);
+    assert_int_equal(purge(0, 1, NULL), 1);
     /* Of a length that the look has passed. First it goes on: runs are many. */
     give_back(shorter);
-    assert_int_equal(runs_purge_locked(0, 1, NULL), 1);
+    assert_int_equal(purge(0, 1, NULL), 1);
     assert_int_equal(run_count_used(span_history(shorter), 2), 2);
     assert_int_equal(run_count_used(span_history(longer), 4), 2);
-    assert_int_equal(runs_purge_locked(0, SIZE_MAX, NULL), 2 + 2);
+    assert_int_equal(purge(0, SIZE_MAX, NULL), 2 + 2);
+}
+
+/* Of a heap with many free runs a little at a time, whoever else looks in between. */
+static void a_purge_goes_on_at_the_run_where_it_stopped(void **state)
+{
+    enum { RUNS = 6 };
+    struct span *runs[RUNS];
+
+    (void)state;
+    (void)free_region();
+    for (size_t i = 0; i < RUNS; i++) {
+        runs[i] = carve(2 + i % 2);
+        (void)carve(1);
+        make_used(runs[i]);
+        run_mark_freed(runs[i]);
+    }
+    for (size_t i = 0; i < RUNS; i++) {
+        give_back(runs[i]);
+    }
+    let_ticks_pass(TICKS_PER_DECAY);
+    /* Three of each length, and the rest of the region. */
+    assert_int_equal(purge_at_looks(TICKS_PER_DECAY, 2), 2 + 2);
+    assert_int_equal(purge_at_looks(TICKS_PER_DECAY, 2), 2 + 3);
+    /* Those that have gone are looked at again, and one more. */
+    assert_int_equal(purge_at_looks(1, 4), 0);
+    assert_int_equal(purge_at_looks(1, 1), 3);
+    assert_int_equal(purge_at_looks(TICKS_PER_DECAY, 2), 3);
+    assert_int_equal(purge_at_looks(TICKS_PER_DECAY, 1), 0);
+    struct runs_budget budget = {.units = 1, .looks = 10};
+
+    assert_int_equal(runs_purge_locked(TICKS_PER_DECAY, &budget, NULL), 0);
+    /* It begins anew, and sees all. */
+    assert_int_equal(budget.looks, 10 - (RUNS + 1));
 }
 
 /* In a region that is free but for it and a unit behind. */
@@ -208,13 +260,13 @@ static void a_purge_goes_on_in_the_run_where_it_stopped(void **state)
     run_stamp(span_history(run), 4);
     give_back(run);
     let_ticks_pass(TICKS);
-    assert_int_equal(runs_purge_locked(TICKS, 2, NULL), 2);
-    assert_int_equal(runs_purge_locked(TICKS, 1, NULL), 1);
+    assert_int_equal(purge(TICKS, 2, NULL), 2);
+    assert_int_equal(purge(TICKS, 1, NULL), 1);
     /* What went before that is not passed by once more. */
     assert_int_equal(run->clean_units, 2);
-    assert_int_equal(runs_purge_locked(TICKS, 3, NULL), 1);
+    assert_int_equal(purge(TICKS, 3, NULL), 1);
     assert_int_equal(run->clean_units, 4);
-    assert_int_equal(runs_purge_locked(TICKS, 3, NULL), 0);
+    assert_int_equal(purge(TICKS, 3, NULL), 0);
 }
 
 static void a_purge_waits_for_the_time_that_was_stamped(void **state)
@@ -228,9 +280,9 @@ static void a_purge_waits_for_the_time_that_was_stamped(void **state)
     run_stamp(span_history(run), 4);
     assert_int_equal(run_count_used(span_history(run), 4), 3);
     give_back(run);
-    assert_int_equal(runs_purge_locked(1, SIZE_MAX, NULL), 0);
+    assert_int_equal(purge(1, SIZE_MAX, NULL), 0);
     tick_advance();
-    assert_int_equal(runs_purge_locked(1, SIZE_MAX, NULL), 3);
+    assert_int_equal(purge(1, SIZE_MAX, NULL), 3);
 }
 
 /* What is not due is not looked through again and again. */
@@ -244,23 +296,23 @@ static void a_run_is_looked_at_once_a_tick(void **state)
     make_used(run);
     run_mark_freed(run);
     give_back(run);
-    assert_int_equal(runs_purge_locked(2, SIZE_MAX, NULL), 0);
+    assert_int_equal(purge(2, SIZE_MAX, NULL), 0);
     /* Nobody may do so: it shows that nobody looks. */
     span_history(run)[0] = (uint8_t)((uint8_t)(tick_now() - 2) << UNIT_HISTORY_BITS | UNIT_USED);
-    assert_int_equal(runs_purge_locked(2, SIZE_MAX, NULL), 0);
-    assert_int_equal(runs_purge_locked(3, SIZE_MAX, NULL), 0);
+    assert_int_equal(purge(2, SIZE_MAX, NULL), 0);
+    assert_int_equal(purge(3, SIZE_MAX, NULL), 0);
     tick_advance();
-    assert_int_equal(runs_purge_locked(2, SIZE_MAX, NULL), 1);
+    assert_int_equal(purge(2, SIZE_MAX, NULL), 1);
     /* For units that have been free for less there may be more. */
-    assert_int_equal(runs_purge_locked(1, SIZE_MAX, NULL), 3);
-    assert_int_equal(runs_purge_locked(0, SIZE_MAX, NULL), 0);
+    assert_int_equal(purge(1, SIZE_MAX, NULL), 3);
+    assert_int_equal(purge(0, SIZE_MAX, NULL), 0);
     /* A run that it becomes a part of is another one. */
     struct span *part = carve(2);
 
     make_used(part);
     run_mark_freed(part);
     give_back(part);
-    assert_int_equal(runs_purge_locked(0, SIZE_MAX, NULL), 2);
+    assert_int_equal(purge(0, SIZE_MAX, NULL), 2);
 }
 
 /* The first unit of the run where a huge page begins. */
@@ -346,7 +398,7 @@ static void huge_pages_are_found_in_each_run(void **state)
     assert_int_equal(runs_purge_huge_locked(0), 3);
     assert_int_equal(runs_purge_huge_locked(0), 0);
     unlock_pages((char *)span_address(shorter) + first_huge(shorter) * UNIT_BYTES, 1);
-    assert_int_equal(runs_purge_locked(0, SIZE_MAX, NULL), 2);
+    assert_int_equal(purge(0, SIZE_MAX, NULL), 2);
     /* Runs that are clean are passed over too. */
     assert_int_equal(runs_purge_huge_locked(0), 0);
 }
@@ -459,6 +511,7 @@ int main(void)
         ISOLATED(neighbours_are_joined),
         ISOLATED(a_purge_spares_one_run_and_stops_at_the_most),
         ISOLATED(a_purge_of_all_comes_back_to_what_it_had_passed),
+        ISOLATED(a_purge_goes_on_at_the_run_where_it_stopped),
         ISOLATED(a_purge_goes_on_in_the_run_where_it_stopped),
         ISOLATED(a_purge_waits_for_the_time_that_was_stamped),
         ISOLATED(a_run_is_looked_at_once_a_tick),
