@@ -43,6 +43,9 @@ static _Atomic uint32_t closed;
 
 static _Atomic bool is_closed_for_good;
 
+/* Who closes the gate waits for others to leave. Relaxed: a hint. */
+static _Atomic bool waits_for_others;
+
 /* How often the thread is, or is about to be, among those inside without a slot; and how often it
  * is known to be counted there. Volatile: a handler reads them, between any two instructions. */
 static _Thread_local volatile uint32_t own_inside __attribute__((tls_model("initial-exec")));
@@ -136,9 +139,23 @@ static bool child_opens(void)
     return true;
 }
 
+/* Whoever is refused goes on without a lock, and may keep the processors from a thread of lower
+ * priority that is inside, and waited for. So it sleeps: once, and not for long, since a handler of
+ * the fork may wait for it. */
+COLD static void make_way(void)
+{
+    if (atomic_load_explicit(&waits_for_others, memory_order_relaxed) && own_closed == 0) {
+        pause_thread(YIELDS);
+    }
+}
+
 bool gate_enter(struct gate_slot *slot)
 {
-    return likely(try_to_enter(slot)) || (child_opens() && try_to_enter(slot));
+    if (likely(try_to_enter(slot)) || (child_opens() && try_to_enter(slot))) {
+        return true;
+    }
+    make_way();
+    return false;
 }
 
 void gate_leave(struct gate_slot *slot)
@@ -195,6 +212,7 @@ COLD static bool wait_for_others(struct closing *closing)
         closing->loses_patience = true;
         return false;
     }
+    atomic_store_explicit(&waits_for_others, true, memory_order_relaxed);
     pause_thread(closing->turn++);
     return true;
 }
@@ -229,6 +247,7 @@ COLD void gate_close(const struct gate_slot *self)
     while (atomic_load_explicit(&anonymous_inside, memory_order_seq_cst) > own_counted &&
            wait_for_others(&closing)) {
     }
+    atomic_store_explicit(&waits_for_others, false, memory_order_relaxed);
     /* Not before: a handler that forks as well may come in between. */
     has_lost_patience = closing.loses_patience;
 }
@@ -284,6 +303,7 @@ COLD void gate_reset_in_child(struct gate_slot *self)
     }
     /* This fork is over; those that it came in the middle of go on. */
     own_closed -= own_closed > 0;
+    atomic_store_explicit(&waits_for_others, false, memory_order_relaxed);
     atomic_store_explicit(&closed, own_closed + (inside || for_good), memory_order_relaxed);
 }
 

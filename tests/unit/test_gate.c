@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "gate.h"
@@ -272,6 +273,59 @@ static void who_is_inside_with_a_lock_does_not_wait_for_ever_for_others(void **s
     assert_false(gate_enter(&own));
     assert_false(gate_enter(NULL));
     assert_false(gate_is_open());
+}
+
+/* How often the thread gave its processor up by itself. */
+static long sleeps(void)
+{
+    struct rusage usage;
+
+    assert_int_equal(getrusage(RUSAGE_THREAD, &usage), 0);
+    return usage.ru_nvcsw;
+}
+
+static void *is_refused_and_sleeps(void *slot)
+{
+    while (gate_is_open()) {
+        (void)sched_yield();
+    }
+    long before = sleeps();
+
+    /* Who closes the gate is about to wait, or waits. */
+    while (sleeps() == before) {
+        assert_false(gate_enter((struct gate_slot *)slot));
+    }
+    return NULL;
+}
+
+/* The one who is inside may be of lower priority: it has to get on. */
+static void who_is_refused_makes_way_while_others_are_waited_for(void **state)
+{
+    static struct gate_slot own;
+    static struct gate_slot other;
+    _Atomic bool closed = false;
+    pthread_t closing;
+    pthread_t refused;
+
+    (void)state;
+    gate_register(&own);
+    gate_register(&other);
+    assert_true(gate_enter(&own));
+    assert_int_equal(pthread_create(&refused, NULL, is_refused_and_sleeps, &other), 0);
+    assert_int_equal(pthread_create(&closing, NULL, close_and_open, &closed), 0);
+    assert_int_equal(pthread_join(refused, NULL), 0);
+    gate_leave(&own);
+    assert_int_equal(pthread_join(closing, NULL), 0);
+    assert_true(gate_is_open());
+    /* With nobody inside, nobody is waited for. */
+    gate_close(NULL);
+    long before = sleeps();
+
+    for (int i = 0; i < ROUNDS; i++) {
+        assert_false(gate_enter(&other));
+    }
+    assert_int_equal(sleeps(), before);
+    gate_open();
 }
 
 static void *leave_late(void *slot)
@@ -549,6 +603,7 @@ int main(void)
         ISOLATED(who_closes_the_gate_does_not_wait_for_itself),
         ISOLATED(the_gate_of_a_child_forked_inside_opens_when_it_is_left),
         ISOLATED(the_child_of_a_fork_in_a_fork_opens_the_gate_after_both),
+        ISOLATED(who_is_refused_makes_way_while_others_are_waited_for),
         ISOLATED(a_fork_in_the_midst_of_one_says_nothing_of_the_outer_one),
         ISOLATED(who_is_inside_with_a_lock_does_not_wait_for_ever_for_others),
         ISOLATED(who_is_inside_without_a_lock_waits_for_others),
