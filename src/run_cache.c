@@ -41,6 +41,10 @@ enum {
 
 static _Atomic(struct run_cache *) registered;
 
+/* Some run may be kept: where none is, nobody need look for one in the caches of thousands of
+ * threads. Relaxed: a hint; a run that comes in meanwhile is there the next time. */
+static _Atomic bool keeps_some;
+
 static uintptr_t word_of(const struct span *span)
 {
     ASSERT(((uintptr_t)span & ~SPAN_MASK) == 0);
@@ -120,6 +124,14 @@ static unsigned slot_for(const struct run_cache *cache, size_t units)
     return kept == 0 || kept + units <= most ? empty : RUN_CACHE_SLOTS;
 }
 
+/* No store where nothing changes. */
+static void note_some_kept(void)
+{
+    if (!atomic_load_explicit(&keeps_some, memory_order_relaxed)) {
+        atomic_store_explicit(&keeps_some, true, memory_order_relaxed);
+    }
+}
+
 bool run_cache_put(struct run_cache *cache, struct span *span)
 {
     size_t used_units = span->used_units;
@@ -134,6 +146,7 @@ bool run_cache_put(struct run_cache *cache, struct span *span)
         mark_kept(span);
         if (atomic_compare_exchange_strong_explicit(&cache->slots[slot], &empty, word_of(span),
                                                     memory_order_release, memory_order_relaxed)) {
+            note_some_kept();
             return true;
         }
         span->used_units = used_units;
@@ -183,7 +196,9 @@ void run_cache_age_all(void)
 
 void run_cache_empty_all(void)
 {
-    give_up_all(TICK_MASK + 1);
+    if (atomic_exchange_explicit(&keeps_some, false, memory_order_relaxed)) {
+        give_up_all(TICK_MASK + 1);
+    }
 }
 
 COLD size_t run_cache_bytes_all(void)
