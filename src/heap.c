@@ -362,9 +362,6 @@ void *heap_alloc_zeroed(size_t size)
  * and the push, and its thread have looked for deferred blocks in vain: then we are the one. */
 static void free_later(void *block)
 {
-    if ((uintptr_t)block % BLOCK_ALIGN != 0) {
-        slab_fatal_free((uintptr_t)block);
-    }
     deferred_push(block);
     if (gate_is_open()) {
         deferred_release(heap_free_deferred);

@@ -315,7 +315,7 @@ void *heap_resize(void *block, size_t size)
     uint16_t code = own_block_code((uintptr_t)block);
     size_t own_bytes = code_bytes(code);
 
-    if (unlikely(own_bytes == 0 || size > SMALL_MAX_BYTES || conf.checked)) {
+    if (unlikely(own_bytes == 0 || size > SMALL_MAX_BYTES)) {
         return resize_slow(block, own_bytes, size);
     }
     return size <= own_bytes && fits_own(code, own_bytes, size)
