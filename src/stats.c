@@ -13,12 +13,17 @@
 #include <pthread.h>
 
 #include "break.h"
+#include "breakwater/breakwater.h"
 #include "deferred.h"
 #include "emergency.h"
 #include "life.h"
 #include "meta.h"
 #include "page_heap.h"
 #include "remote_buffer.h"
+
+#define TEXT_OF(number)             #number
+#define DOTTED(major, minor, patch) TEXT_OF(major) "." TEXT_OF(minor) "." TEXT_OF(patch)
+#define VERSION                     DOTTED(BW_VERSION_MAJOR, BW_VERSION_MINOR, BW_VERSION_PATCH)
 
 /* Everything that is printed but for the bins, which are printed one by one. */
 struct snapshot {
@@ -364,7 +369,7 @@ void stats_print_text(FILE *stream)
 {
     /* Not static: it would be relocated in every process. */
     const struct form text = {
-        .begin = "breakwater statistics\n",
+        .begin = "breakwater " VERSION " statistics\n",
         .end = "",
         .arena_end = "",
         .section = text_section,
@@ -378,7 +383,7 @@ void stats_print_text(FILE *stream)
 void stats_print_xml(FILE *stream)
 {
     const struct form xml = {
-        .begin = "<malloc version=\"1\" allocator=\"breakwater\">\n",
+        .begin = "<malloc version=\"1\" allocator=\"breakwater\" release=\"" VERSION "\">\n",
         .end = "</malloc>\n",
         .arena_end = "  </arena>\n",
         .section = xml_section,

@@ -60,6 +60,9 @@ int main(void)
     return strcmp(strdup("copy"), "copy");
 }
 END
+cc -Wl,--as-needed "$work/copies.c" "${flags[@]}" -o "$work/copies"
+readelf --dynamic "$work/copies" | grep 'NEEDED.*libbreakwater' >/dev/null ||
+    fail "a program that calls malloc nowhere, linked by pkg-config, has not got the library"
 cat >"$work/plugin.c" <<'END'
 #include <breakwater/breakwater.h>
 

@@ -8,6 +8,7 @@
 
 #include "arena.h"
 #include "break.h"
+#include "breakwater/breakwater.h"
 #include "life.h"
 #include "meta.h"
 #include "page_heap.h"
@@ -206,7 +207,14 @@ static void the_text_has_the_numbers(void **state)
     char *text = printed(stats_print_text);
 
     (void)state;
-    assert_int_equal(strncmp(text, "breakwater statistics\n", 22), 0);
+    int major;
+    int minor;
+    int patch;
+
+    assert_int_equal(sscanf(text, "breakwater %d.%d.%d statistics\n", &major, &minor, &patch), 3);
+    assert_int_equal(major, BW_VERSION_MAJOR);
+    assert_int_equal(minor, BW_VERSION_MINOR);
+    assert_int_equal(patch, BW_VERSION_PATCH);
     assert_int_equal(number_after(text, "  break "), break_stats().bytes);
     assert_int_equal(number_after(text, "  used "), 10 * UNIT_BYTES);
     assert_int_equal(number_after(text, "threads with a cache "), 1);
