@@ -57,7 +57,7 @@ static inline bool cache_push(struct cache_bin *bin, void *block)
     return true;
 }
 
-/* Let the stacks change places: the step of cache_pop_freed() that tests look at by itself. False
+/* For tests, the step of cache_pop_freed() by itself: let the stacks change places. False
  * if the free stack is empty or not proved yet (proof.h), or if a refill should come first: short
  * stacks have been swapped so often that it should lengthen them, or the class is sparse (bin.h).
  * After cache_refill() it is true. No gate needed. */

@@ -86,7 +86,8 @@ void lock_wait(struct lock *lock)
         if (has_orphans) {
             fatal("fork in a signal handler left a lock without the thread that holds it");
         }
-        /* Who forks in a handler that comes now waits for others to leave: none waits for us. */
+        /* Not counted while it sleeps: a signal handler that forks now may wait for the others to
+         * leave the gate, since none of them waits for a lock of ours. */
         futex(lock, FUTEX_WAIT_PRIVATE, 2, &nap);
         lock_count++;
     }

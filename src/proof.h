@@ -38,7 +38,8 @@ static inline bool proof_is_needed(const struct cache_class *cold)
     return cold->is_unproved;
 }
 
-/* Freed blocks are handed out: those that come after them are as unproved as they were. */
+/* The freed blocks are about to be handed out. Those freed after them are to be proved again, if
+ * some of the class have gone back to their slabs. */
 static inline void proof_renew(struct cache_class *cold)
 {
     cold->is_unproved = cold->has_flushed && proof_is_for_all(cold);

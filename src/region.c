@@ -32,7 +32,7 @@ enum {
 /* 8 TiB of break: the most that tables are reserved for. */
 #define UNITS_MOST ((size_t)1 << 27)
 
-/* Rows that nobody has written say it. */
+/* A row that nobody has written reads as zero: no run, and clean. */
 _Static_assert(SPAN_NONE == 0 && UNIT_CLEAN == 0, "what a fresh row says");
 _Static_assert(REGIONS_MAX <= UINT8_MAX + 1, "an index fits in a span");
 

@@ -154,7 +154,8 @@ bool run_cache_put(struct run_cache *cache, struct span *span)
     return false;
 }
 
-/* Those that were not put in the tick `spared`; TICK_MASK + 1 spares none. */
+/* Give its runs to the page heap, but for those that were put in the tick `spared`; TICK_MASK + 1
+ * spares none. */
 static void give_up(struct run_cache *cache, uintptr_t spared)
 {
     for (unsigned slot = 0; slot < RUN_CACHE_SLOTS; slot++) {

@@ -12,9 +12,9 @@
 
 #include "proof.h"
 
-/* Count the next block as one that passes without a stack, if it may. Once blocks were fetched for
- * the class, what is freed is to serve before more of them, but is to be proved first: one of it
- * may have gone back so. */
+/* May the next block of the class go past the stacks? Then count it. Such a block may be back in
+ * its slab when a copy of it lies on the class's first free stack: what is freed is to be proved
+ * once before it serves. */
 static bool count_single(struct cache *cache, unsigned class)
 {
     const struct cache_class *known = stacks_class(cache, class);

@@ -51,43 +51,62 @@ struct cache_class {
 
 enum { GROUP_CLASSES = 8, GROUPS = (CLASS_COUNT + GROUP_CLASSES - 1) / GROUP_CLASSES };
 
-/* Whether the thread is in the right arena (balance.c): what there was at the last look, and what
- * it has freed since. */
+/* Whether the thread is in the right arena (balance.c). */
 struct cache_balance {
+    /* At the last look. */
     uint64_t fetched_bytes_seen;
-    uint64_t remote_bytes; /* of other arenas, */
-    uint32_t remote_frees; /* blocks, */
-    uint32_t own_frees;    /* and of its own, as far as stacks tell */
-    uint32_t waits_seen;   /* of the arena's */
+    uint32_t waits_seen; /* of the arena's threads */
     uint32_t tick;
-    uint8_t remote_arena;  /* that the last block of another was of */
-    uint8_t looks_to_stay; /* before it may join another arena; */
-    uint8_t looks_next;    /* how many after the next time that it leaves one */
+
+    /* What the thread has freed since: of other arenas, as published; of its own, as stacks were
+     * swapped or flushed. */
+    uint64_t remote_bytes;
+    uint32_t remote_frees;
+    uint32_t own_frees;
+    uint8_t remote_arena; /* of the last block of another */
+
+    /* Looks before it may join another arena; and those there will be when it has left one. */
+    uint8_t looks_to_stay;
+    uint8_t looks_next;
 };
 
 struct cache {
-    uintptr_t base;               /* of the primary region, */
-    size_t units;                 /* and the rows of its tag tables; 0: none to look codes up in */
-    const _Atomic uint16_t *tags; /* of the arena: codes by unit */
-    struct arena *arena;          /* NULL in cache_none */
+    /* What free() looks up: the primary region's base, its units (0: none is to be looked up), and
+     * the arena's codes by unit. */
+    uintptr_t base;
+    size_t units;
+    const _Atomic uint16_t *tags;
+
+    struct arena *arena;                    /* NULL in cache_none */
     struct cache_bin bins[1 + CLASS_COUNT]; /* bins[0], for code 0, is always empty and full */
     uint64_t in_use[(CLASS_COUNT + BITS_PER_WORD - 1) / BITS_PER_WORD]; /* classes with a stack */
     struct magazine *spares; /* a few empty magazines of the smallest size */
     uint32_t spare_count;
-    struct magazine *remote; /* blocks of other arenas, to be published together */
-    uint32_t remote_bytes;   /* what they hold */
-    union {                  /* life.c: caches whose thread has ended, */
+
+    /* Blocks of other arenas, to be published together (remote_buffer.c), and their bytes. */
+    struct magazine *remote;
+    uint32_t remote_bytes;
+
+    /* life.c's: on the list of all caches; on that of caches whose thread has ended, taken back or
+     * not; whose it is, while has_owner, which is false as soon as the thread gives it back. Others
+     * read these, and nothing else. */
+    union {
         struct cache *next_idle;
-        struct cds_lfs_node ended_node; /* those of them that nobody has taken back */
+        struct cds_lfs_node ended_node;
     };
-    struct cache *next_made; /* and all */
-    struct os_thread owner;  /* while has_owner; of all caches this and the lists are life.c's */
-    _Atomic bool has_owner;  /* false: the thread gives the cache back, or has */
-    uint64_t misses;         /* refills, flushes, and blocks that came or went singly */
-    uint64_t fetched_bytes;  /* from the arena */
-    size_t opened_bytes;     /* steps of free stacks, since the last look at what the cache holds */
-    uint32_t scavenged_tick; /* of the last look for idle classes */
-    uint32_t flushes_seen;   /* of those that scavenge_ask_all() asked for */
+    struct cache *next_made;
+    struct os_thread owner;
+    _Atomic bool has_owner;
+
+    uint64_t misses;        /* refills, flushes, and blocks that came or went singly */
+    uint64_t fetched_bytes; /* from the arena */
+
+    /* scavenge.c's: bytes of the steps of free stacks since the last look at what the cache holds;
+     * when the last look for idle classes was; flushes that were asked for, as of the last one. */
+    size_t opened_bytes;
+    uint32_t scavenged_tick;
+    uint32_t flushes_seen;
+
     struct cache_balance balance;
     bool is_laid_out; /* the bins are, by an earlier thread, and empty */
     struct gate_slot gate;

@@ -91,8 +91,8 @@ void verify_not_among(void *const *blocks, size_t count, void *block)
     }
 }
 
-/* A filter of hash bits makes it linear: only blocks whose bit was set by another are compared one
- * by one. */
+/* Linear: a block sets the bit that its address hashes to in a filter on the stack. Only one that
+ * finds it set, of a stack of the longest kind one in thirty, is compared with all before it. */
 static void verify_none_twice_filtered(void *const *blocks, size_t count)
 {
     uint64_t filter[FILTER_WORDS] = {0};
