@@ -31,6 +31,18 @@
 #include "singles.h"
 #include "upkeep.h"
 
+enum {
+    HITS_PER_ASK = 64, /* large blocks from kept runs that count as one in vain */
+};
+
+/* What a block is for. Above SMALL_MAX_BYTES, what has to read as zero is a run of its own, since a
+ * fresh one need not be zeroed, and what is likely to grow is one, since a run can. */
+enum purpose {
+    FOR_MALLOC,
+    FOR_ZEROES,
+    FOR_A_RUN,
+};
+
 static void *out_of_memory(void)
 {
     errno = ENOMEM;
@@ -45,18 +57,6 @@ COLD void *heap_refuse(void)
     }
     return out_of_memory();
 }
-
-enum {
-    HITS_PER_ASK = 64, /* large blocks from kept runs that count as one in vain */
-};
-
-/* What a block is for. Above SMALL_MAX_BYTES, what has to read as zero is a run of its own, since a
- * fresh one need not be zeroed, and what is likely to grow is one, since a run can. */
-enum purpose {
-    FOR_MALLOC,
-    FOR_ZEROES,
-    FOR_A_RUN,
-};
 
 /* Allocation */
 
