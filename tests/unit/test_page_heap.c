@@ -308,6 +308,20 @@ static void a_run_of_many_units_is_zeroed_without_memory(void **state)
     assert_true(is_all(memory_of(zeroed), UNITS * UNIT_BYTES, 0));
 }
 
+static void where_the_kernel_takes_nothing_back_many_units_are_written(void **state)
+{
+    enum { UNITS = 600 };
+    struct span *used = run_of_units(UNITS);
+
+    (void)state;
+    (void)run_of_units(1);
+    fill(used);
+    give_back(used);
+    answer_call(SYS_madvise, 0);
+    assert_ptr_equal(request_run(UNITS, 1, false, true), used);
+    assert_true(is_all(memory_of(used), UNITS * UNIT_BYTES, 0));
+}
+
 static void no_trim_goes_on_where_somebody_forks(void **state)
 {
     enum { UNITS = 600, SLOW_NS = 1000000 };
@@ -1364,6 +1378,7 @@ int main(void)
         ISOLATED(aligned_runs_leave_what_lies_before_them_free),
         ISOLATED(zeroed_runs_are_zero_over_used_and_fresh_memory),
         ISOLATED(a_run_of_many_units_is_zeroed_without_memory),
+        ISOLATED(where_the_kernel_takes_nothing_back_many_units_are_written),
         ISOLATED(no_trim_goes_on_where_somebody_forks),
         ISOLATED(looks_at_many_runs_count_as_much_as_what_goes),
         ISOLATED(zeroing_does_not_touch_fresh_memory),

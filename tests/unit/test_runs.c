@@ -238,6 +238,10 @@ static void a_purge_goes_on_at_the_run_where_it_stopped(void **state)
     assert_int_equal(runs_purge_locked(TICKS_PER_DECAY, &budget, NULL), 0);
     /* It begins anew, and sees all. */
     assert_int_equal(budget.looks, 10 - (RUNS + 1));
+    /* Of all that is free, too. */
+    assert_int_equal(purge_at_looks(0, 2), 0);
+    assert_int_equal(purge_at_looks(0, 2), 0);
+    assert_int_equal(purge(0, 1, NULL), 0);
 }
 
 /* In a region that is free but for it and a unit behind. */
