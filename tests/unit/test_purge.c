@@ -89,6 +89,17 @@ static void no_more_goes_back_at_once_than_was_asked_for(void **state)
     assert_int_equal(resident_pages(run, 4 * MIB), 0);
 }
 
+/* Of a MiB, free for long enough, with others in between. */
+static void make_due_runs(char **runs, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        runs[i] = filled(MIB);
+        (void)filled(SMALL_MAX_BYTES + 1);
+    }
+    free_to_page_heap(runs, count);
+    let_ticks_pass(TICKS);
+}
+
 /* Where the look for what is due stopped, it goes on, whatever becomes of the run that was next. */
 static void a_look_that_stopped_half_way_goes_on(void **state)
 {
@@ -98,12 +109,7 @@ static void a_look_that_stopped_half_way_goes_on(void **state)
     size_t pages = 0;
 
     (void)state;
-    for (size_t i = 0; i < RUNS; i++) {
-        runs[i] = filled(MIB);
-        (void)filled(SMALL_MAX_BYTES + 1);
-    }
-    free_to_page_heap(runs, RUNS);
-    let_ticks_pass(TICKS);
+    make_due_runs(runs, RUNS);
     assert_int_equal(page_heap_decay(TICKS, MIB), MIB);
     for (size_t i = 0; i < RUNS; i++) {
         again[i] = filled(MIB);
@@ -129,12 +135,7 @@ static void a_look_does_not_go_on_in_a_run_that_is_in_use(void **state)
     char *runs[RUNS];
 
     (void)state;
-    for (size_t i = 0; i < RUNS; i++) {
-        runs[i] = filled(MIB);
-        (void)filled(SMALL_MAX_BYTES + 1);
-    }
-    free_to_page_heap(runs, RUNS);
-    let_ticks_pass(TICKS);
+    make_due_runs(runs, RUNS);
     assert_int_equal(page_heap_decay(TICKS, MIB / 2), MIB / 2);
     /* Whoever has them has not said yet what for. */
     for (size_t i = 0; i < RUNS; i++) {

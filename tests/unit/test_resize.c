@@ -249,23 +249,25 @@ static void where_memory_is_limited_no_room_is_left(void **state)
     assert_in_range(usable_after_a_move(), 9 * MIB + 1, 9 * MIB + UNIT_BYTES);
 }
 
+/* `block`, of `bytes`, which cannot grow where it is: others lie behind it. */
+static char *grown_by_a_byte(char *block, size_t bytes)
+{
+    while ((char *)heap_alloc(LARGE) < block + bytes) {
+    }
+    return (char *)heap_resize(block, bytes + 1);
+}
+
 /* Beyond what was asked for, as far as nobody has written there. */
 static void room_that_nobody_wrote_to_takes_no_memory_when_it_is_moved(void **state)
 {
     const size_t size = 9 * MIB;
-    char *block = filled(size);
-
     (void)state;
-    while ((char *)heap_alloc(LARGE) < block + size) {
-    }
-    block = (char *)heap_resize(block, size + 1);
+    char *block = grown_by_a_byte(filled(size), size);
     size_t bytes = usable(block);
 
     assert_in_range(bytes, 2 * size, 2 * size + MIB);
     block[size + size / 2] = PATTERN;
-    while ((char *)heap_alloc(LARGE) < block + bytes) {
-    }
-    char *moved = (char *)heap_resize(block, bytes + 1);
+    char *moved = grown_by_a_byte(block, bytes);
 
     assert_ptr_not_equal(moved, block);
     assert_true(is_all(moved, size, PATTERN));
@@ -280,18 +282,12 @@ static void room_that_nobody_wrote_to_takes_no_memory_when_it_is_moved(void **st
 static void room_that_is_full_of_one_byte_moves_along(void **state)
 {
     const size_t size = 9 * MIB;
-    char *block = filled(size);
-
     (void)state;
-    while ((char *)heap_alloc(LARGE) < block + size) {
-    }
-    block = (char *)heap_resize(block, size + 1);
+    char *block = grown_by_a_byte(filled(size), size);
     size_t bytes = usable(block);
 
     memset(block, PATTERN, bytes);
-    while ((char *)heap_alloc(LARGE) < block + bytes) {
-    }
-    char *moved = (char *)heap_resize(block, bytes + 1);
+    char *moved = grown_by_a_byte(block, bytes);
 
     assert_ptr_not_equal(moved, block);
     assert_true(is_all(moved, bytes, PATTERN));

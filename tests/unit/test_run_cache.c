@@ -563,33 +563,34 @@ static void as_time_goes_by_no_run_is_kept_for_long(void **state)
     check_all();
 }
 
-static void as_the_heap_grows_more_runs_are_kept(void **state)
+/* Large blocks, all in use at once, then all free. */
+static void use_as_many_as_slots(void)
 {
     char *blocks[RUN_CACHE_SLOTS];
 
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        blocks[i] = filled(LARGE);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        heap_free(blocks[i]);
+    }
+}
+
+static void as_the_heap_grows_more_runs_are_kept(void **state)
+{
     (void)state;
     heap_free(filled(LARGE));
     char *rest = heap_alloc(64 * MIB); /* not touched */
 
     assert_non_null(rest);
     reclaim_aged();
-    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
-        blocks[i] = filled(LARGE);
-    }
-    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
-        heap_free(blocks[i]);
-    }
+    use_as_many_as_slots();
     assert_in_range(kept_bytes(), 3 * LARGE, (RUN_CACHE_SLOTS + 1) * LARGE);
     /* What is free again is no reason to keep more. */
     heap_free(rest);
     tick_advance();
     reclaim_aged();
-    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
-        blocks[i] = filled(LARGE);
-    }
-    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
-        heap_free(blocks[i]);
-    }
+    use_as_many_as_slots();
     assert_in_range(kept_bytes(), LARGE, 2 * LARGE);
     check_all();
 }
@@ -602,8 +603,6 @@ static void *use_another_arena(void *unused)
 
 static void of_two_arenas_each_keeps_half_as_many(void **state)
 {
-    char *blocks[RUN_CACHE_SLOTS];
-
     (void)state;
     heap_free(filled(LARGE));
     assert_true(life_limit_arenas(2));
@@ -613,12 +612,7 @@ static void of_two_arenas_each_keeps_half_as_many(void **state)
 
     assert_non_null(rest);
     reclaim_aged();
-    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
-        blocks[i] = filled(LARGE);
-    }
-    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
-        heap_free(blocks[i]);
-    }
+    use_as_many_as_slots();
     /* And the thread one. */
     assert_int_equal(kept_bytes(), (64 * MIB / 64 / 2 / LARGE + 1) * LARGE);
     heap_free(rest);
