@@ -22,6 +22,7 @@
 #include "os.h"
 #include "resize.h"
 #include "stats.h"
+#include "upkeep.h"
 
 #define ALIGNMENT_MOST ((size_t)1 << 63)
 
@@ -169,6 +170,7 @@ COLD bool bw_set_limits(size_t soft_bytes, size_t hard_bytes)
         return false;
     }
     limit_set(soft_bytes, hard_bytes);
+    upkeep_notice_limits();
     return true;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* limit.c - see limit.h.
  *
- * Owns         the two limits, the mark that the soft one has been passed, the program's callback.
+ * Owns         the two limits, what is to be done about the soft one, the program's callback.
  * Concurrency  any thread, no lock. A callback is never called inside itself.
  * Called by    page_heap.c, life.c, upkeep.c, heap.c and api.c.
  */
@@ -19,14 +19,40 @@ void limit_set(size_t soft_bytes, size_t hard_bytes)
     atomic_store_explicit(&limit.hard, hard_bytes, memory_order_relaxed);
 }
 
-COLD bool limit_take_pressure(void)
+/* Relaxed, as all of this: who is told acts, and reads nothing on the strength of it. No fork that
+ * leaves the gate open finds another thread at a step. */
+COLD enum limit_pressure limit_take_pressure(void)
 {
-    return atomic_exchange_explicit(&limit.presses, false, memory_order_relaxed);
+    enum limit_pressure pressure = atomic_load_explicit(&limit.pressure, memory_order_relaxed);
+
+    if ((pressure == LIMIT_PRESSES || pressure == LIMIT_RELIEF) &&
+        atomic_compare_exchange_strong_explicit(&limit.pressure, &pressure, LIMIT_STEP,
+                                                memory_order_relaxed, memory_order_relaxed)) {
+        return pressure;
+    }
+    return LIMIT_QUIET;
 }
 
-void limit_press(void)
+COLD void limit_put_pressure(enum limit_pressure pressure)
 {
-    atomic_store_explicit(&limit.presses, true, memory_order_relaxed);
+    atomic_store_explicit(&limit.pressure, pressure, memory_order_relaxed);
+    if (pressure == LIMIT_QUIET &&
+        atomic_exchange_explicit(&limit.has_grown, false, memory_order_relaxed)) {
+        limit_notice(BW_LIMIT_SOFT);
+    }
+}
+
+/* Not during a relief: what it gives back on the way is free for a while. */
+void limit_press(bool has_grown)
+{
+    enum limit_pressure quiet = LIMIT_QUIET;
+
+    /* What the callback itself does is no news to it. */
+    if (has_grown && !delivering) {
+        atomic_store_explicit(&limit.has_grown, true, memory_order_relaxed);
+    }
+    (void)atomic_compare_exchange_strong_explicit(&limit.pressure, &quiet, LIMIT_PRESSES,
+                                                  memory_order_relaxed, memory_order_relaxed);
 }
 
 void limit_on(bw_limit_callback *callback, void *context)

@@ -13,10 +13,15 @@
 #include "breakwater/breakwater.h"
 #include "util.h"
 
+/* The soft limit has been passed, and nobody has acted yet; memory goes back, step by step; a
+ * thread is at such a step. */
+enum limit_pressure { LIMIT_QUIET, LIMIT_PRESSES, LIMIT_RELIEF, LIMIT_STEP };
+
 struct limit {
-    _Atomic size_t soft;       /* bytes; 0: none */
-    _Atomic size_t hard;       /* bytes; 0: none */
-    _Atomic bool presses;      /* the soft limit has been passed, and nobody has acted yet */
+    _Atomic size_t soft; /* bytes; 0: none */
+    _Atomic size_t hard; /* bytes; 0: none */
+    _Atomic(enum limit_pressure) pressure;
+    _Atomic bool has_grown;    /* past the soft limit: the program is to be told after the relief */
     _Atomic unsigned notices;  /* a bit for each enum bw_limit that the program is to be told of */
     _Atomic size_t used_bytes; /* handed out by the heap */
 };
@@ -78,14 +83,16 @@ static inline bool limit_is_far(void)
 
 static inline bool limit_presses(void)
 {
-    return atomic_load_explicit(&limit.presses, memory_order_relaxed);
+    return atomic_load_explicit(&limit.pressure, memory_order_relaxed) != LIMIT_QUIET;
 }
 
-/* True for the one thread that has to act. */
-bool limit_take_pressure(void);
+/* LIMIT_PRESSES or LIMIT_RELIEF for the one thread that has to act, and to say then how it stands;
+ * LIMIT_QUIET for others. */
+enum limit_pressure limit_take_pressure(void);
+void limit_put_pressure(enum limit_pressure pressure);
 
-/* The soft limit has been passed. */
-void limit_press(void);
+/* The soft limit has been passed: the heap has grown, or only more of it is free. */
+void limit_press(bool has_grown);
 
 /* Whom to tell of limits; NULL for nobody. */
 void limit_on(bw_limit_callback *callback, void *context);

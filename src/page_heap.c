@@ -98,10 +98,9 @@ static void note_pressure_locked(void)
     }
     if (held > press.above_units) {
         press_again_above_locked(soft, held, 0);
-        limit_press();
-        limit_notice(BW_LIMIT_SOFT);
+        limit_press(true);
     } else if (run_totals.free_used_units > press.free_above_units) {
-        limit_press();
+        limit_press(false);
     }
 }
 
@@ -371,6 +370,20 @@ void page_heap_give_up_clean(void)
     heap_lock_acquire();
     growth_notice_moves_locked();
     growth_give_up_clean_locked();
+    lock_release(&page_heap_lock);
+}
+
+COLD void page_heap_notice_limits(void)
+{
+    heap_lock_acquire();
+    note_pressure_locked();
+    lock_release(&page_heap_lock);
+}
+
+COLD void page_heap_note_relief(void)
+{
+    heap_lock_acquire();
+    note_relief_locked();
     lock_release(&page_heap_lock);
 }
 

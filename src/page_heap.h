@@ -36,6 +36,12 @@ bool page_heap_resize(struct span *span, size_t units);
  * break; mapped regions that are wholly free go altogether. Returns the bytes that went back. */
 size_t page_heap_purge(size_t pad_bytes);
 
+/* The limits have been set: does the soft one press by now? */
+void page_heap_notice_limits(void);
+
+/* All that is free has gone back: what is left has to grow before the soft limit presses again. */
+void page_heap_note_relief(void);
+
 /* Give up address space whose memory has gone back, at the top of the break and in mapped regions;
  * but for what the heap would next grow by. */
 void page_heap_give_up_clean(void);

@@ -8,12 +8,14 @@
  * allocates or frees, twice that where it seldom does; it holds a lock for a quarter of that, or
  * for a huge page. What is left is for the next step, soon after; a pass may go on over some ticks.
  * Where huge pages are asked for (thp:always), whole ones go first: to give a part of one back, the
- * kernel takes it apart, so parts wait PARTS_WAIT times as long.
+ * kernel takes it apart, so parts wait PARTS_WAIT times as long. Where the soft limit presses, a
+ * pass begins at once that waits for RELIEF_TICKS, and its steps do not rest.
  *
  * Threads that allocate or free poll the clock on slow paths. A process that does neither keeps
  * what it has until malloc_trim(), unless it has a thread for it (background.c).
  *
- * Owns         the tick and the pass, the times of the next tick and the next step.
+ * Owns         the tick, the pass and what it waits for, the times of the next tick and the next
+ *              step.
  * Concurrency  any thread may take a step; an exchange decides who takes the one that is due.
  *              Two at once, as purge_go_on() may make them, do no harm.
  * Called by    upkeep.c, heap.c and background.c.
@@ -26,6 +28,7 @@
 #include "arena.h"
 #include "conf.h"
 #include "emergency.h"
+#include "gate.h"
 #include "os.h"
 #include "pace.h"
 #include "page_heap.h"
@@ -35,6 +38,7 @@
 enum {
     DECAY_TICKS = TICKS_PER_DECAY,
     SLAB_DECAY_TICKS = TICKS_PER_DECAY + 1,
+    RELIEF_TICKS = 1,                 /* what the thread that begins it lets go by */
     TICKS_MOST = TICKS_PER_DECAY / 2, /* at once */
     PARTS_WAIT = 4, /* times as long, where huge pages are asked for, waits what is less than one */
     STEP_NS = PACE_STEP_US * 1000,
@@ -54,6 +58,7 @@ _Static_assert(PACE_BYTES_LEAST % UNIT_BYTES == 0, "what goes back in a row is w
 static _Atomic uint64_t next_step_ms;
 static _Atomic uint64_t next_tick_ms;
 static _Atomic unsigned progress; /* the pass and the stage of the last step */
+static _Atomic bool relieves;     /* this pass takes what has been free for RELIEF_TICKS */
 _Atomic bool purge_left;
 
 static uint64_t now_ms(void)
@@ -98,27 +103,44 @@ static void stage_set(uint8_t pass, enum stage stage)
     atomic_store_explicit(&progress, pass * (unsigned)STAGE_COUNT + stage, memory_order_relaxed);
 }
 
+static bool is_relief(void)
+{
+    return atomic_load_explicit(&relieves, memory_order_relaxed);
+}
+
+/* For how many ticks memory has to have been free that goes back: `ticks`, or where it is part of
+ * a huge page that was asked for, longer. */
+static unsigned wait_ticks(unsigned ticks, bool is_part)
+{
+    if (is_relief()) {
+        return RELIEF_TICKS;
+    }
+    return is_part && conf.thp == THP_ALWAYS ? PARTS_WAIT * ticks : ticks;
+}
+
 /* Of what is due, up to `bytes`; whether the pass is through. */
 static bool purge_piece(uint8_t pass, size_t bytes)
 {
-    unsigned wait = conf.thp == THP_ALWAYS ? PARTS_WAIT : 1;
     enum stage stage = stage_now(pass);
     size_t left = bytes - size_min(bytes, emergency_purge(bytes));
 
     if (stage == STAGE_HUGE) {
-        left -= size_min(left, page_heap_decay_huge(DECAY_TICKS, left));
+        left -= size_min(left, page_heap_decay_huge(wait_ticks(DECAY_TICKS, false), left));
         stage = left > 0 ? STAGE_RUNS : stage;
     }
     if (stage == STAGE_RUNS) {
-        left -= page_heap_decay(wait * DECAY_TICKS, left);
+        left -= page_heap_decay(wait_ticks(DECAY_TICKS, true), left);
         /* Runs go back by units: of less than one nothing is known of them. */
         stage = left >= UNIT_BYTES ? STAGE_SLABS : stage;
     }
+    if (!gate_is_open()) {
+        return false; /* somebody forks, which has cut this short */
+    }
     stage_set(pass, stage);
     if (stage == STAGE_SLABS) {
-        (void)reclaim_idle_pages(wait * SLAB_DECAY_TICKS, &left);
+        (void)reclaim_idle_pages(wait_ticks(SLAB_DECAY_TICKS, true), &left);
     }
-    return stage == STAGE_SLABS && left > 0;
+    return stage == STAGE_SLABS && left > 0 && gate_is_open();
 }
 
 /* Up to PURGE_STEP_BYTES, piece by piece as long as there is time for the next; whether the pass is
@@ -133,9 +155,13 @@ static bool purge_due(size_t piece_bytes, uint64_t most_ns)
     do {
         is_done = purge_piece(pass, piece_bytes);
         bytes += piece_bytes;
-    } while (!is_done && bytes < PURGE_STEP_BYTES && os_clock_ns() - begin < most_ns);
+    } while (!is_done && bytes < PURGE_STEP_BYTES && gate_is_open() &&
+             os_clock_ns() - begin < most_ns);
     if (is_done) {
         page_heap_give_up_clean();
+        if (atomic_exchange_explicit(&relieves, false, memory_order_relaxed)) {
+            page_heap_note_relief();
+        }
         pass_advance_from(pass);
     }
     return is_done;
@@ -196,6 +222,20 @@ bool purge_is_due(void)
 bool purge_go_on(void)
 {
     return step(now_ms(), PURGE_STEP_BYTES, UINT64_MAX);
+}
+
+COLD void purge_begin_relief(void)
+{
+    reclaim_all();
+    tick_advance();
+    pass_advance_from(pass_now());
+    atomic_store_explicit(&relieves, true, memory_order_relaxed);
+}
+
+COLD bool purge_relieve(size_t bytes)
+{
+    /* More than the thread frees or takes. It may be through already: whoever polls takes steps. */
+    return is_relief() && step(now_ms(), PIECE_BYTES + 2 * bytes, STEP_NS);
 }
 
 COLD uint64_t purge_interval_ms(void)

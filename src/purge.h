@@ -18,6 +18,14 @@ bool purge_poll(void);
 /* After that: a step of PURGE_STEP_BYTES at once, for a thread that need not rest. As above. */
 bool purge_go_on(void);
 
+/* The soft limit presses: what is free by now goes back in the steps to come, caches' and depots'
+ * too. */
+void purge_begin_relief(void);
+
+/* Such a step, for a thread that allocates or frees so many bytes. True if there is more to do.
+ * Both inside the gate, no lock held. */
+bool purge_relieve(size_t bytes);
+
 /* Has the last step left something for the next? Then who seldom comes by should poll each time. */
 extern _Atomic bool purge_left;
 

@@ -2,8 +2,8 @@
 /* upkeep.c - what slow paths do for the heap as a whole: age, purge, keep limits, tell of them.
  *
  * Owns         nothing.
- * Concurrency  any thread, no lock held; inside the gate but for upkeep_tell_of_limits().
- * Called by    heap.c, large.c and resize.c.
+ * Concurrency  any thread, no lock held; inside the gate but for the last two functions.
+ * Called by    heap.c, large.c, resize.c and api.c.
  */
 #include "upkeep.h"
 
@@ -20,23 +20,26 @@ COLD size_t upkeep_give_all_back(struct cache *cache, size_t pad_bytes)
     return purge_all(pad_bytes);
 }
 
-/* The soft limit has been passed. */
-static void relieve(struct cache *cache)
+/* The soft limit has been passed: one thread at a time acts, and leaves for the next slow path what
+ * would take it long. */
+COLD static void relieve(struct cache *cache, size_t bytes)
 {
-    (void)upkeep_give_all_back(cache, 0);
-    /* What was given back on the way is no reason to begin again, but a fork that has cut it short.
-     */
-    if (gate_is_open()) {
-        (void)limit_take_pressure();
-    } else {
-        limit_press();
+    enum limit_pressure pressure = limit_take_pressure();
+
+    if (pressure == LIMIT_PRESSES) {
+        cache_flush_all(cache);
+        scavenge_ask_all();
+        purge_begin_relief();
+    }
+    if (pressure != LIMIT_QUIET) {
+        limit_put_pressure(purge_relieve(bytes) ? LIMIT_RELIEF : LIMIT_QUIET);
     }
 }
 
 void upkeep_poll_for(struct cache *cache, size_t bytes)
 {
-    if (unlikely(limit_presses()) && limit_take_pressure()) {
-        relieve(cache);
+    if (unlikely(limit_presses())) {
+        relieve(cache, bytes);
         return;
     }
     for (bool more = purge_poll(); more && bytes >= PURGE_STEP_BYTES && gate_is_open();
@@ -55,6 +58,17 @@ void upkeep_after_miss(struct cache *cache)
     scavenge_cache(cache);
     balance_cache(cache);
     upkeep_poll(cache);
+}
+
+COLD void upkeep_notice_limits(void)
+{
+    struct gate_slot *slot = cache_gate(cache_self);
+
+    /* While somebody forks, it is left for when units are next handed out. */
+    if (gate_enter(slot)) {
+        page_heap_notice_limits();
+        gate_leave(slot);
+    }
 }
 
 COLD void upkeep_tell_of_limits(void)

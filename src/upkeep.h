@@ -24,6 +24,9 @@ void upkeep_after_miss(struct cache *cache);
  * other threads to give up their caches. Returns the bytes that went. Inside the gate. */
 size_t upkeep_give_all_back(struct cache *cache, size_t pad_bytes);
 
+/* The limits have been set: what that calls for is left to the next slow path. Outside the gate. */
+void upkeep_notice_limits(void);
+
 /* Call the program's callback, which may allocate: outside the gate, when limit_has_notice(). While
  * the gate is closed it waits for another time. errno is not kept. */
 void upkeep_tell_of_limits(void);

@@ -106,12 +106,12 @@ BW_API bool bw_background_thread(bool run);
 
 /* Breakwater's own: limits on the memory that the heap holds, in bytes; 0 for none. What counts is
  * what slabs and large blocks take, in units of 64 KiB, and free memory that has not gone back to
- * the kernel; descriptors (some 2% more) do not. Over the soft limit free memory goes back at once,
- * caches included. Where the hard limit would be passed, and giving free memory back does not help,
- * there is no memory: NULL and ENOMEM. So do BREAKWATER_CONF=soft_limit:BYTES,hard_limit:BYTES at
- * the start. False, and nothing has changed, if the soft limit is the higher one; or, where no
- * block has been allocated before, if there is no memory, or a fork by another thread does not end.
- */
+ * the kernel; descriptors (some 2% more) do not. Over the soft limit free memory goes back with the
+ * next calls that take a slow path, step by step, caches included. Where the hard limit would be
+ * passed, and giving free memory back does not help, there is no memory: NULL and ENOMEM. So do
+ * BREAKWATER_CONF=soft_limit:BYTES,hard_limit:BYTES at the start. False, and nothing has changed,
+ * if the soft limit is the higher one; or, where no block has been allocated before, if there is no
+ * memory, or a fork by another thread does not end. */
 BW_API bool bw_set_limits(size_t soft_bytes, size_t hard_bytes);
 
 /* Breakwater's own: a function to call when the soft limit has been passed and free memory has gone

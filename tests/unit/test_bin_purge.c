@@ -195,6 +195,19 @@ static void a_trim_takes_over_a_decay_step(void **state)
     assert_false(bin_purge_begin_locked(&bin, 0));
 }
 
+static void what_waits_for_less_takes_over_a_decay_step(void **state)
+{
+    enum { SLABS = 20, TICKS = 3 };
+
+    (void)state;
+    new_bin();
+    add_slabs(SLABS);
+    let_ticks_pass(1);
+    assert_true(bin_purge_begin_locked(&bin, TICKS));
+    assert_true(bin_purge_begin_locked(&bin, 1));
+    assert_int_equal(go_on_to_the_end(), SLABS * UNIT_BYTES);
+}
+
 static void what_a_purge_has_left_waits_for_the_next(void **state)
 {
     enum { SLABS = 20, TICKS = 3 };
@@ -444,6 +457,7 @@ int main(void)
         ISOLATED(a_slab_that_goes_to_a_list_that_was_passed_is_left_to_the_next_purge),
         ISOLATED(two_purges_at_once_leave_nothing),
         ISOLATED(a_trim_takes_over_a_decay_step),
+        ISOLATED(what_waits_for_less_takes_over_a_decay_step),
         ISOLATED(what_a_purge_has_left_waits_for_the_next),
         ISOLATED(of_a_purge_without_age_the_decay_goes_on_with_nothing),
         ISOLATED(a_class_at_rest_is_left_alone_once_its_memory_has_gone),
