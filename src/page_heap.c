@@ -22,6 +22,7 @@
 #include "limit.h"
 #include "os.h"
 #include "pace.h"
+#include "tick.h"
 
 enum {
     LOOKS_AT_ONCE = 128, /* free runs that are looked at while the lock is held */
@@ -120,13 +121,13 @@ static size_t account_purged_locked(size_t units)
     return units;
 }
 
-/* Of what is free now, up to `most` units; how many went back. */
-static size_t purge_locked(size_t most, const struct span *spared)
+/* Of what is free now, up to `most` units. */
+static void purge_now_locked(size_t most)
 {
     ASSERT(lock_is_held(&page_heap_lock));
     struct runs_budget budget = {.units = most, .looks = SIZE_MAX};
 
-    return account_purged_locked(runs_purge_locked(0, &budget, spared));
+    (void)account_purged_locked(runs_purge_locked(0, &budget, NULL));
 }
 
 /* May `units` more be handed out? If free memory that has not gone back is in the way, it goes. */
@@ -145,7 +146,7 @@ static bool within_hard_limit_locked(size_t units)
     if (units_held_locked() + units > hard) {
         size_t missing = units_held_locked() + units - hard;
 
-        (void)purge_locked(size_max(missing, TRIM_UNITS_AT_ONCE), NULL);
+        purge_now_locked(size_max(missing, TRIM_UNITS_AT_ONCE));
     }
     return true;
 }
@@ -412,11 +413,11 @@ static const struct span *pad_run_locked(size_t pad_bytes)
     return top_run != NULL && top_run->units <= units_for(pad_bytes) ? top_run : NULL;
 }
 
-/* Of what is free now, up to so many units; the units that went. */
-static size_t purge_some(size_t most, size_t pad_bytes)
+/* Of what has been free for a tick, up to so many units and looks; the units that went. */
+static size_t purge_some(struct runs_budget *budget, size_t pad_bytes)
 {
     heap_lock_acquire();
-    size_t purged = purge_locked(size_min(most, TRIM_UNITS_AT_ONCE), pad_run_locked(pad_bytes));
+    size_t purged = account_purged_locked(runs_purge_locked(1, budget, pad_run_locked(pad_bytes)));
 
     note_relief_locked();
     lock_release(&page_heap_lock);
@@ -426,14 +427,17 @@ static size_t purge_some(size_t most, size_t pad_bytes)
 COLD size_t page_heap_purge(size_t pad_bytes)
 {
     size_t bytes = give_address_space_back(pad_bytes);
-    size_t most = page_heap_stats().free_used_units;
-    size_t purged = TRIM_UNITS_AT_ONCE;
+    bool more = true;
 
-    /* The lock is given up to those who wait for it, and all of it where somebody forks; what is
-     * freed meanwhile is not ours to wait for. */
-    for (; purged == TRIM_UNITS_AT_ONCE && gate_is_open(); most -= purged) {
-        purged = purge_some(most, pad_bytes);
-        bytes += purged * UNIT_BYTES;
+    /* So what is free now is due, and what is freed meanwhile is not ours to wait for. */
+    tick_advance();
+    pass_advance_from(pass_now());
+    /* The lock is given up to those who wait for it, and all of it where somebody forks. */
+    while (more && gate_is_open()) {
+        struct runs_budget budget = {.units = TRIM_UNITS_AT_ONCE, .looks = LOOKS_AT_ONCE};
+
+        bytes += purge_some(&budget, pad_bytes) * UNIT_BYTES;
+        more = budget.units == 0 || budget.looks == 0;
     }
     return bytes;
 }

@@ -364,6 +364,24 @@ static void looks_at_many_runs_count_as_much_as_what_goes(void **state)
     assert_int_equal(page_heap_decay(TICKS_PER_DECAY, PACE_BYTES_LEAST), 0);
 }
 
+static void a_trim_looks_at_a_few_runs_while_it_holds_the_lock(void **state)
+{
+    enum { RUNS = 600, AT_ONCE = 128 };
+    static size_t lengths[RUNS];
+    static struct span *spans[RUNS];
+
+    (void)state;
+    for (size_t i = 0; i < RUNS; i++) {
+        lengths[i] = 1;
+    }
+    make_free_runs(lengths, RUNS, spans);
+    (void)page_heap_purge(0);
+    uint64_t before = page_heap_stats().lock_acquisitions;
+
+    assert_int_equal(page_heap_purge(0), 0);
+    assert_in_range(page_heap_stats().lock_acquisitions - before, RUNS / AT_ONCE, RUNS / 4);
+}
+
 static void zeroing_does_not_touch_fresh_memory(void **state)
 {
     struct span *zeroed = request_run(16, 1, true, true);
@@ -1381,6 +1399,7 @@ int main(void)
         ISOLATED(where_the_kernel_takes_nothing_back_many_units_are_written),
         ISOLATED(no_trim_goes_on_where_somebody_forks),
         ISOLATED(looks_at_many_runs_count_as_much_as_what_goes),
+        ISOLATED(a_trim_looks_at_a_few_runs_while_it_holds_the_lock),
         ISOLATED(zeroing_does_not_touch_fresh_memory),
         ISOLATED(neither_handing_out_nor_taking_back_touches_memory),
         ISOLATED(fresh_memory_is_populated_as_far_as_asked),
