@@ -346,7 +346,7 @@ size_t page_heap_decay(unsigned ticks, size_t most_bytes)
         heap_lock_acquire();
         (void)account_purged_locked(runs_purge_locked(ticks, &budget, NULL));
         lock_release(&page_heap_lock);
-        more = budget.units == 0 || budget.looks == 0;
+        more = budget.more;
         left -= more ? at_once : at_once - budget.units;
     } while (more && left > 0 && gate_is_open());
     return (most - left) * UNIT_BYTES;
@@ -355,13 +355,17 @@ size_t page_heap_decay(unsigned ticks, size_t most_bytes)
 COLD size_t page_heap_decay_huge(unsigned ticks, size_t most_bytes)
 {
     size_t bytes = 0;
-    bool found = true;
+    bool more = true;
 
-    while (found && bytes < most_bytes && gate_is_open()) {
+    while (more && bytes < most_bytes && gate_is_open()) {
+        struct runs_budget budget = {.looks = LOOKS_AT_ONCE};
+
         heap_lock_acquire();
-        found = account_purged_locked(runs_purge_huge_locked(ticks)) > 0;
+        bool found = account_purged_locked(runs_purge_huge_locked(ticks, &budget)) > 0;
+
         lock_release(&page_heap_lock);
         bytes += found ? HUGE_PAGE_UNITS * UNIT_BYTES : 0;
+        more = budget.more;
     }
     return bytes;
 }
@@ -437,7 +441,7 @@ COLD size_t page_heap_purge(size_t pad_bytes)
         struct runs_budget budget = {.units = TRIM_UNITS_AT_ONCE, .looks = LOOKS_AT_ONCE};
 
         bytes += purge_some(&budget, pad_bytes) * UNIT_BYTES;
-        more = budget.units == 0 || budget.looks == 0;
+        more = budget.more;
     }
     return bytes;
 }

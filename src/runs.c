@@ -45,6 +45,7 @@ struct look {
  * those for less, which come whenever the heap grows, do not make it begin anew. */
 static struct look look_for_less = {.shelf = SHELF_COUNT};
 static struct look look_for_decay = {.shelf = SHELF_COUNT};
+static struct look look_for_huge = {.shelf = SHELF_COUNT};
 
 static unsigned shelf_of(size_t units)
 {
@@ -95,6 +96,7 @@ static void shelf_take(struct span *run)
 
     look_pass_by(&look_for_less, run);
     look_pass_by(&look_for_decay, run);
+    look_pass_by(&look_for_huge, run);
     if (run->next != NULL) {
         run->next->prev = run->prev;
     }
@@ -351,10 +353,10 @@ static bool look_goes_on_locked(const struct look *look, unsigned ticks)
     return has_more && ticks >= look->ticks && look->pass == pass_now();
 }
 
-static void look_begin_locked(struct look *look, unsigned ticks)
+static void look_begin_locked(struct look *look, unsigned ticks, size_t units_least)
 {
     ASSERT(lock_is_held(&page_heap_lock));
-    *look = (struct look){.ticks = ticks, .pass = pass_now()};
+    *look = (struct look){.shelf = shelf_of(units_least), .ticks = ticks, .pass = pass_now()};
 }
 
 /* The run to look at next, NULL at the end. */
@@ -377,7 +379,7 @@ static size_t look_locked(struct look *look, unsigned ticks, struct runs_budget 
     size_t purged = 0;
     struct span *run;
 
-    while (budget->units > 0 && budget->looks > 0 && (run = look_run_locked(look)) != NULL) {
+    while ((run = look_run_locked(look)) != NULL && budget->units > 0 && budget->looks > 0) {
         size_t now = 0;
 
         if (run != spared && may_be_due(run, ticks)) {
@@ -389,6 +391,7 @@ static size_t look_locked(struct look *look, unsigned ticks, struct runs_budget 
         /* Of a run that was enough there may be more. */
         look->next = budget->units > 0 ? run->next : run;
     }
+    budget->more = run != NULL;
     return purged;
 }
 
@@ -399,13 +402,13 @@ size_t runs_purge_locked(unsigned ticks, struct runs_budget *budget, const struc
     bool goes_on = look_goes_on_locked(look, ticks);
 
     if (!goes_on) {
-        look_begin_locked(look, ticks);
+        look_begin_locked(look, ticks, 1);
     }
     size_t purged = look_locked(look, ticks, budget, spared);
 
     /* Where all that is free is to go, that is what the last look has gone by too. */
-    if (goes_on && ticks == 0 && budget->units > 0 && budget->looks > 0) {
-        look_begin_locked(look, ticks);
+    if (goes_on && ticks == 0 && !budget->more) {
+        look_begin_locked(look, ticks, 1);
         purged += look_locked(look, ticks, budget, spared);
     }
     return purged;
@@ -447,17 +450,23 @@ static size_t run_purge_huge_locked(struct span *run, unsigned ticks)
     return 0;
 }
 
-COLD size_t runs_purge_huge_locked(unsigned ticks)
+COLD size_t runs_purge_huge_locked(unsigned ticks, struct runs_budget *budget)
 {
     ASSERT(lock_is_held(&page_heap_lock));
+    struct look *look = &look_for_huge;
     size_t purged = 0;
+    struct span *run;
 
-    for (unsigned shelf = shelf_next_filled(shelf_of(HUGE_PAGE_UNITS));
-         shelf < SHELF_COUNT && purged == 0; shelf = shelf_next_filled(shelf + 1)) {
-        for (struct span *run = shelves[shelf]; run != NULL && purged == 0; run = run->next) {
-            purged = may_be_due(run, ticks) ? run_purge_huge_locked(run, ticks) : 0;
-        }
+    if (!look_goes_on_locked(look, ticks)) {
+        look_begin_locked(look, ticks, HUGE_PAGE_UNITS);
     }
+    while ((run = look_run_locked(look)) != NULL && purged == 0 && budget->looks > 0) {
+        purged = may_be_due(run, ticks) ? run_purge_huge_locked(run, ticks) : 0;
+        budget->looks--;
+        /* Of a run that had one there may be more. */
+        look->next = purged == 0 ? run->next : run;
+    }
+    budget->more = run != NULL;
     return purged;
 }
 

@@ -65,18 +65,20 @@ size_t run_count_used(const uint8_t *history, size_t units);
 void run_stamp(uint8_t *history, size_t units);
 
 /* How much one call may do: units that go back, and free runs that are looked at, of which a heap
- * may have hundreds of thousands. What was not needed is left. */
+ * may have hundreds of thousands. What was not needed is left; `more` says whether there are runs
+ * that it was not enough for. */
 struct runs_budget {
     size_t units;
     size_t looks;
+    bool more;
 };
 
 /* Give the memory behind units back that have been free for `ticks`, but for the run `spared`
  * (NULL: for none). Returns how many units were in use and went back. */
 size_t runs_purge_locked(unsigned ticks, struct runs_budget *budget, const struct span *spared);
 
-/* The same for one whole huge page, none of whose units was freed later. */
-size_t runs_purge_huge_locked(unsigned ticks);
+/* The same for one whole huge page, none of whose units was freed later, whatever budget.units. */
+size_t runs_purge_huge_locked(unsigned ticks, struct runs_budget *budget);
 
 /* The length of the run or gap that starts at `unit`; its free units are added to *free_units, and
  * those of them whose memory has not gone back to *used_units. Panics if no run starts there. */

@@ -364,6 +364,25 @@ static void looks_at_many_runs_count_as_much_as_what_goes(void **state)
     assert_int_equal(page_heap_decay(TICKS_PER_DECAY, PACE_BYTES_LEAST), 0);
 }
 
+/* As many as one hold of the lock is for: with the last of them the look is through. */
+static void a_look_that_ends_with_its_budget_is_through(void **state)
+{
+    enum { AT_ONCE = 128 };
+    static size_t lengths[AT_ONCE];
+    static struct span *spans[AT_ONCE];
+
+    (void)state;
+    for (size_t i = 0; i < AT_ONCE; i++) {
+        lengths[i] = HUGE_PAGE_UNITS;
+    }
+    make_free_runs(lengths, AT_ONCE, spans);
+    assert_int_equal(run_totals.free_runs, AT_ONCE);
+    assert_int_equal(page_heap_decay(TICKS_PER_DECAY, SIZE_MAX), 0);
+    assert_int_equal(page_heap_decay_huge(TICKS_PER_DECAY, SIZE_MAX), 0);
+    (void)page_heap_purge(0);
+    assert_int_equal(page_heap_purge(0), 0);
+}
+
 static void a_trim_looks_at_a_few_runs_while_it_holds_the_lock(void **state)
 {
     enum { RUNS = 600, AT_ONCE = 128 };
@@ -1399,6 +1418,7 @@ int main(void)
         ISOLATED(where_the_kernel_takes_nothing_back_many_units_are_written),
         ISOLATED(no_trim_goes_on_where_somebody_forks),
         ISOLATED(looks_at_many_runs_count_as_much_as_what_goes),
+        ISOLATED(a_look_that_ends_with_its_budget_is_through),
         ISOLATED(a_trim_looks_at_a_few_runs_while_it_holds_the_lock),
         ISOLATED(zeroing_does_not_touch_fresh_memory),
         ISOLATED(neither_handing_out_nor_taking_back_touches_memory),

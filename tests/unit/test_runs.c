@@ -150,6 +150,13 @@ static size_t purge(unsigned ticks, size_t most, const struct span *spared)
     return purged;
 }
 
+static size_t purge_huge(unsigned ticks)
+{
+    struct runs_budget budget = {.looks = SIZE_MAX};
+
+    return runs_purge_huge_locked(ticks, &budget);
+}
+
 static size_t purge_at_looks(unsigned ticks, size_t looks)
 {
     struct runs_budget budget = {.units = SIZE_MAX, .looks = looks};
@@ -350,14 +357,14 @@ static void huge_pages_are_purged_whole_one_at_a_time(void **state)
     tick_advance();
     use_units(run, first + HUGE_PAGE_UNITS, 1);
     give_back(run);
-    assert_int_equal(runs_purge_huge_locked(1), HUGE_PAGE_UNITS);
-    assert_int_equal(runs_purge_huge_locked(1), FEW);
+    assert_int_equal(purge_huge(1), HUGE_PAGE_UNITS);
+    assert_int_equal(purge_huge(1), FEW);
     assert_int_equal(resident_from(run, first, HUGE_PAGE_UNITS), 0);
     assert_int_equal(resident_from(run, last, FEW), 0);
     /* Of the other two one was freed later, the other never used. */
-    assert_int_equal(runs_purge_huge_locked(1), 0);
+    assert_int_equal(purge_huge(1), 0);
     tick_advance();
-    assert_int_equal(runs_purge_huge_locked(1), 1);
+    assert_int_equal(purge_huge(1), 1);
     assert_int_equal(run_count_used(span_history(run), run->units), 0);
 }
 
@@ -373,7 +380,7 @@ static void a_huge_page_may_be_the_last_of_its_run(void **state)
     (void)carve(1);
     give_back(run);
     use_units(run, first, 2);
-    assert_int_equal(runs_purge_huge_locked(0), 2);
+    assert_int_equal(purge_huge(0), 2);
 }
 
 static void huge_pages_are_found_in_each_run(void **state)
@@ -395,16 +402,42 @@ static void huge_pages_are_found_in_each_run(void **state)
     give_back(longer);
     use_units(shorter, first_huge(shorter), 2);
     use_units(longer, first_huge(longer), 3);
-    assert_int_equal(runs_purge_huge_locked(0), 2);
+    assert_int_equal(purge_huge(0), 2);
     /* What the kernel refuses is passed over. */
     use_units(shorter, first_huge(shorter), 2);
     lock_pages((char *)span_address(shorter) + first_huge(shorter) * UNIT_BYTES, 1);
-    assert_int_equal(runs_purge_huge_locked(0), 3);
-    assert_int_equal(runs_purge_huge_locked(0), 0);
+    assert_int_equal(purge_huge(0), 3);
+    assert_int_equal(purge_huge(0), 0);
     unlock_pages((char *)span_address(shorter) + first_huge(shorter) * UNIT_BYTES, 1);
     assert_int_equal(purge(0, SIZE_MAX, NULL), 2);
     /* Runs that are clean are passed over too. */
-    assert_int_equal(runs_purge_huge_locked(0), 0);
+    assert_int_equal(purge_huge(0), 0);
+}
+
+/* And the next look for one goes on where this one has stopped. */
+static void huge_pages_of_many_runs_are_looked_for_a_few_runs_at_a_time(void **state)
+{
+    enum { RUNS = 3, LOOKS = 2 };
+    struct runs_budget budget = {.looks = LOOKS};
+    struct span *runs[RUNS];
+
+    (void)state;
+    (void)free_region_of((size_t)(RUNS * 3 + 1) * HUGE_PAGE_UNITS);
+    for (size_t i = 0; i < RUNS; i++) {
+        runs[i] = carve((size_t)2 * HUGE_PAGE_UNITS);
+        (void)carve(1);
+    }
+    for (size_t i = 0; i < RUNS; i++) {
+        give_back(runs[i]);
+    }
+    /* What was freed first is looked at last. */
+    use_units(runs[0], first_huge(runs[0]), 1);
+    assert_int_equal(runs_purge_huge_locked(0, &budget), 0);
+    assert_int_equal(budget.looks, 0);
+    assert_true(budget.more);
+    budget.looks = LOOKS;
+    assert_int_equal(runs_purge_huge_locked(0, &budget), 1);
+    assert_int_equal(budget.looks, LOOKS - 1);
 }
 
 static void check_first_run(void *argument)
@@ -522,6 +555,7 @@ int main(void)
         ISOLATED(huge_pages_are_purged_whole_one_at_a_time),
         ISOLATED(a_huge_page_may_be_the_last_of_its_run),
         ISOLATED(huge_pages_are_found_in_each_run),
+        ISOLATED(huge_pages_of_many_runs_are_looked_for_a_few_runs_at_a_time),
         ISOLATED(each_unit_of_a_slab_is_one_until_it_is_released),
         ISOLATED(the_check_tells_a_run_from_its_middle),
         ISOLATED(the_check_sees_a_run_on_a_wrong_shelf),
