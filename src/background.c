@@ -25,11 +25,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cache.h"
 #include "conf.h"
 #include "fatal.h"
 #include "gate.h"
 #include "life.h"
+#include "limit.h"
 #include "purge.h"
+#include "upkeep.h"
 
 enum {
     STACK_BYTES = 256 * 1024,
@@ -80,6 +83,16 @@ static bool step(bool (*take)(void))
     return more;
 }
 
+/* A step of what the soft limit calls for comes first. As purge_poll(). */
+static bool poll_once(void)
+{
+    if (limit_presses()) {
+        upkeep_poll(&cache_none);
+        return false;
+    }
+    return purge_poll();
+}
+
 /* Has main() ended by pthread_exit(), and every other thread? The process ends with its last one:
  * that would be us. */
 static bool is_last_thread(void)
@@ -102,7 +115,7 @@ COLD static void *poll_the_clock(void *unused)
             has_started = false;
             return unused;
         }
-        bool more = step(purge_poll);
+        bool more = step(poll_once);
 
         /* There may be gigabytes to give back, and exit() waits. */
         while (more) {

@@ -3,7 +3,7 @@
  *
  * Owns         nothing.
  * Concurrency  any thread, no lock held; inside the gate but for the last two functions.
- * Called by    heap.c, large.c, resize.c and api.c.
+ * Called by    heap.c, large.c, resize.c, background.c and api.c.
  */
 #include "upkeep.h"
 

@@ -67,6 +67,26 @@ static void an_idle_process_gives_memory_back(void **state)
     assert_false(bw_background_thread(false));
 }
 
+/* Long before it would for its age. */
+static void a_soft_limit_is_kept_while_we_sleep(void **state)
+{
+    char *block = (char *)bw_malloc(RUN_BYTES);
+    void *behind = bw_malloc(SMALL_MAX_BYTES + 1);
+
+    (void)state;
+    conf.decay_ms = 1000 * 1000;
+    assert_true(bw_background_thread(true));
+    memset(block, 1, RUN_BYTES);
+    bw_free(block);
+    assert_true(bw_set_limits(RUN_BYTES / 2, 0));
+    for (unsigned i = 0; i < POLLS && resident_pages(block, RUN_BYTES) != 0; i++) {
+        sleep_a_little();
+    }
+    assert_int_equal(resident_pages(block, RUN_BYTES), 0);
+    bw_free(behind);
+    background_stop();
+}
+
 static void it_can_be_ended_and_started_again(void **state)
 {
     (void)state;
@@ -252,6 +272,7 @@ int main(void)
 {
     static const struct isolated_test tests[] = {
         ISOLATED(an_idle_process_gives_memory_back),
+        ISOLATED(a_soft_limit_is_kept_while_we_sleep),
         ISOLATED(it_can_be_ended_and_started_again),
         ISOLATED(a_child_has_one_too),
         ISOLATED(without_it_children_have_none),
