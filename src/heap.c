@@ -109,7 +109,8 @@ static void *alloc_small_inside(struct cache *cache, unsigned class, size_t alig
     void *block = take_cached(cache, class, alignment);
 
     if (block == NULL && size_classes[class].units > 1) {
-        /* A free unit, or a few, may be all that there is. */
+        /* A free unit, or a few, may be all that there is; and without a cache for the others of a
+         * slab they will do. */
         unsigned single = size_class_single(class);
 
         if (single == CLASS_COUNT) {
@@ -192,11 +193,6 @@ static void *alloc_slow(size_t alignment, size_t size, enum purpose purpose)
     /* Runs are asked for beyond the sizes of slabs only, zeroed blocks as well. */
     ASSERT(purpose == FOR_MALLOC || size > SMALL_MAX_BYTES);
     unsigned class = purpose == FOR_MALLOC ? class_of_any(alignment, size) : CLASS_COUNT;
-
-    /* Without a cache for the others of a slab, one unit will do. */
-    if (class != CLASS_COUNT && size_classes[class].units > 1 && !cache_is_real(cache)) {
-        class = size_class_single(class);
-    }
 
     if (class == CLASS_COUNT) {
         return alloc_large(cache, alignment, size, purpose);
