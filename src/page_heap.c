@@ -167,18 +167,6 @@ static bool within_hard_limit_at_locked(const uint8_t *history, size_t units)
 
 /* The interface */
 
-static void populate_clean_units(struct span *span, size_t bytes)
-{
-    const uint8_t *history = span_history(span);
-    char *memory = (char *)span_address(span);
-
-    for (size_t start = 0; start < bytes; start += UNIT_BYTES) {
-        if (history[start / UNIT_BYTES] == UNIT_CLEAN) {
-            os_populate(memory + start, size_min(bytes - start, UNIT_BYTES));
-        }
-    }
-}
-
 static struct span *alloc_locked(const struct run_request *request)
 {
     size_t units = request->units + request->align_units - 1;
@@ -212,13 +200,15 @@ static struct span *alloc_locked(const struct run_request *request)
 struct span *page_heap_alloc(const struct run_request *request)
 {
     ASSERT(request->units > 0 && is_power_of_two(request->align_units));
-    ASSERT(request->populate_bytes <= request->units * UNIT_BYTES);
+    ASSERT(request->populate_bytes <= UNIT_BYTES);
     heap_lock_acquire();
     struct span *span = alloc_locked(request);
 
     lock_release(&page_heap_lock);
     if (span != NULL && !request->zero) {
-        populate_clean_units(span, request->populate_bytes);
+        if (request->populate_bytes > 0 && *span_history(span) == UNIT_CLEAN) {
+            os_populate((char *)span_address(span), request->populate_bytes);
+        }
         memset(span_history(span), UNIT_USED, span->units);
     }
     return span;
