@@ -11,8 +11,6 @@
  */
 #include "growth.h"
 
-#include <string.h>
-
 #include "break.h"
 #include "conf.h"
 #include "os.h"
@@ -160,19 +158,18 @@ bool growth_raise_break_locked(size_t units)
 }
 
 /* The end of a free run of the break is no longer ours: all but its first `kept` units. Returns how
- * many units in use are lost. */
+ * many units in use are lost. Their history still tells who frees a block there again, until
+ * region_add_break(). */
 COLD static size_t cut_off_locked(struct span *run, size_t kept)
 {
     ASSERT(lock_is_held(&page_heap_lock));
     size_t lost = run->units - kept;
-    uint8_t *history = span_history(run) + kept;
-    size_t used = run_count_used(history, lost);
+    size_t used = run_count_used(span_history(run) + kept, lost);
 
     run_take_locked(run);
     if (kept > 0) {
         run_make_free_locked(run, kept, region_primary.index);
     }
-    memset(history, UNIT_CLEAN, lost);
     run_totals.free_used_units -= used;
     total_set_locked(run_totals.total_units - lost);
     return used;

@@ -205,6 +205,22 @@ static void where_it_cannot_grow_again_memory_is_mapped(void **state)
     assert_true(span_address(run_behind_foreign_memory(false)) > break_top());
 }
 
+static void what_a_trim_cut_off_is_known_to_have_been_freed(void **state)
+{
+    struct span *run = run_of_units(4);
+    uintptr_t address = span_address(run);
+
+    (void)state;
+    page_heap_free(run);
+    assert_true(page_heap_purge(0) > 0);
+    assert_true(break_top() <= address);
+    assert_true(region_was_freed(address));
+    /* Until there is memory again. */
+    assert_ptr_equal(run_of_units(4), run);
+    assert_false(region_was_freed(address));
+    page_heap_check();
+}
+
 static void a_pad_without_end_keeps_all(void **state)
 {
     (void)state;
@@ -321,6 +337,7 @@ int main(void)
         ISOLATED(foreign_memory_behind_a_free_run_makes_it_grow_again),
         ISOLATED(where_it_cannot_grow_again_memory_is_mapped),
         ISOLATED(where_the_kernel_does_not_say_the_break_is_not_taken_for_lowered),
+        ISOLATED(what_a_trim_cut_off_is_known_to_have_been_freed),
         ISOLATED(a_pad_without_end_keeps_all),
         ISOLATED(foreign_addresses_stay_foreign_where_the_break_was_being_lowered),
         ISOLATED(memory_got_where_the_break_was_just_lowered_is_not_handed_out),
