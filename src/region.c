@@ -154,7 +154,8 @@ bool region_add_break(uintptr_t start, size_t bytes)
     size_t last = first + bytes / UNIT_BYTES;
     size_t covered = region_units(&region_primary);
 
-    if (start < region_base(&region_primary) || last > region_units_max() || !tables_cover(last)) {
+    /* Below the base units have numbers that no table has. */
+    if (last > region_units_max() || !tables_cover(last)) {
         return false;
     }
     for (size_t unit = covered; unit < first; unit++) {
