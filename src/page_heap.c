@@ -363,7 +363,6 @@ COLD size_t page_heap_decay_huge(unsigned ticks, size_t most_bytes)
 void page_heap_give_up_clean(void)
 {
     heap_lock_acquire();
-    growth_notice_moves_locked();
     growth_give_up_clean_locked();
     lock_release(&page_heap_lock);
 }
