@@ -1,66 +1,20 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* emergency.c - pools mapped from the kernel, cut by bitmaps.
+/* emergency.c - blocks while the gate is closed, from pools mapped from the kernel.
  *
- * A pool is one mapping: bitmaps, then the memory that they describe, in granules. The page heap
- * does not know of it. There are two kinds of pool. For blocks of up to a page a granule is a 64th
- * of a page, so that one word of a bitmap describes one page, and no block crosses a page. For
- * longer blocks a granule is a page.
- *
- * To allocate is to set the bits of the first free granules that are enough, and those of the
- * block's two ends. Where no pool has room a new one is mapped; it serves others later, and stays
- * mapped, since there will be more forks.
- *
- * The memory of free granules goes back to the kernel as time goes by, a whole page at a time
- * (purge.c). Whoever gives it back claims it first, as if for a block.
+ * The page heap does not know of them. Where no pool has room a new one is mapped; it serves others
+ * later, and stays mapped, since there will be more forks. Its memory goes back as time goes by
+ * (purge.c).
  *
  * Owns         the list of pools.
- * Invariants   a granule belongs to whoever set its bit in `used`, and nobody else touches it, or
- *              its bits, until that one clears it. A bit of `starts` is set exactly while a live
- *              block starts there; the next bit of `ends` is then its last granule. Granules that
- *              are not `dirty` have no memory behind them.
- * Concurrency  lock-free throughout; checked by src/model/emergency.pml, with mutants that it
- *              catches. Pools are only ever added to the list.
+ * Concurrency  lock-free throughout. Pools are only ever added to the list.
  * Called by    heap.c and resize.c; deferred.c; purge.c; fork.c; stats.c.
  */
 #include "emergency.h"
 
 #include <stdatomic.h>
 
-#include "gate.h"
 #include "limit.h"
-#include "os.h"
-
-enum { REFUSED_BITS = 32 };
-
-#define POOL_BYTES_LEAST ((size_t)1024 * 1024)
-#define REFUSED_MASK     ((UINT64_C(1) << REFUSED_BITS) - 1)
-
-/* What is known of BITS_PER_WORD granules. */
-struct granules {
-    _Atomic uint64_t used;
-    _Atomic uint64_t starts;
-    _Atomic uint64_t ends;
-    _Atomic uint64_t dirty;
-};
-
-struct pool {
-    struct pool *next;
-    uintptr_t start;
-    size_t granule_bytes;
-    size_t count; /* granules: whole words */
-    /* How often granules became free << 32 | a number that has since been looked for in vain, or
-     * 0. It spares looking again. */
-    _Atomic uint64_t refused;
-    _Atomic bool to_purge; /* granules became free */
-    struct granules words[];
-};
-
-struct request {
-    size_t granule_bytes;
-    size_t count;
-    size_t alignment;
-    bool is_limited; /* by the hard limit */
-};
+#include "pool.h"
 
 static _Atomic(struct pool *) pools;
 /* From this one on the list holds what a parent left us, with blocks in it: it serves no more.
@@ -73,354 +27,64 @@ static _Atomic uint64_t mapped_bytes;
 
 /* Pools */
 
-static struct pool *pool_create(const struct request *request)
+/* Not past the hard limit, if it is limited. */
+static struct pool *map_pool(const struct pool_request *request, bool is_limited)
 {
-    size_t slack = request->alignment / request->granule_bytes;
-    size_t count = align_up(
-        size_max(request->count + slack, POOL_BYTES_LEAST / request->granule_bytes), BITS_PER_WORD);
-    size_t table = align_up(sizeof(struct pool) + count / BITS_PER_WORD * sizeof(struct granules),
-                            os_page_bytes());
-    size_t bytes = table + count * request->granule_bytes;
     /* Relaxed: two threads that map at once may be a pool over the limit. */
     size_t mapped = atomic_load_explicit(&mapped_bytes, memory_order_relaxed);
-    bool allowed = count < REFUSED_MASK && (!request->is_limited || limit_allows(mapped + bytes));
-    struct pool *pool = allowed ? (struct pool *)os_map(bytes) : NULL;
+    bool is_allowed = !is_limited || limit_allows(mapped + pool_bytes_for(request));
+    struct pool *pool = is_allowed ? pool_map(request) : NULL;
 
-    if (pool == NULL) {
-        return NULL;
+    if (pool != NULL) {
+        atomic_fetch_add_explicit(&mapped_bytes, pool_bytes(pool), memory_order_relaxed);
     }
-    pool->start = (uintptr_t)pool + table;
-    pool->granule_bytes = request->granule_bytes;
-    pool->count = count;
-    atomic_fetch_add_explicit(&mapped_bytes, bytes, memory_order_relaxed);
     return pool;
 }
 
-/* With its table. */
-static size_t pool_bytes(const struct pool *pool)
-{
-    return pool->start - (uintptr_t)pool + pool->count * pool->granule_bytes;
-}
-
-static void pool_publish(struct pool *pool)
+static void publish(struct pool *pool)
 {
     pool->next = atomic_load_explicit(&pools, memory_order_relaxed);
-    /* Release: pairs with the acquire in pool_first(); the pool is seen whole. */
+    /* Release: pairs with the acquire in first_pool(); the pool is seen whole. */
     while (!atomic_compare_exchange_weak_explicit(&pools, &pool->next, pool, memory_order_release,
                                                   memory_order_relaxed)) {
     }
 }
 
-static struct pool *pool_first(void)
+static struct pool *first_pool(void)
 {
     return atomic_load_explicit(&pools, memory_order_acquire);
 }
 
-static void *pool_address(const struct pool *pool, size_t granule)
-{
-    uintptr_t address = pool->start + granule * pool->granule_bytes;
-
-    return (void *)address;
-}
-
 COLD static struct pool *pool_of(uintptr_t address)
 {
-    struct pool *pool = pool_first();
+    struct pool *pool = first_pool();
 
-    while (pool != NULL && address - pool->start >= pool->count * pool->granule_bytes) {
+    while (pool != NULL && !pool_contains(pool, address)) {
         pool = pool->next;
     }
     return pool;
 }
 
-/* Bits */
-
-static struct granules *word_of(struct pool *pool, size_t granule)
-{
-    return &pool->words[granule / BITS_PER_WORD];
-}
-
-static uint64_t bit_of(size_t granule)
-{
-    return UINT64_C(1) << granule % BITS_PER_WORD;
-}
-
-/* The bits of granules [first, end) in the word that begins with granule `base`. */
-COLD static uint64_t bits_between(size_t first, size_t end, size_t base)
-{
-    size_t low = size_max(first, base) - base;
-    size_t high = size_min(end - base, BITS_PER_WORD);
-
-    return UINT64_MAX >> (BITS_PER_WORD - (high - low)) << low;
-}
-
-/* The granule after the last of the block that starts at `first`. */
-COLD static size_t block_end(struct pool *pool, size_t first)
-{
-    size_t base = align_down(first, BITS_PER_WORD);
-    /* Relaxed: see block_create(). */
-    uint64_t ends = atomic_load_explicit(&word_of(pool, base)->ends, memory_order_relaxed) &
-                    (UINT64_MAX << first % BITS_PER_WORD);
-
-    while (ends == 0 && base + BITS_PER_WORD < pool->count) {
-        base += BITS_PER_WORD;
-        ends = atomic_load_explicit(&word_of(pool, base)->ends, memory_order_relaxed);
-    }
-    return ends != 0 ? base + bit_lowest(ends) + 1 : pool->count;
-}
-
-/* Memory that goes back */
-
-/* Claim the granules of a word that are free and have memory behind them; their bits. Where the
- * word is a page: all of them or none. */
-static uint64_t word_claim_idle(struct granules *word, bool is_page)
-{
-    uint64_t used = atomic_load_explicit(&word->used, memory_order_relaxed);
-    uint64_t idle;
-
-    do {
-        /* Relaxed: a bit that we do not see yet is that of a granule which another thread has just
-         * freed, and that thread says so after us (to_purge). */
-        uint64_t dirty = atomic_load_explicit(&word->dirty, memory_order_relaxed);
-
-        idle = dirty & ~used;
-        if (is_page) {
-            idle = used == 0 && dirty != 0 ? UINT64_MAX : 0;
-        }
-        /* Acquire: pairs with the release in pool_clear(); nobody writes to the memory any more. */
-    } while (idle != 0 &&
-             !atomic_compare_exchange_weak_explicit(&word->used, &used, used | idle,
-                                                    memory_order_acquire, memory_order_relaxed));
-    return idle;
-}
-
-/* Purge the granules of `bits`; the bits of those that the kernel took. */
-static uint64_t purge_bits(const struct pool *pool, size_t base, uint64_t bits)
-{
-    uint64_t purged = 0;
-
-    while (bits != 0) {
-        unsigned low = bit_lowest(bits);
-        uint64_t after = ~(bits >> low);
-        unsigned count = after != 0 ? bit_lowest(after) : BITS_PER_WORD;
-        uint64_t stretch = bits_between(low, low + count, 0);
-
-        if (os_purge(pool_address(pool, base + low), count * pool->granule_bytes)) {
-            purged |= stretch;
-        }
-        bits &= ~stretch;
-    }
-    return purged;
-}
-
-/* Purge what is idle in the word that begins with granule `base`; the bytes that went. */
-static size_t word_purge(struct pool *pool, size_t base)
-{
-    struct granules *word = word_of(pool, base);
-    uint64_t idle = word_claim_idle(word, pool->granule_bytes < os_page_bytes());
-
-    if (idle == 0) {
-        return 0;
-    }
-    uint64_t purged = purge_bits(pool, base, idle);
-
-    /* Relaxed: published by the release. */
-    atomic_fetch_and_explicit(&word->dirty, ~purged, memory_order_relaxed);
-    /* Release: pairs with the acquire of whoever claims them next. */
-    atomic_fetch_and_explicit(&word->used, ~idle, memory_order_release);
-    return bit_count(purged) * pool->granule_bytes;
-}
-
-/* The same of the whole pool, up to about `most_bytes`, unless somebody forks. */
-static size_t pool_purge(struct pool *pool, size_t most_bytes)
-{
-    size_t bytes = 0;
-    size_t base = 0;
-
-    for (; base < pool->count && bytes < most_bytes && gate_is_open(); base += BITS_PER_WORD) {
-        bytes += word_purge(pool, base);
-    }
-    if (base < pool->count) {
-        /* Relaxed: what is left may be looked for later. */
-        atomic_store_explicit(&pool->to_purge, true, memory_order_relaxed);
-    }
-    return bytes;
-}
-
-/* Granules became free: what was looked for in vain may be there now. */
-COLD static void pool_accept(struct pool *pool)
-{
-    uint64_t before = atomic_load_explicit(&pool->refused, memory_order_relaxed);
-
-    /* Release: pairs with the acquire in pool_alloc(); the granules are seen free. */
-    while (!atomic_compare_exchange_weak_explicit(&pool->refused, &before,
-                                                  ((before >> REFUSED_BITS) + 1) << REFUSED_BITS,
-                                                  memory_order_release, memory_order_relaxed)) {
-    }
-}
-
-static void pool_clear(struct pool *pool, size_t first, size_t end)
-{
-    for (size_t base = align_down(first, BITS_PER_WORD); base < end; base += BITS_PER_WORD) {
-        /* Release: the program's last writes happen before the acquire of whoever claims the
-         * granules next. */
-        atomic_fetch_and_explicit(&word_of(pool, base)->used, ~bits_between(first, end, base),
-                                  memory_order_release);
-    }
-}
-
-/* Granules that nobody needs: of a block, or of a claim that failed. */
-COLD static void pool_release(struct pool *pool, size_t first, size_t end)
-{
-    pool_clear(pool, first, end);
-    /* Release: pairs with the acquire in emergency_purge(); the granules are seen free. */
-    atomic_store_explicit(&pool->to_purge, true, memory_order_release);
-    pool_accept(pool);
-}
-
-size_t emergency_purge(size_t most_bytes)
-{
-    size_t bytes = 0;
-
-    for (struct pool *pool = pool_first(); pool != NULL && bytes < most_bytes; pool = pool->next) {
-        /* Relaxed: the exchange decides. */
-        if (atomic_load_explicit(&pool->to_purge, memory_order_relaxed) &&
-            atomic_exchange_explicit(&pool->to_purge, false, memory_order_acquire)) {
-            bytes += pool_purge(pool, most_bytes - bytes);
-            pool_accept(pool);
-        }
-    }
-    return bytes;
-}
-
 /* Blocks */
 
-/* Set those bits, all or none; those of them that were set. */
-static uint64_t word_claim(struct granules *word, uint64_t bits)
+COLD static void *block_alloc(size_t size, size_t alignment, bool is_limited)
 {
-    uint64_t used = atomic_load_explicit(&word->used, memory_order_relaxed);
-
-    /* Acquire: pairs with the releases in pool_clear() and word_purge(). */
-    while ((used & bits) == 0 &&
-           !atomic_compare_exchange_weak_explicit(&word->used, &used, used | bits,
-                                                  memory_order_acquire, memory_order_relaxed)) {
-    }
-    return used & bits;
-}
-
-/* Claim granules [first, end): `first`, or a later one before which no such claim can succeed. */
-static size_t pool_claim(struct pool *pool, size_t first, size_t end)
-{
-    for (size_t base = align_down(first, BITS_PER_WORD); base < end; base += BITS_PER_WORD) {
-        uint64_t taken = word_claim(word_of(pool, base), bits_between(first, end, base));
-
-        if (taken != 0) {
-            if (base > first) {
-                pool_release(pool, first, base);
-            }
-            return base + BITS_PER_WORD - (size_t)__builtin_clzll(taken);
-        }
-    }
-    return first;
-}
-
-/* The first granule at or after `from` where the request may lie. It never crosses a page that it
- * could lie in: a block that stays pins no more than it must. */
-COLD static size_t pool_fit(const struct pool *pool, const struct request *request, size_t from)
-{
-    uintptr_t address = pool->start + from * pool->granule_bytes;
-    size_t first = (align_up(address, request->alignment) - pool->start) / pool->granule_bytes;
-    bool crosses = first % BITS_PER_WORD + request->count > BITS_PER_WORD;
-
-    return pool->granule_bytes < os_page_bytes() && crosses ? align_up(first, BITS_PER_WORD)
-                                                            : first;
-}
-
-static void *block_create(struct pool *pool, size_t first, size_t end)
-{
-    /* Relaxed, all: the granules are ours, and whoever asks for the size, or frees the block, got
-     * it from us by way of the program. */
-    for (size_t base = align_down(first, BITS_PER_WORD); base < end; base += BITS_PER_WORD) {
-        atomic_fetch_or_explicit(&word_of(pool, base)->dirty, bits_between(first, end, base),
-                                 memory_order_relaxed);
-    }
-    atomic_fetch_or_explicit(&word_of(pool, end - 1)->ends, bit_of(end - 1), memory_order_relaxed);
-    atomic_fetch_or_explicit(&word_of(pool, first)->starts, bit_of(first), memory_order_relaxed);
-    return pool_address(pool, first);
-}
-
-/* Relaxed: whoever finds it full a moment too late looks elsewhere. */
-static bool word_is_full(const struct granules *word)
-{
-    return atomic_load_explicit(&word->used, memory_order_relaxed) == UINT64_MAX;
-}
-
-COLD static void *pool_search(struct pool *pool, const struct request *request)
-{
-    size_t first = pool_fit(pool, request, 0);
-
-    while (first + request->count <= pool->count) {
-        if (word_is_full(word_of(pool, first))) {
-            first = pool_fit(pool, request, align_down(first, BITS_PER_WORD) + BITS_PER_WORD);
-            continue;
-        }
-        size_t next = pool_claim(pool, first, first + request->count);
-
-        if (next == first) {
-            return block_create(pool, first, first + request->count);
-        }
-        first = pool_fit(pool, request, next);
-    }
-    return NULL;
-}
-
-static void *pool_alloc(struct pool *pool, const struct request *request)
-{
-    /* Acquire: pairs with the release in pool_accept(). */
-    uint64_t refused = atomic_load_explicit(&pool->refused, memory_order_acquire);
-    bool is_hopeless = (refused & REFUSED_MASK) != 0 && request->count >= (refused & REFUSED_MASK);
-
-    if (pool->granule_bytes != request->granule_bytes || is_hopeless) {
-        return NULL;
-    }
-    void *block = pool_search(pool, request);
-
-    if (block == NULL && request->alignment <= pool->granule_bytes) {
-        /* Relaxed: a number that others compare with, and void if granules became free meanwhile.
-         */
-        (void)atomic_compare_exchange_strong_explicit(&pool->refused, &refused,
-                                                      (refused & ~REFUSED_MASK) | request->count,
-                                                      memory_order_relaxed, memory_order_relaxed);
-    }
-    return block;
-}
-
-static struct request request_for(size_t size, size_t alignment, bool is_limited)
-{
-    size_t page = os_page_bytes();
-    size_t granule_bytes = size <= page && alignment <= page ? page / BITS_PER_WORD : page;
-    size_t count = size / granule_bytes + (size % granule_bytes != 0);
-
-    return (struct request){granule_bytes, size_max(count, 1), alignment, is_limited};
-}
-
-COLD static void *block_alloc(const struct request *request)
-{
+    const struct pool_request request = pool_request_for(size, alignment);
     void *block = NULL;
 
     atomic_fetch_add_explicit(&alloc_count, 1, memory_order_relaxed);
     /* To the end, if a handler of a signal has forked meanwhile. */
-    for (struct pool *pool = pool_first(); pool != NULL && pool != old_pools && block == NULL;
+    for (struct pool *pool = first_pool(); pool != NULL && pool != old_pools && block == NULL;
          pool = pool->next) {
-        block = pool_alloc(pool, request);
+        block = pool_alloc(pool, &request);
     }
     if (block == NULL) {
-        struct pool *pool = pool_create(request);
+        struct pool *pool = map_pool(&request, is_limited);
 
         if (pool != NULL) {
             /* Before others know of it. */
-            block = pool_search(pool, request);
-            pool_publish(pool);
+            block = pool_alloc(pool, &request);
+            publish(pool);
         }
     }
     return block;
@@ -428,16 +92,12 @@ COLD static void *block_alloc(const struct request *request)
 
 COLD void *emergency_alloc(size_t size, size_t alignment)
 {
-    const struct request request = request_for(size, alignment, true);
-
-    return block_alloc(&request);
+    return block_alloc(size, alignment, true);
 }
 
 COLD void *emergency_alloc_unlimited(size_t size, size_t alignment)
 {
-    const struct request request = request_for(size, alignment, false);
-
-    return block_alloc(&request);
+    return block_alloc(size, alignment, false);
 }
 
 bool emergency_owns(uintptr_t address)
@@ -449,54 +109,25 @@ COLD size_t emergency_usable_size(uintptr_t address)
 {
     struct pool *pool = pool_of(address);
 
-    if (pool == NULL || (address - pool->start) % pool->granule_bytes != 0) {
-        return 0;
-    }
-    size_t first = (address - pool->start) / pool->granule_bytes;
-    /* Relaxed: see block_create(). */
-    uint64_t starts = atomic_load_explicit(&word_of(pool, first)->starts, memory_order_relaxed);
-
-    return starts & bit_of(first) ? (block_end(pool, first) - first) * pool->granule_bytes : 0;
+    return pool != NULL ? pool_usable_size(pool, address) : 0;
 }
 
 COLD void emergency_free(uintptr_t address)
 {
-    struct pool *pool = pool_of(address);
-    size_t first = (address - pool->start) / pool->granule_bytes;
+    pool_free(pool_of(address), address);
+}
 
-    if ((address - pool->start) % pool->granule_bytes != 0) {
-        fatal_at(FAULT_INVALID_FREE, address);
+size_t emergency_purge(size_t most_bytes)
+{
+    size_t bytes = 0;
+
+    for (struct pool *pool = first_pool(); pool != NULL && bytes < most_bytes; pool = pool->next) {
+        bytes += pool_purge(pool, most_bytes - bytes);
     }
-    /* Relaxed: only to tell the second of two frees, whichever comes second. */
-    uint64_t starts = atomic_fetch_and_explicit(&word_of(pool, first)->starts, ~bit_of(first),
-                                                memory_order_relaxed);
-
-    if (!(starts & bit_of(first))) {
-        uint64_t used = atomic_load_explicit(&word_of(pool, first)->used, memory_order_relaxed);
-
-        fatal_at(used & bit_of(first) ? FAULT_INVALID_FREE : FAULT_DOUBLE_FREE, address);
-    }
-    size_t end = block_end(pool, first);
-
-    /* Relaxed: published by the release in pool_clear(). */
-    atomic_fetch_and_explicit(&word_of(pool, end - 1)->ends, ~bit_of(end - 1),
-                              memory_order_relaxed);
-    pool_release(pool, first, end);
+    return bytes;
 }
 
 /* A child */
-
-/* No granule is claimed: no block of the parent's lies in the pool, nor was a thread of it about to
- * put one there, which begins with a claim. Relaxed: the child has one thread. */
-static bool pool_is_unused(struct pool *pool)
-{
-    for (size_t granule = 0; granule < pool->count; granule += BITS_PER_WORD) {
-        if (atomic_load_explicit(&word_of(pool, granule)->used, memory_order_relaxed) != 0) {
-            return false;
-        }
-    }
-    return true;
-}
 
 /* Unused pools come to the front of the list and serve on: else each fork in a chain of them would
  * add one. The fork may be that of a signal handler which has interrupted this thread on its way
@@ -510,12 +141,11 @@ COLD void emergency_reset_in_child(void)
     struct pool **others_end = &others;
     size_t bytes = 0;
 
-    for (struct pool *pool = pool_first(); pool != NULL; pool = pool->next) {
-        if (pool_is_unused(pool)) {
+    for (struct pool *pool = first_pool(); pool != NULL; pool = pool->next) {
+        if (pool_take_over(pool)) {
             *unused_end = pool;
             unused_end = &pool->next;
             bytes += pool_bytes(pool);
-            atomic_store_explicit(&pool->refused, 0, memory_order_relaxed);
         } else {
             *others_end = pool;
             others_end = &pool->next;
@@ -536,51 +166,10 @@ struct emergency_stats emergency_stats(void)
     };
 }
 
-/* What a granule says of the block that it is of, if it is of one. */
-struct granule_marks {
-    bool is_used;
-    bool is_start;
-    bool is_end;
-    bool is_dirty;
-};
-
-/* Relaxed, all: nobody is at it. */
-static struct granule_marks marks_of(struct pool *pool, size_t granule)
-{
-    struct granules *word = word_of(pool, granule);
-    uint64_t bit = bit_of(granule);
-
-    return (struct granule_marks){
-        .is_used = (atomic_load_explicit(&word->used, memory_order_relaxed) & bit) != 0,
-        .is_start = (atomic_load_explicit(&word->starts, memory_order_relaxed) & bit) != 0,
-        .is_end = (atomic_load_explicit(&word->ends, memory_order_relaxed) & bit) != 0,
-        .is_dirty = (atomic_load_explicit(&word->dirty, memory_order_relaxed) & bit) != 0,
-    };
-}
-
-static void pool_check(struct pool *pool)
-{
-    bool inside = false;
-    bool is_whole = true;
-
-    for (size_t granule = 0; granule < pool->count; granule++) {
-        struct granule_marks marks = marks_of(pool, granule);
-
-        is_whole &= !(inside && marks.is_start);
-        inside |= marks.is_start;
-        is_whole &= marks.is_used == inside;
-        is_whole &= inside ? marks.is_dirty : !marks.is_end;
-        inside &= !marks.is_end;
-    }
-    if (!is_whole || inside) {
-        fatal("emergency: the bits of a pool do not add up to blocks");
-    }
-}
-
 /* Pools that a parent left may have been caught in the middle of a change. */
 void emergency_check(void)
 {
-    for (struct pool *pool = pool_first(); pool != old_pools; pool = pool->next) {
+    for (struct pool *pool = first_pool(); pool != old_pools; pool = pool->next) {
         pool_check(pool);
     }
 }

@@ -18,8 +18,8 @@
  *              nobody else holds a lock of the allocator.
  * Concurrency  lock-free but for gate_close() and gate_enter_patiently(), which wait for others to
  *              leave or to open.
- * Called by    emergency.c, page_heap.c, reclaim.c, purge.c, life.c, fork.c, upkeep.c, heap.c,
- *              resize.c, stats.c, background.c and api.c.
+ * Called by    pool.c, page_heap.c, reclaim.c, purge.c, life.c, fork.c, upkeep.c, heap.c, resize.c,
+ *              stats.c, background.c and api.c.
  */
 #include "gate.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* emergency.pml - a pool of emergency memory (src/emergency.c), as a model for spin.
+/* emergency.pml - a pool of emergency memory (src/pool.c), as a model for spin.
  *
  * One pool of two words of two granules. One thread allocates and frees a granule again and again,
  * one a block of as many granules as a pool of the kind holds in one place at most; a third gives
@@ -374,7 +374,7 @@ inline purge_word(word)
     fi
 }
 
-/* emergency_purge(), and pool_purge(), which stops where enough went, or where somebody forks. */
+/* pool_purge(), which stops where enough went, or where somebody forks. */
 proctype purger()
 {
     byte seen, idle, word;
