@@ -14,7 +14,7 @@
  *              arena take turns. A thread holds one bin's lock at a time. The page heap is called
  *              with no bin locked, so that it may be slow.
  * Called by    refill.c, reclaim.c, stacks.c, singles.c, proof.c, remote_buffer.c, cache.c,
- *              large.c, heap.c, resize.c, spread.c, balance.c and stats.c.
+ *              large.c, heap.c, heap_free.c, resize.c, spread.c, balance.c and stats.c.
  */
 #include "arena.h"
 

@@ -10,7 +10,7 @@
  * Owns         cache_self; every cache, each by its own thread.
  * Invariants   those of stacks.c.
  * Concurrency  a cache is touched by its thread alone, but for its gate slot and the run it keeps.
- * Called by    scavenge.c, life.c, upkeep.c, large.c, heap.c and stats.c.
+ * Called by    scavenge.c, life.c, upkeep.c, large.c, heap.c, heap_free.c and stats.c.
  */
 #include "cache.h"
 

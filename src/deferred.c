@@ -8,7 +8,7 @@
  *              then to the stack, then to whoever takes all of that.
  * Concurrency  lock-free throughout. src/model/deferred.pml checks, with mutants that it catches,
  *              that no block is left behind, whoever opens the gate when.
- * Called by    heap.c; fork.c; stats.c.
+ * Called by    heap_free.c; fork.c; stats.c.
  */
 #include "deferred.h"
 

@@ -7,7 +7,7 @@
  *
  * Owns         the list of pools.
  * Concurrency  lock-free throughout. Pools are only ever added to the list.
- * Called by    heap.c and resize.c; deferred.c; purge.c; fork.c; stats.c.
+ * Called by    heap.c, heap_free.c and resize.c; deferred.c; purge.c; fork.c; stats.c.
  */
 #include "emergency.h"
 

@@ -3,8 +3,8 @@
 #ifndef BREAKWATER_FORK_H
 #define BREAKWATER_FORK_H
 
-/* Free a block that was put off while the process forked (deferred.h). It is heap.c's, which stands
- * above: a fork must find it even before any constructor of ours has run. */
+/* Free a block that was put off while the process forked (deferred.h). It is heap_free.c's, which
+ * stands above: a fork must find it even before any constructor of ours has run. */
 void heap_free_deferred(void *block);
 
 /* For a thread on a slow path, no lock held: what is left of a fork by a handler of a signal that

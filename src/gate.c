@@ -18,8 +18,8 @@
  *              nobody else holds a lock of the allocator.
  * Concurrency  lock-free but for gate_close() and gate_enter_patiently(), which wait for others to
  *              leave or to open.
- * Called by    pool.c, page_heap.c, reclaim.c, purge.c, life.c, fork.c, upkeep.c, heap.c, resize.c,
- *              stats.c, background.c and api.c.
+ * Called by    pool.c, page_heap.c, reclaim.c, purge.c, life.c, fork.c, upkeep.c, heap.c,
+ *              heap_free.c, resize.c, stats.c, background.c and api.c.
  */
 #include "gate.h"
 
@@ -267,7 +267,7 @@ bool gate_is_closed_for_good(void)
 bool gate_is_open(void)
 {
     /* Sequentially consistent: after the push of a deferred free, before this load, either we see
-     * the gate open or the thread that opens it sees the push (free_later() in heap.c). */
+     * the gate open or the thread that opens it sees the push (free_later() in heap_free.c). */
     return atomic_load_explicit(&closed, memory_order_seq_cst) == 0;
 }
 

@@ -6,7 +6,7 @@
  *
  * Owns         nothing; the spans of blocks in use.
  * Concurrency  any thread, no lock held.
- * Called by    heap.c and resize.c.
+ * Called by    heap.c, heap_free.c and resize.c.
  */
 #include "large.h"
 

@@ -7,7 +7,7 @@
  * Invariants   a block in a buffer is neither with the program nor in its slab's bitmaps, and none
  *              is there twice; there are no more than REMOTE_BYTES_MAX of them.
  * Concurrency  none: a cache's own thread.
- * Called by    cache.c, heap.c and stats.c.
+ * Called by    cache.c, heap_free.c and stats.c.
  */
 #include "remote_buffer.h"
 

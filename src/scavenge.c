@@ -4,7 +4,7 @@
  *
  * Owns         the caches' share of cache_limit, and how often flushes were asked for.
  * Concurrency  a cache is touched by its own thread; the rest is atomic.
- * Called by    upkeep.c; life.c, whenever the number of threads changes; heap.c.
+ * Called by    upkeep.c; life.c, whenever the number of threads changes; heap_free.c.
  */
 #include "scavenge.h"
 

@@ -6,7 +6,7 @@
  *
  * Invariants   `singles` rises only while the class has no stack.
  * Concurrency  none: a cache's own thread.
- * Called by    heap.c.
+ * Called by    heap.c and heap_free.c.
  */
 #include "singles.h"
 

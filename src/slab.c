@@ -7,7 +7,7 @@
  *              only prefetched.
  * Concurrency  the free side is guarded by the lock of the slab's bin (bin.c); the remote side is
  *              lock-free (remote.c).
- * Called by    bin.c, bin_purge.c, arena.c, refill.c, remote.c, verify.c and heap.c.
+ * Called by    bin.c, bin_purge.c, arena.c, refill.c, remote.c, verify.c and heap_free.c.
  */
 #include "slab.h"
 

@@ -2,10 +2,13 @@
 /* upkeep.c - what slow paths do for the heap as a whole: age, purge, keep limits, tell of them.
  *
  * Owns         nothing.
- * Concurrency  any thread, no lock held; inside the gate but for the last two functions.
- * Called by    heap.c, large.c, resize.c, background.c and api.c.
+ * Concurrency  any thread, no lock held; inside the gate, but for upkeep_poll_outside(),
+ *              upkeep_notice_limits() and upkeep_tell_of_limits().
+ * Called by    heap.c, heap_free.c, large.c, resize.c, background.c and api.c.
  */
 #include "upkeep.h"
+
+#include <errno.h>
 
 #include "balance.h"
 #include "limit.h"
@@ -51,6 +54,17 @@ void upkeep_poll_for(struct cache *cache, size_t bytes)
 void upkeep_poll(struct cache *cache)
 {
     upkeep_poll_for(cache, 0);
+}
+
+void upkeep_poll_outside(struct cache *cache)
+{
+    int saved_errno = errno;
+
+    if (purge_is_due() && gate_enter(&cache->gate)) {
+        upkeep_poll(cache);
+        gate_leave(&cache->gate);
+    }
+    errno = saved_errno;
 }
 
 void upkeep_after_miss(struct cache *cache)

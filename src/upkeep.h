@@ -16,6 +16,10 @@ void upkeep_poll(struct cache *cache);
  * Otherwise a thread that makes few calls, for large blocks, would take long to give them back. */
 void upkeep_poll_for(struct cache *cache, size_t bytes);
 
+/* For a thread with a cache that need not enter the gate otherwise: upkeep_poll() if the decay is
+ * due. Outside the gate; errno is kept. */
+void upkeep_poll_outside(struct cache *cache);
+
 /* After a miss of `cache`, a real one. Only where cache->misses has been raised: what is due every
  * so many misses would otherwise be done at each call. Inside the gate. */
 void upkeep_after_miss(struct cache *cache);

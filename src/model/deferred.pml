@@ -3,11 +3,11 @@
 /* deferred.pml - frees that wait while the gate is closed, as a model for spin.
  *
  * Whoever finds the gate closed pushes the block on a stack that all share, looks at the gate once
- * more, and releases all there is if it has opened (free_later() in heap.c). Who forks opens the
- * gate, looks at the stack, and does so if there is anything and nobody else forks (parent() and
- * fork_take_in_left() in fork.c). To release is to take the whole stack,
- * outside the gate, and to enter for each block; who is refused there defers again. Who forks has a
- * stack of its own for what it defers in between: the child frees that, and only that.
+ * more, and releases all there is if it has opened (free_later() in heap_free.c). Who forks opens
+ * the gate, looks at the stack, and does so if there is anything and nobody else forks (parent()
+ * and fork_take_in_left() in fork.c). To release is to take the whole stack, outside the gate, and
+ * to enter for each block; who is refused there defers again. Who forks has a stack of its own for
+ * what it defers in between: the child frees that, and only that.
  *
  * Two threads fork, each with a handler of the program's own that frees after ours has closed the
  * gate. Two others free. That the gate works is gate.pml; here it is a count.
@@ -134,7 +134,7 @@ inline release_deferred()
     od
 }
 
-/* free_later() in heap.c */
+/* free_later() in heap_free.c */
 inline free_later()
 {
 #ifdef MUTANT_look_before_push
