@@ -13,7 +13,7 @@
  * Concurrency  a bin's lock (rank BIN) guards the bin; drain_lock (rank DRAIN) makes drains of one
  *              arena take turns. A thread holds one bin's lock at a time. The page heap is called
  *              with no bin locked, so that it may be slow.
- * Called by    refill.c, reclaim.c, stacks.c, singles.c, proof.c, remote_buffer.c, cache.c,
+ * Called by    refill.c, reclaim.c, stacks.c, singles.c, proof.c, remote_buffer.c, cache.c, near.c,
  *              large.c, heap.c, heap_free.c, resize.c, spread.c, balance.c and stats.c.
  */
 #include "arena.h"

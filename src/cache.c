@@ -10,7 +10,7 @@
  * Owns         cache_self; every cache, each by its own thread.
  * Invariants   those of stacks.c.
  * Concurrency  a cache is touched by its thread alone, but for its gate slot and the run it keeps.
- * Called by    scavenge.c, life.c, upkeep.c, large.c, heap.c, heap_free.c and stats.c.
+ * Called by    near.c, scavenge.c, life.c, upkeep.c, large.c, heap.c, heap_free.c and stats.c.
  */
 #include "cache.h"
 
@@ -25,9 +25,7 @@ enum {
     FETCH_SHARE = 8,       /* a refill fetches at most this part of all that was fetched before */
     SWAP_BLOCKS = 64,      /* stacks this long are cheap to swap, */
     SWAP_BYTES = 8 * 1024, /* unless their blocks are so big that they cost more memory */
-    DRY_MISSES = 16,       /* of a class whose bin had nothing, before it is asked again */
-    NEXT_SHARE = 4,     /* a class is next to another if it is larger by no more than this part */
-    VERIFY_SAMPLE = 16, /* stacks of which one is verified, when all no longer are */
+    VERIFY_SAMPLE = 16,    /* stacks of which one is verified, when all no longer are */
 };
 
 /* 2^16 by the golden ratio: multiples of it, modulo 2^16, are spread evenly (Knuth, "The Art of
@@ -388,67 +386,6 @@ bool cache_refill(struct cache *cache, unsigned class)
         cold->doublings++;
     }
     return true;
-}
-
-/* May a block of the next larger class serve? One still larger its own size will want. */
-static bool may_next_serve(unsigned class, size_t alignment)
-{
-    unsigned next = class + 1;
-    size_t size = size_classes[class].size;
-
-    return next < CLASS_COUNT && size_classes[next].size <= size + size / NEXT_SHARE &&
-           size_classes[next].align_mask >= alignment - 1;
-}
-
-void *cache_take_next(struct cache *cache, unsigned class, size_t alignment)
-{
-    if (stacks_class(cache, class)->dry == 0) {
-        return NULL;
-    }
-    stacks_made_class(cache, class)->dry--;
-    return may_next_serve(class, alignment) ? cache_pop_any(cache, class + 1) : NULL;
-}
-
-/* Note that the arena is asked for a block in place of one of the class, whose slabs are several
- * units: true each time that it has happened often. Such classes have no other use for `singles`.
- */
-static bool has_borrowed_often(struct cache_class *cold)
-{
-    if (cold->singles < SINGLES_MAX) {
-        cold->singles++;
-        return false;
-    }
-    cold->singles = 0;
-    return true;
-}
-
-/* The class's bin has nothing. */
-static void *take_in_its_place(struct cache *cache, unsigned class, size_t alignment)
-{
-    struct cache_class *cold = stacks_make_class(cache, class);
-
-    if (cold != NULL) {
-        cold->dry = DRY_MISSES;
-    }
-    void *block = may_next_serve(class, alignment) ? cache_pop_proved(cache, class + 1) : NULL;
-
-    if (block == NULL && cold != NULL && has_borrowed_often(cold)) {
-        block = refill_first(cache->arena, class);
-    }
-    return block != NULL ? block : refill_near(cache->arena, class, alignment);
-}
-
-void *cache_take_near(struct cache *cache, unsigned class, size_t alignment)
-{
-    void *block = arena_take_one(cache->arena, class);
-
-    if (block == NULL) {
-        block = take_in_its_place(cache, class, alignment);
-    }
-    if (block != NULL) {
-        cache->misses++;
-    }
-    return block;
 }
 
 bool cache_grow_free(struct cache *cache, unsigned class)

@@ -96,14 +96,6 @@ void cache_trim(struct cache *cache, unsigned class, size_t unneeded);
 /* Fill the empty alloc stack. False without memory. Inside the gate. */
 bool cache_refill(struct cache *cache, unsigned class);
 
-/* A block of the next larger class from the thread's own stacks, where the class's slabs are
- * several units and had nothing free at one of its last misses; or NULL. No gate needed. */
-void *cache_take_next(struct cache *cache, unsigned class, size_t alignment);
-
-/* One block past the stacks, of a class whose slabs are several units: of its bin, or else of the
- * next class's stacks, or as refill_near() finds one. A miss. Inside the gate. */
-void *cache_take_near(struct cache *cache, unsigned class, size_t alignment);
-
 /* Make room on the full free stack by a longer one, or by a flush to the arena. Inside the gate. */
 bool cache_grow_free(struct cache *cache, unsigned class);
 void cache_flush(struct cache *cache, unsigned class);

@@ -21,6 +21,7 @@
 #include "life.h"
 #include "limit.h"
 #include "meta.h"
+#include "near.h"
 #include "page_heap.h"
 #include "proof.h"
 #include "purge.h"
@@ -84,7 +85,7 @@ static void *take_cached(struct cache *cache, unsigned class, size_t alignment)
         return block;
     }
     if (size_classes[class].units > 1) {
-        block = cache_take_near(cache, class, alignment);
+        block = near_take(cache, class, alignment);
     } else {
         block = singles_take(cache, class);
         if (block == NULL) {
@@ -163,18 +164,6 @@ static void *alloc_large(struct cache *cache, size_t alignment, size_t size, enu
     return block;
 }
 
-/* Near a limit no slabs of several units are made (refill.c): what is freed of a class that has
- * such is mostly a single unit's. A block of those, from the thread's own stacks; or NULL. */
-static void *pop_single_near_limit(struct cache *cache, unsigned class)
-{
-    if (size_classes[class].units == 1 || limit_is_far()) {
-        return NULL;
-    }
-    unsigned single = size_class_single(class);
-
-    return single != CLASS_COUNT ? cache_pop_any(cache, single) : NULL;
-}
-
 /* errno may change here and in what it calls: alloc_keeping_errno() restores it. */
 static void *alloc_slow(size_t alignment, size_t size, enum purpose purpose)
 {
@@ -192,7 +181,7 @@ static void *alloc_slow(size_t alignment, size_t size, enum purpose purpose)
     if (class == CLASS_COUNT) {
         return alloc_large(cache, alignment, size, purpose);
     }
-    void *block = pop_single_near_limit(cache, class);
+    void *block = size_classes[class].units > 1 ? near_pop_single(cache, class) : NULL;
 
     if (block == NULL) {
         block = alloc_small(cache, class, alignment);
@@ -247,7 +236,7 @@ static void *swap_or_take_next(struct cache *cache, unsigned class, size_t align
     void *block = cache_pop_freed(cache, class);
 
     if (block == NULL) {
-        return cache_take_next(cache, class, alignment);
+        return near_pop_next(cache, class, alignment);
     }
     if (unlikely(cache_is_trim_due(cache, class))) {
         look_after(cache, class);

@@ -6,7 +6,7 @@
  *
  * Owns         nothing.
  * Concurrency  as arena.c: one bin's lock at a time, and none where the page heap is called.
- * Called by    cache.c and heap.c.
+ * Called by    cache.c, near.c and heap.c.
  */
 #include "refill.h"
 

@@ -5,7 +5,7 @@
  * Invariants   a block on a stack is neither with the program nor in its slab's bitmaps; slots
  *              below a stack's bottom are NULL (magazine->floor).
  * Concurrency  none: a cache's own thread.
- * Called by    cache.c, singles.c, proof.c and scavenge.c; life.c.
+ * Called by    cache.c, near.c, singles.c, proof.c and scavenge.c; life.c.
  */
 #include "stacks.h"
 

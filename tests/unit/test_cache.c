@@ -225,25 +225,6 @@ static void without_memory_for_its_group_a_class_has_neither_stacks_nor_singles(
 
 /* Swap */
 
-/* 112 KiB are aligned to 16 KiB, 96 KiB to 32. */
-static void the_next_size_serves_only_where_it_is_aligned_enough(void **state)
-{
-    unsigned class = CLASS_COUNT - 1;
-
-    (void)state;
-    set_up(SIZE);
-    while (size_classes[class].size != 96 * KIB) {
-        class --;
-    }
-    void *block = refill_one(arena, class + 1);
-
-    assert_true(cache_grow_free(cache, class + 1));
-    assert_true(cache_push(cache_bin_of_class(cache, class + 1), block));
-    stacks_make_class(cache, class)->dry = 2;
-    assert_null(cache_take_next(cache, class, 32 * KIB));
-    assert_ptr_equal(cache_take_next(cache, class, 16 * KIB), block);
-}
-
 static void in_the_middle_of_a_swap_nothing_counts_as_freed(void **state)
 {
     void *blocks[2];
@@ -625,21 +606,6 @@ static void nor_is_one_in_a_slab_of_several_units(void **state)
     assert_true(size_classes[class_of_blocks].units > 1);
 }
 
-/* Of sizes whose slabs are several units, where there is a free block of a larger size as well. */
-static void what_the_bin_has_comes_before_what_is_near(void **state)
-{
-    unsigned index;
-
-    (void)state;
-    set_up(40 * KIB);
-    assert_non_null(refill_one(arena, class_of_blocks));
-    assert_non_null(refill_one(arena, size_class_of(56 * KIB)));
-    void *block = cache_take_near(cache, class_of_blocks, BLOCK_ALIGN);
-
-    assert_non_null(block);
-    assert_int_equal(slab_of_own_block((uintptr_t)block, &index)->class, class_of_blocks);
-}
-
 static void the_check_sees_a_block_on_both_stacks(void **state)
 {
     (void)state;
@@ -996,7 +962,6 @@ int main(void)
         ISOLATED(every_class_can_be_refilled_and_given_back),
         ISOLATED(without_memory_a_refill_fails_and_the_next_may_work),
         ISOLATED(without_memory_for_its_group_a_class_has_neither_stacks_nor_singles),
-        ISOLATED(the_next_size_serves_only_where_it_is_aligned_enough),
         ISOLATED(in_the_middle_of_a_swap_nothing_counts_as_freed),
         ISOLATED(what_was_freed_last_comes_back_first),
         ISOLATED(a_lone_freed_block_comes_back_without_a_swap),
@@ -1016,7 +981,6 @@ int main(void)
         ISOLATED(an_address_between_two_blocks_is_never_handed_out),
         ISOLATED(a_lone_address_inside_a_block_is_never_handed_out),
         ISOLATED(nor_is_one_in_a_slab_of_several_units),
-        ISOLATED(what_the_bin_has_comes_before_what_is_near),
         ISOLATED(the_check_sees_a_block_on_both_stacks),
         ISOLATED(the_check_sees_a_block_of_another_class),
         ISOLATED(the_check_sees_a_stack_that_is_not_marked_or_too_long),

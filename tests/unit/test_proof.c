@@ -167,19 +167,6 @@ static void at_the_end_nobody_is_waited_for(void **state)
     assert_dies_at(prove_last, NULL, "double free of", (uintptr_t)block);
 }
 
-static void a_block_of_the_next_size_is_proved_too(void **state)
-{
-    (void)state;
-    set_up(48 * KIB);
-    unsigned next = class_of_blocks;
-    void *block = refill_one(arena, next);
-
-    give(block);
-    proof_need(cold());
-    assert_int_equal(size_classes[next - 1].size, 40 * KIB);
-    assert_ptr_equal(cache_take_near(cache, next - 1, BLOCK_ALIGN), block);
-}
-
 static void a_block_that_was_trimmed_is_found(void **state)
 {
     void *blocks[COUNT];
@@ -304,7 +291,6 @@ int main(void)
         ISOLATED(a_proof_does_not_hold_for_what_is_freed_later),
         ISOLATED(a_block_whose_slab_is_another_class_s_now_is_found),
         ISOLATED(at_the_end_nobody_is_waited_for),
-        ISOLATED(a_block_of_the_next_size_is_proved_too),
         ISOLATED(a_block_that_was_trimmed_is_found),
         ISOLATED(a_block_that_went_back_with_the_whole_class_is_found),
         ISOLATED(so_is_one_that_is_freed_after_what_came_next),

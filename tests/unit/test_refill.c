@@ -380,7 +380,7 @@ static unsigned class_of(void *block)
     return slab_of_own_block((uintptr_t)block, &index)->class;
 }
 
-/* As a thread's cache does (cache_take_near()). */
+/* As a thread's cache does (near_take()). */
 static void *take_near(struct arena *arena, unsigned class, size_t alignment)
 {
     void *block = arena_take_one(arena, class);

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* test_near.c - what serves in place of a block of a class whose slabs are several units. */
+#include "cache_support.h"
+
+#include "limit.h"
+#include "near.h"
+#include "proof.h"
+#include "refill.h"
+
+/* Of sizes whose slabs are several units, where there is a free block of a larger size as well. */
+static void what_the_bin_has_comes_before_what_is_near(void **state)
+{
+    unsigned index;
+
+    (void)state;
+    set_up(40 * KIB);
+    assert_non_null(refill_one(arena, class_of_blocks));
+    assert_non_null(refill_one(arena, size_class_of(56 * KIB)));
+    void *block = near_take(cache, class_of_blocks, BLOCK_ALIGN);
+
+    assert_non_null(block);
+    assert_int_equal(slab_of_own_block((uintptr_t)block, &index)->class, class_of_blocks);
+}
+
+/* 112 KiB are aligned to 16 KiB, 96 KiB to 32. */
+static void the_next_size_serves_only_where_it_is_aligned_enough(void **state)
+{
+    unsigned class = CLASS_COUNT - 1;
+
+    (void)state;
+    set_up(SIZE);
+    while (size_classes[class].size != 96 * KIB) {
+        class --;
+    }
+    void *block = refill_one(arena, class + 1);
+
+    assert_true(cache_grow_free(cache, class + 1));
+    assert_true(cache_push(cache_bin_of_class(cache, class + 1), block));
+    stacks_make_class(cache, class)->dry = 2;
+    assert_null(near_pop_next(cache, class, 32 * KIB));
+    assert_ptr_equal(near_pop_next(cache, class, 16 * KIB), block);
+}
+
+static void a_block_of_the_next_size_is_proved_too(void **state)
+{
+    (void)state;
+    set_up(48 * KIB);
+    unsigned next = class_of_blocks;
+    void *block = refill_one(arena, next);
+
+    give(block);
+    proof_need(stacks_made_class(cache, class_of_blocks));
+    assert_int_equal(size_classes[next - 1].size, 40 * KIB);
+    assert_ptr_equal(near_take(cache, next - 1, BLOCK_ALIGN), block);
+}
+
+static void near_a_limit_what_was_freed_of_one_unit_serves(void **state)
+{
+    (void)state;
+    set_up(40 * KIB);
+    unsigned single = size_class_single(class_of_blocks);
+    void *block = refill_one(arena, single);
+
+    assert_true(cache_grow_free(cache, single));
+    assert_true(cache_push(cache_bin_of_class(cache, single), block));
+    assert_null(near_pop_single(cache, class_of_blocks));
+    limit_set(0, limit_used_bytes());
+    assert_ptr_equal(near_pop_single(cache, class_of_blocks), block);
+    assert_null(near_pop_single(cache, class_of_blocks));
+    /* There is none for longer ones. */
+    assert_null(near_pop_single(cache, CLASS_COUNT - 1));
+}
+
+int main(void)
+{
+    static const struct isolated_test tests[] = {
+        ISOLATED(what_the_bin_has_comes_before_what_is_near),
+        ISOLATED(the_next_size_serves_only_where_it_is_aligned_enough),
+        ISOLATED(a_block_of_the_next_size_is_proved_too),
+        ISOLATED(near_a_limit_what_was_freed_of_one_unit_serves),
+    };
+
+    return run_isolated(tests, ARRAY_SIZE(tests));
+}
