@@ -225,18 +225,6 @@ static __attribute__((noinline)) void swap(struct cache *cache, unsigned class,
     cache->balance.own_frees += (uint32_t)count;
 }
 
-bool cache_swap(struct cache *cache, unsigned class)
-{
-    struct cache_bin *bin = cache_bin_of_class(cache, class);
-    size_t count = stacks_free_count(bin, stacks_class(cache, class)->free);
-
-    if (count == 0 || !let_serve(cache, class, stacks_made_class(cache, class), count)) {
-        return false;
-    }
-    swap(cache, class, bin, stacks_made_class(cache, class), count);
-    return true;
-}
-
 void *cache_pop_freed(struct cache *cache, unsigned class)
 {
     struct cache_bin *bin = cache_bin_of_class(cache, class);

@@ -57,14 +57,11 @@ static inline bool cache_push(struct cache_bin *bin, void *block)
     return true;
 }
 
-/* For tests, the step of cache_pop_freed() by itself: let the stacks change places. False
- * if the free stack is empty or not proved yet (proof.h), or if a refill should come first: short
- * stacks have been swapped so often that it should lengthen them, or the class is sparse (bin.h).
- * After cache_refill() it is true. No gate needed. */
-bool cache_swap(struct cache *cache, unsigned class);
-
-/* The next block of those that were freed, when the alloc stack is empty, or NULL: of several the
- * stacks change places, a lone one is popped where it lies. No gate needed. */
+/* The next block of those that were freed, when the alloc stack is empty: of several the stacks
+ * change places, a lone one is popped where it lies. NULL if there is none, or they are not proved
+ * yet (proof.h), or if a refill should come first: short stacks have been swapped so often that it
+ * should lengthen them, or the class is sparse (bin.h). After cache_refill() the blocks may serve.
+ * No gate needed. */
 void *cache_pop_freed(struct cache *cache, unsigned class);
 
 /* The next block of the class, or NULL. No gate needed. */

@@ -56,6 +56,24 @@ size_t cached_blocks(void)
     return blocks;
 }
 
+bool swap_stacks(void)
+{
+    void *block = cache_pop_freed(cache, class_of_blocks);
+
+    if (block == NULL) {
+        return false;
+    }
+    struct cache_class *cold = stacks_made_class(cache, class_of_blocks);
+
+    if (cold->alloc == NULL) {
+        cold->alloc = stacks_create(cache, MAGAZINE_SMALLEST);
+        assert_non_null(cold->alloc);
+        stacks_set_alloc(bin, cold->alloc, 0);
+    }
+    *++bin->alloc_top = block;
+    return true;
+}
+
 void *take(void)
 {
     void *block = cache_pop(bin);
@@ -63,9 +81,7 @@ void *take(void)
     if (block == NULL) {
         (void)proof_make(cache, class_of_blocks);
     }
-    if (block == NULL &&
-        (cache_swap(cache, class_of_blocks) || cache_refill(cache, class_of_blocks) ||
-         cache_swap(cache, class_of_blocks))) {
+    if (block == NULL && (swap_stacks() || cache_refill(cache, class_of_blocks) || swap_stacks())) {
         block = cache_pop(bin);
     }
     assert_non_null(block);

@@ -27,6 +27,10 @@ void check(void);
 size_t cached_bytes(void);
 size_t cached_blocks(void);
 
+/* Where the alloc stack is empty: all that was freed is on it, as after a swap, or false if it may
+ * not serve (cache_pop_freed). */
+bool swap_stacks(void);
+
 /* A block out of the cache, however it gets there. */
 void *take(void);
 

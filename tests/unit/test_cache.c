@@ -43,7 +43,7 @@ static void a_new_cache_is_empty_and_full(void **state)
     for (unsigned class = 0; class < CLASS_COUNT; class ++) {
         assert_null(cache_pop(cache_bin_of_class(cache, class)));
         assert_false(cache_push(cache_bin_of_class(cache, class), &arena[class * 64]));
-        assert_false(cache_swap(cache, class));
+        assert_null(cache_pop_freed(cache, class));
     }
     assert_int_equal(cached_blocks(), 0);
     check();
@@ -112,7 +112,7 @@ static void a_thread_that_builds_up_fetches_whole_stacks_if_it_frees_too(void **
     empty_the_alloc_stack();
     assert_int_equal(most_fetched(), described->capacity);
     /* What was freed has served: the next refill is not one more in a row. */
-    assert_true(cache_swap(cache, class_of_blocks));
+    assert_true(swap_stacks());
     empty_the_alloc_stack();
     assert_true(cache_refill(cache, class_of_blocks));
     assert_true(cached_blocks() <= described->batch_max);
@@ -252,12 +252,12 @@ static void what_was_freed_last_comes_back_first(void **state)
     empty_the_alloc_stack();
     give_many(blocks, ARRAY_SIZE(blocks));
     assert_null(cache_pop(bin));
-    assert_true(cache_swap(cache, class_of_blocks));
+    assert_true(swap_stacks());
     for (size_t i = ARRAY_SIZE(blocks); i > 0; i--) {
         assert_ptr_equal(cache_pop(bin), blocks[i - 1]);
     }
     assert_null(cache_pop(bin));
-    assert_false(cache_swap(cache, class_of_blocks));
+    assert_false(swap_stacks());
 }
 
 static void a_lone_freed_block_comes_back_without_a_swap(void **state)
@@ -304,7 +304,7 @@ static int rounds_until_refused(void *block)
 {
     for (int round = 0; round < 200; round++) {
         give(block);
-        if (!cache_swap(cache, class_of_blocks)) {
+        if (!swap_stacks()) {
             return round;
         }
         assert_ptr_equal(cache_pop(bin), block);
@@ -322,11 +322,11 @@ static void short_stacks_are_swapped_until_a_refill_lengthens_them(void **state)
     block = take();
     empty_the_alloc_stack();
     assert_in_range(rounds_until_refused(block), 1, 50);
-    assert_false(cache_swap(cache, class_of_blocks));
+    assert_false(swap_stacks());
     assert_true(cache_refill(cache, class_of_blocks));
     assert_true(cached_blocks() > 1);
     empty_the_alloc_stack();
-    assert_true(cache_swap(cache, class_of_blocks));
+    assert_true(swap_stacks());
     check();
 }
 
@@ -344,7 +344,7 @@ static void without_memory_for_longer_stacks_the_short_ones_are_swapped(void **s
     }
     assert_false(cache_refill(cache, class_of_blocks));
     os_fail_calls(0, 0);
-    assert_true(cache_swap(cache, class_of_blocks));
+    assert_true(swap_stacks());
     assert_ptr_equal(cache_pop(bin), block);
 }
 
@@ -409,7 +409,7 @@ static void the_free_stack_grows_to_the_capacity_and_keeps_its_blocks(void **sta
     assert_false(cache_grow_free(cache, class_of_blocks));
     assert_false(cache_push(bin, arena));
     check();
-    assert_true(cache_swap(cache, class_of_blocks));
+    assert_true(swap_stacks());
     for (uint32_t i = capacity; i > 0; i--) {
         assert_ptr_equal(cache_pop(bin), blocks[i - 1]);
     }
@@ -460,7 +460,7 @@ static void swap(void *unused)
 {
     (void)unused;
     empty_the_alloc_stack();
-    (void)cache_swap(cache, class_of_blocks);
+    (void)swap_stacks();
 }
 
 static void flush(void *unused)
@@ -687,16 +687,16 @@ static void until_the_first_stacks_are_through_each_is_proved(void **state)
     cold->has_flushed = true;
     for (int swap = 0; swap < 3; swap++) {
         (void)proof_make(cache, class_of_blocks);
-        assert_true(cache_swap(cache, class_of_blocks));
+        assert_true(swap_stacks());
         take_many(blocks, ARRAY_SIZE(blocks));
         give_many(blocks, ARRAY_SIZE(blocks));
-        assert_false(cache_swap(cache, class_of_blocks));
+        assert_false(swap_stacks());
     }
     /* As when their count has begun anew. */
     (void)proof_make(cache, class_of_blocks);
     cold->swaps = SWAPS_UNASKED;
     proof_need(cold);
-    assert_false(cache_swap(cache, class_of_blocks));
+    assert_false(swap_stacks());
 }
 
 static void many_different_blocks_are_no_doubles(void **state)
@@ -827,7 +827,7 @@ static void set_up_twelve_to_hand_out(void)
     take_many(blocks, ARRAY_SIZE(blocks));
     give_many(blocks, ARRAY_SIZE(blocks));
     empty_the_alloc_stack();
-    assert_true(cache_swap(cache, class_of_blocks));
+    assert_true(swap_stacks());
 }
 
 static void a_trim_gives_half_of_the_unneeded_blocks_back_and_keeps_one(void **state)
@@ -922,7 +922,7 @@ static void a_trim_keeps_what_spares_swaps(void **state)
     take_many(blocks, ARRAY_SIZE(blocks));
     give_many(blocks, ARRAY_SIZE(blocks));
     empty_the_alloc_stack();
-    assert_true(cache_swap(cache, class_of_blocks));
+    assert_true(swap_stacks());
     for (int round = 0; round < 6; round++) {
         use_until_trimmed();
     }

@@ -115,7 +115,7 @@ static void trim_the_first(void **blocks, size_t kept)
     take_many(blocks, COUNT);
     empty_the_alloc_stack();
     give_many(blocks, COUNT - kept);
-    assert_true(cache_swap(cache, class_of_blocks));
+    assert_true(swap_stacks());
     cache_trim(cache, class_of_blocks, 1);
 }
 

@@ -113,7 +113,7 @@ static void the_newer_half_stays(void **state)
     scavenge_cache(cache);
     assert_int_equal(cached_blocks(), COUNT / 2);
     (void)proof_make(cache, class_of_blocks);
-    assert_true(cache_swap(cache, class_of_blocks));
+    assert_true(swap_stacks());
     for (size_t i = COUNT; i > COUNT / 2; i--) {
         assert_ptr_equal(cache_pop(bin), blocks[i - 1]);
     }
