@@ -199,7 +199,7 @@ static void make_idle_locked(struct cache *cache)
     idle_caches = cache;
     stats.idle_caches++;
     stats.threads--;
-    scavenge_share(conf.cache_limit, stats.threads);
+    scavenge_share_among(stats.threads);
 }
 
 /* No destructor of a key runs any more for a thread that first calls in the last round of them.
@@ -266,7 +266,7 @@ static struct cache *attach_locked(void)
     }
     spread_bind_locked(arena);
     stats.threads++;
-    scavenge_share(conf.cache_limit, stats.threads);
+    scavenge_share_among(stats.threads);
     /* The cache may have been another thread's. */
     cache->fetched_bytes = 0;
     cache->balance = (struct cache_balance){0};
@@ -429,7 +429,7 @@ COLD static void recount_in_child(void)
     }
     stats.threads = attached;
     stats.caches_created = attached + stats.idle_caches;
-    scavenge_share(conf.cache_limit, stats.threads);
+    scavenge_share_among(stats.threads);
 }
 
 COLD void life_reset_in_child(void)

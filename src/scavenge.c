@@ -2,7 +2,7 @@
 /* scavenge.c - what a thread cache gives back by itself: all that it has, when memory is to be
  * given up; what is over its share; the blocks of classes that are not used any more.
  *
- * Owns         the caches' share of cache_limit, and how often flushes were asked for.
+ * Owns         how many threads share cache_limit, and how often flushes were asked for.
  * Concurrency  a cache is touched by its own thread; the rest is atomic.
  * Called by    upkeep.c; life.c, whenever the number of threads changes; heap_free.c.
  */
@@ -30,9 +30,7 @@ enum {
 #define LIMIT_SHARE     8 /* the part of a limit that all of them may hold */
 
 static _Atomic uint32_t flushes_asked;
-static _Atomic size_t share_bytes = SHARE_MOST; /* what a cache may hold; or, if it is more, */
-static _Atomic size_t heap_share;               /* this part of the heap; 0: nothing of it */
-static _Atomic size_t sharers = 1;
+static _Atomic uint32_t sharers = 1; /* caches that have threads */
 
 void scavenge_ask_all(void)
 {
@@ -40,46 +38,44 @@ void scavenge_ask_all(void)
     atomic_fetch_add_explicit(&flushes_asked, 1, memory_order_relaxed);
 }
 
-/* No store where nothing changes: every miss reads the line. Relaxed: a thread that does not see it
- * yet keeps to what it was a moment ago. */
-static void set_hint(_Atomic size_t *hint, size_t value)
-{
-    if (atomic_load_explicit(hint, memory_order_relaxed) != value) {
-        atomic_store_explicit(hint, value, memory_order_relaxed);
-    }
-}
-
 void scavenge_bind(struct cache *cache)
 {
     cache->flushes_seen = atomic_load_explicit(&flushes_asked, memory_order_relaxed);
 }
 
-/* What the cache may hold now. */
-static size_t share_now(void)
+/* What all caches may hold now. */
+static size_t total_now(void)
 {
-    size_t bytes = atomic_load_explicit(&share_bytes, memory_order_relaxed);
-    size_t part = atomic_load_explicit(&heap_share, memory_order_relaxed);
     size_t heap_limit = limit_hard() != 0 ? limit_hard() : limit_soft();
+    size_t total = conf.cache_limit;
 
-    if (part != 0) {
-        bytes = size_max(bytes, limit_used_bytes() / part);
+    if (total == CACHE_LIMIT_AUTO) {
+        total = size_max(AUTO_BYTES, limit_used_bytes() / AUTO_HEAP_SHARE);
+    } else if (total == 0) {
+        total = SIZE_MAX; /* SHARE_MOST each */
     }
-    if (heap_limit != 0) {
-        bytes = size_min(bytes, heap_limit / LIMIT_SHARE /
-                                    atomic_load_explicit(&sharers, memory_order_relaxed));
-    }
-    return size_min(bytes, SHARE_MOST);
+    return heap_limit != 0 ? size_min(total, heap_limit / LIMIT_SHARE) : total;
 }
 
-void scavenge_share(size_t cache_limit, uint32_t threads)
+/* What the cache may hold now. Relaxed: a thread that does not see a change yet keeps to what it
+ * was a moment ago. */
+static size_t share_now(void)
 {
-    size_t count = size_max(threads, 1);
-    size_t total = cache_limit == CACHE_LIMIT_AUTO ? AUTO_BYTES : cache_limit;
+    return size_min(total_now() / atomic_load_explicit(&sharers, memory_order_relaxed), SHARE_MOST);
+}
 
-    set_hint(&sharers, count);
-    set_hint(&share_bytes, cache_limit != 0 ? total / count : SHARE_MOST);
-    set_hint(&heap_share, cache_limit == CACHE_LIMIT_AUTO ? AUTO_HEAP_SHARE * count : 0);
-    set_hint(&stacks_step_bytes, share_now() / STEPS);
+/* No store where nothing changes: every miss reads the line. */
+static void set_steps(size_t share)
+{
+    if (atomic_load_explicit(&stacks_step_bytes, memory_order_relaxed) != share / STEPS) {
+        atomic_store_explicit(&stacks_step_bytes, share / STEPS, memory_order_relaxed);
+    }
+}
+
+void scavenge_share_among(uint32_t threads)
+{
+    atomic_store_explicit(&sharers, threads != 0 ? threads : 1, memory_order_relaxed);
+    set_steps(share_now());
 }
 
 /* How many of `count` blocks stay: the younger half, and the last of those that are a small part of
@@ -121,7 +117,7 @@ static void keep_to_share(struct cache *cache)
     size_t share = share_now();
     size_t bytes = 0;
 
-    set_hint(&stacks_step_bytes, share / STEPS);
+    set_steps(share);
     cache->opened_bytes = 0;
     for (unsigned class = stacks_next_in_use(cache, 0); class < CLASS_COUNT;
          class = stacks_next_in_use(cache, class + 1)) {

@@ -5,10 +5,10 @@
 
 #include "cache.h"
 
-/* Let each cache hold its share of a limit in the sense of conf.h, 8 MiB at most. One that holds
- * more gives half of a stack back, and of the next, from the largest blocks on, at every 16th miss.
- * Any thread. */
-void scavenge_share(size_t cache_limit, uint32_t threads);
+/* Let the caches of so many threads share cache_limit (conf.h), 8 MiB at most each. One that holds
+ * more than its share gives half of a stack back, and of the next, from the largest blocks on, at
+ * every 16th miss. Any thread. */
+void scavenge_share_among(uint32_t threads);
 
 /* A free stack may have come to the end of its step, though it could hold more. Open the next one;
  * false if the stack is full, or so much has been freed that what the cache holds should be looked

@@ -881,7 +881,8 @@ static void where_caches_are_small_large_blocks_are_not_kept(void **state)
         }
         assert_true(blocks_kept() > 0);
         /* So many threads have come that a step is less; what was kept goes too. */
-        scavenge_share(8 * MIB, 100);
+        conf.cache_limit = 8 * MIB;
+        scavenge_share_among(100);
         for (unsigned round = 0; round < 3; round++) {
             void *block = heap_alloc(sizes[i]);
             void *other = heap_alloc(sizes[i]);
@@ -891,7 +892,8 @@ static void where_caches_are_small_large_blocks_are_not_kept(void **state)
             heap_free(other);
         }
         assert_int_equal(blocks_kept(), 0);
-        scavenge_share(64 * MIB, 1);
+        conf.cache_limit = 64 * MIB;
+        scavenge_share_among(1);
     }
     check_all();
 }

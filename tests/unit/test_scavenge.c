@@ -48,14 +48,17 @@ static void a_cache_that_holds_more_than_its_share_gives_half_back(void **state)
     size_t held = cached_bytes();
 
     assert_true(held > 0);
-    scavenge_share(2 * held, 2);
+    conf.cache_limit = 2 * held;
+    scavenge_share_among(2);
     cache->misses = MISSES;
     scavenge_cache(cache);
     assert_int_equal(cached_bytes(), held);
-    scavenge_share(0, UINT32_MAX);
+    conf.cache_limit = 0;
+    scavenge_share_among(UINT32_MAX);
     scavenge_cache(cache);
     assert_int_equal(cached_bytes(), held);
-    scavenge_share(2 * held, 3);
+    conf.cache_limit = 2 * held;
+    scavenge_share_among(3);
     cache->misses = MISSES - 1;
     scavenge_cache(cache);
     assert_int_equal(cached_bytes(), held);
@@ -64,12 +67,14 @@ static void a_cache_that_holds_more_than_its_share_gives_half_back(void **state)
     assert_in_range(cached_bytes(), held / 2, held / 2 + 2 * SIZE);
     check();
     /* The last block of a stack stays, unless it alone is more than the share. */
-    scavenge_share(SIZE, 1);
+    conf.cache_limit = SIZE;
+    scavenge_share_among(1);
     for (size_t i = 0; i < held; i += SIZE) {
         scavenge_cache(cache);
     }
     assert_in_range(cached_bytes(), SIZE, 2 * SIZE);
-    scavenge_share(SIZE - 1, 1);
+    conf.cache_limit = SIZE - 1;
+    scavenge_share_among(1);
     scavenge_cache(cache);
     assert_int_equal(cached_bytes(), 0);
     check();
@@ -83,7 +88,8 @@ static void free_over_the_share(void **blocks, size_t count)
     take_many(blocks, count);
     empty_the_alloc_stack();
     give_many(blocks, count);
-    scavenge_share(SIZE, 1);
+    conf.cache_limit = SIZE;
+    scavenge_share_among(1);
     cache->misses = MISSES;
 }
 
@@ -173,7 +179,8 @@ static void few_steps_are_opened_between_two_looks_at_the_share(void **state)
     (void)state;
     set_up(SIZE);
     /* A step is an eighth of the share: a block. */
-    scavenge_share((size_t)8 * SIZE, 1);
+    conf.cache_limit = (size_t)8 * SIZE;
+    scavenge_share_among(1);
     for (unsigned i = 0; i < 2; i++) {
         assert_true(cache_grow_free(cache, class_of_blocks));
     }
@@ -192,10 +199,12 @@ static void a_block_that_is_much_of_the_share_has_no_step(void **state)
     (void)state;
     set_up(SMALL_MAX_BYTES);
     assert_true(cache_grow_free(cache, class_of_blocks));
-    scavenge_share((size_t)8 * SMALL_MAX_BYTES, 1);
+    conf.cache_limit = (size_t)8 * SMALL_MAX_BYTES;
+    scavenge_share_among(1);
     assert_true(scavenge_open_step(cache, class_of_blocks));
     cache->opened_bytes = 0;
-    scavenge_share(SMALL_MAX_BYTES, 1);
+    conf.cache_limit = SMALL_MAX_BYTES;
+    scavenge_share_among(1);
     assert_false(scavenge_open_step(cache, class_of_blocks));
 }
 
@@ -207,7 +216,8 @@ static void what_is_much_of_the_share_by_now_is_not_kept_again(void **state)
 
     assert_true(cache_grow_free(cache, class_of_blocks));
     assert_true(cache_push(bin, block));
-    scavenge_share(SMALL_MAX_BYTES, 1);
+    conf.cache_limit = SMALL_MAX_BYTES;
+    scavenge_share_among(1);
     assert_ptr_equal(cache_pop_any(cache, class_of_blocks), block);
     assert_false(cache_push(bin, block));
 }
@@ -225,7 +235,8 @@ static void cache_large(size_t count)
 
 static void look_at_share_of(size_t cache_limit, uint32_t threads)
 {
-    scavenge_share(cache_limit, threads);
+    conf.cache_limit = cache_limit;
+    scavenge_share_among(threads);
     cache->misses = MISSES;
     scavenge_cache(cache);
     check();

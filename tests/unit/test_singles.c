@@ -85,7 +85,8 @@ static void what_goes_straight_back_is_proved_later(void **state)
     void *block = refill_one(arena, class_of_blocks);
 
     assert_non_null(stacks_make_class(cache, class_of_blocks));
-    scavenge_share(SMALL_MAX_BYTES, 1);
+    conf.cache_limit = SMALL_MAX_BYTES;
+    scavenge_share_among(1);
     assert_true(singles_give(cache, class_of_blocks, block));
     assert_true(proof_is_needed(stacks_class(cache, class_of_blocks)));
 }
