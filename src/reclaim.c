@@ -65,13 +65,13 @@ static void age_all(uint32_t most_stacks)
 static unsigned doublings_of_tick(void)
 {
     static _Atomic uint64_t waits_seen;
-    static _Atomic unsigned pressure;
+    static _Atomic unsigned demand;
     uint64_t waits = page_heap_waits();
     uint64_t seen = atomic_exchange_explicit(&waits_seen, waits, memory_order_relaxed);
-    unsigned now = run_cache_pressure(atomic_load_explicit(&pressure, memory_order_relaxed),
-                                      waits > seen ? waits - seen : 0);
+    unsigned now = run_cache_demand(atomic_load_explicit(&demand, memory_order_relaxed),
+                                    waits > seen ? waits - seen : 0);
 
-    atomic_store_explicit(&pressure, now, memory_order_relaxed);
+    atomic_store_explicit(&demand, now, memory_order_relaxed);
     return (now + RUN_CACHE_QUIET_TICKS - 1) / RUN_CACHE_QUIET_TICKS;
 }
 

@@ -222,13 +222,13 @@ COLD size_t run_cache_bytes(const struct run_cache *cache)
     return bytes;
 }
 
-unsigned run_cache_pressure(unsigned pressure, uint64_t waits)
+unsigned run_cache_demand(unsigned demand, uint64_t waits)
 {
     if (waits >= WAITS_MANY) {
-        return (unsigned)size_min(pressure + RUN_CACHE_QUIET_TICKS,
+        return (unsigned)size_min(demand + RUN_CACHE_QUIET_TICKS,
                                   (size_t)DOUBLINGS_MOST * RUN_CACHE_QUIET_TICKS);
     }
-    return waits < WAITS_FEW && pressure > 0 ? pressure - 1 : pressure;
+    return waits < WAITS_FEW && demand > 0 ? demand - 1 : demand;
 }
 
 static void slot_check(uintptr_t word)

@@ -49,7 +49,7 @@ size_t run_cache_bytes_all(void);
  * in which threads had to wait `waits` times for the page heap's lock, and from what it was before.
  */
 #define RUN_CACHE_QUIET_TICKS 16
-unsigned run_cache_pressure(unsigned pressure, uint64_t waits);
+unsigned run_cache_demand(unsigned demand, uint64_t waits);
 
 /* Panics unless every run that a registered one keeps is marked as kept, and whole. At rest. */
 void run_cache_check_all(void);

@@ -223,18 +223,18 @@ static void threads_share_runs(void **state)
 
 static void more_is_kept_after_many_waits_and_less_after_quiet_ticks(void **state)
 {
-    unsigned pressure = run_cache_pressure(0, 1000);
+    unsigned demand = run_cache_demand(0, 1000);
 
     (void)state;
-    assert_int_equal(pressure, RUN_CACHE_QUIET_TICKS);
-    assert_int_equal(run_cache_pressure(pressure, 999), pressure);
-    assert_int_equal(run_cache_pressure(pressure, 100), pressure);
-    assert_int_equal(run_cache_pressure(pressure, 99), pressure - 1);
-    assert_int_equal(run_cache_pressure(0, 0), 0);
+    assert_int_equal(demand, RUN_CACHE_QUIET_TICKS);
+    assert_int_equal(run_cache_demand(demand, 999), demand);
+    assert_int_equal(run_cache_demand(demand, 100), demand);
+    assert_int_equal(run_cache_demand(demand, 99), demand - 1);
+    assert_int_equal(run_cache_demand(0, 0), 0);
     for (unsigned tick = 0; tick < 100; tick++) {
-        pressure = run_cache_pressure(pressure, 5000);
+        demand = run_cache_demand(demand, 5000);
     }
-    assert_int_equal(pressure, 3 * RUN_CACHE_QUIET_TICKS);
+    assert_int_equal(demand, 3 * RUN_CACHE_QUIET_TICKS);
 }
 
 static void *ask_the_page_heap(void *argument)
