@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* stress_trim.c - risk: trims, drains and statistics of one thread meet the allocations of others.
  *
- * A few threads do nothing but trim and read every statistic, so that slabs are released, queues
- * drained and depots emptied at any moment; the others allocate and free each other's blocks.
+ * A few threads do nothing but trim, set soft limits and read every statistic, so that slabs are
+ * released, queues drained, depots emptied and reliefs begun at any moment; the others allocate and
+ * free each other's blocks, and take the reliefs' steps.
  * Asserts: memory never runs out, no block changes while live, allocated = freed + live at every
  * rest, nothing in use at the end.
  */
@@ -11,7 +12,13 @@
 
 #include <stdio.h>
 
-enum { LARGEST_BYTES = 256 * 1024, BURST = 8, WORKERS_A_TRIMMER = 8, PAD_MOST = 1 << 20 };
+enum {
+    LARGEST_BYTES = 256 * 1024,
+    BURST = 8,
+    WORKERS_A_TRIMMER = 8,
+    PAD_MOST = 1 << 20,
+    SOFT_MOST = 1 << 24
+};
 
 static void print_info(void)
 {
@@ -42,6 +49,11 @@ static void trim_step(struct stress_thread *self)
         break;
     case 3:
         block_free(&self->accounts, block_alloc_any(&self->accounts, LARGEST_BYTES));
+        break;
+    case 4:
+        if (!bw_set_limits(stress_below(self, SOFT_MOST), 0)) {
+            stress_fail("a soft limit is refused");
+        }
         break;
     default:
         (void)bw_malloc_trim(stress_below(self, PAD_MOST));
