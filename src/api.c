@@ -208,7 +208,7 @@ COLD struct bw_mallinfo2 bw_mallinfo2(void)
         .ordblks = memory.free_runs,
         .smblks = memory.cached_blocks,
         .hblks = memory.mapped_regions,
-        .hblkhd = memory.mapped_bytes,
+        .hblkhd = memory.mapped_bytes + memory.fork_bytes,
         .fsmblks = memory.cached_bytes,
         .uordblks = memory.used_bytes,
         .fordblks = memory.free_bytes,

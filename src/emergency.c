@@ -158,12 +158,18 @@ COLD void emergency_reset_in_child(void)
     atomic_store_explicit(&mapped_bytes, bytes, memory_order_relaxed);
 }
 
-struct emergency_stats emergency_stats(void)
+COLD struct emergency_stats emergency_stats(void)
 {
-    return (struct emergency_stats){
+    struct emergency_stats stats = {
         .allocs = atomic_load_explicit(&alloc_count, memory_order_relaxed),
         .mapped_bytes = atomic_load_explicit(&mapped_bytes, memory_order_relaxed),
     };
+
+    for (struct pool *pool = first_pool(); pool != NULL; pool = pool->next) {
+        stats.block_bytes += pool->count * pool->granule_bytes;
+        stats.used_bytes += pool_used_bytes(pool);
+    }
+    return stats;
 }
 
 /* Pools that a parent left may have been caught in the middle of a change. */

@@ -32,7 +32,9 @@ void emergency_reset_in_child(void);
 
 struct emergency_stats {
     uint64_t allocs;
-    size_t mapped_bytes;
+    size_t mapped_bytes; /* that the hard limit counts: in a child not what its parent left */
+    size_t block_bytes;  /* of all pools, without their tables */
+    size_t used_bytes;   /* of these, in blocks */
 };
 
 struct emergency_stats emergency_stats(void);

@@ -417,6 +417,17 @@ static struct granule_marks marks_of(struct pool *pool, size_t granule)
     };
 }
 
+COLD size_t pool_used_bytes(struct pool *pool)
+{
+    size_t used = 0;
+
+    for (size_t base = 0; base < pool->count; base += BITS_PER_WORD) {
+        /* Relaxed: a count. */
+        used += bit_count(atomic_load_explicit(&word_of(pool, base)->used, memory_order_relaxed));
+    }
+    return used * pool->granule_bytes;
+}
+
 void pool_check(struct pool *pool)
 {
     bool inside = false;

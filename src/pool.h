@@ -41,8 +41,9 @@ struct pool_request pool_request_for(size_t size, size_t alignment);
 struct pool *pool_map(const struct pool_request *request);
 size_t pool_bytes_for(const struct pool_request *request);
 
-/* What a pool maps, its bitmaps included. */
+/* What a pool maps, its bitmaps included, and how much of it is in blocks. */
 size_t pool_bytes(const struct pool *pool);
+size_t pool_used_bytes(struct pool *pool);
 
 static inline bool pool_contains(const struct pool *pool, uintptr_t address)
 {

@@ -50,6 +50,15 @@ struct arena_snapshot {
     unsigned long long waits;
 };
 
+/* What was handed out during forks, and is free again, of memory that the page heap knows nothing
+ * of. */
+static void add_emergency(struct stats_memory *memory, const struct emergency_stats *emergency)
+{
+    memory->fork_bytes = emergency->block_bytes;
+    memory->used_bytes += emergency->used_bytes;
+    memory->free_bytes += emergency->block_bytes - emergency->used_bytes;
+}
+
 static void fill_memory(struct snapshot *snapshot)
 {
     struct stats_memory *memory = &snapshot->memory;
@@ -66,6 +75,7 @@ static void fill_memory(struct snapshot *snapshot)
     memory->free_bytes = snapshot->page_heap.free_units * UNIT_BYTES + totals.free_bytes +
                          totals.tail_bytes + totals.run_bytes + memory->cached_bytes;
     memory->used_bytes = total - size_min(total, memory->free_bytes + snapshot->meta.donated_bytes);
+    add_emergency(memory, &snapshot->emergency);
 }
 
 /* False, and all 0, while the process forks, if that takes long or waits for the caller. */
@@ -193,6 +203,7 @@ static void print_memory(FILE *stream, const struct form *form, const struct sna
     const struct counter counters[] = {
         {"break", memory->break_bytes},
         {"mapped regions", memory->mapped_bytes},
+        {"mapped for forks", memory->fork_bytes},
         {"used", memory->used_bytes},
         {"free", memory->free_bytes},
         {"cached by this thread", memory->cached_bytes},

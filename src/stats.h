@@ -12,6 +12,7 @@ struct stats_memory {
     size_t break_bytes;
     size_t mapped_regions; /* a count */
     size_t mapped_bytes;
+    size_t fork_bytes; /* mapped for blocks during forks */
     size_t used_bytes; /* with the program, or cached by other threads */
     size_t free_bytes;
     size_t free_runs;     /* a count */

@@ -19,7 +19,6 @@
 #include "break.h"
 #include "breakwater/breakwater.h"
 #include "cache.h"
-#include "emergency.h"
 #include "heap.h"
 #include "life.h"
 #include "meta.h"
@@ -214,24 +213,20 @@ void stress_check_empty(void)
 struct live {
     uint64_t blocks;
     uint64_t bytes;
-    uint64_t heap_bytes; /* without blocks got while a fork was in progress */
 };
 
 static void live_add(struct live *live, const void *block)
 {
     if (block != NULL) {
-        size_t bytes = block_usable_bytes(block);
-
         block_verify(block);
         live->blocks++;
-        live->bytes += bytes;
-        live->heap_bytes += emergency_owns((uintptr_t)block) ? 0 : bytes;
+        live->bytes += block_usable_bytes(block);
     }
 }
 
 static struct live count_live(void)
 {
-    struct live live = {0, 0, 0};
+    struct live live = {0, 0};
 
     for (unsigned index = 0; index < stress_options.threads; index++) {
         for (unsigned slot = 0; slot < HELD_MAX; slot++) {
@@ -275,9 +270,9 @@ void stress_check_conservation(void)
     drain_all();
     size_t used = stats_memory().used_bytes;
 
-    if (used != live.heap_bytes + cached) {
+    if (used != live.bytes + cached) {
         stress_fail("%zu bytes in use, but %" PRIu64 " live and %" PRIu64 " cached", used,
-                    live.heap_bytes, cached);
+                    live.bytes, cached);
     }
 }
 

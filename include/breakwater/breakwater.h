@@ -135,9 +135,11 @@ BW_API int bw_mallopt(int parameter, int value);
  * arena    got from the break;
  * ordblks  free runs of the page heap (a count);
  * smblks   blocks cached by the calling thread (a count);  fsmblks  their bytes;
- * hblks    regions mapped because the break could not grow (a count);  hblkhd  their bytes;
+ * hblks    regions mapped because the break could not grow (a count);
+ * hblkhd   their bytes, and those mapped for blocks during forks;
  * uordblks in blocks the program holds, together with those cached by other threads;
- * fordblks free: in slabs, in depots, in this thread's cache, in runs kept and of the page heap;
+ * fordblks free: in slabs, in depots, in this thread's cache, in runs kept and of the page heap,
+ *          in what is mapped for forks;
  * keepcost the free run at the top of the heap: the break falls by it, unless others moved it.
  * usmblks is 0. The int fields of bw_mallinfo saturate. All are 0 if the process forks meanwhile
  * and that takes over some 20 ms: the fork may wait for the caller. So it is with the functions

@@ -9,6 +9,8 @@
 #include "arena.h"
 #include "break.h"
 #include "breakwater/breakwater.h"
+#include "emergency.h"
+#include "gate.h"
 #include "life.h"
 #include "meta.h"
 #include "page_heap.h"
@@ -21,7 +23,7 @@ static struct stats_memory balanced_memory(void)
     struct stats_memory memory = stats_memory();
 
     assert_int_equal(memory.used_bytes + memory.free_bytes,
-                     memory.break_bytes + memory.mapped_bytes);
+                     memory.break_bytes + memory.mapped_bytes + memory.fork_bytes);
     return memory;
 }
 
@@ -148,6 +150,30 @@ static void mapped_regions_are_counted(void **state)
     unblock_break();
 }
 
+static void blocks_of_a_fork_are_used_and_then_free(void **state)
+{
+    (void)state;
+    heap_free(heap_alloc(100));
+    size_t used = balanced_memory().used_bytes;
+
+    assert_int_equal(balanced_memory().fork_bytes, 0);
+    gate_close(cache_gate(cache_self));
+    void *small = heap_alloc(1000);
+    void *large = heap_alloc(3 * UNIT_BYTES);
+
+    gate_open();
+    size_t bytes = heap_usable_size(small, "invalid") + heap_usable_size(large, "invalid");
+    struct stats_memory memory = balanced_memory();
+
+    assert_true(emergency_owns((uintptr_t)small) && emergency_owns((uintptr_t)large));
+    assert_int_equal(memory.used_bytes, used + bytes);
+    assert_true(memory.fork_bytes >= bytes);
+    heap_free(small);
+    heap_free(large);
+    assert_int_equal(balanced_memory().used_bytes, used);
+    assert_int_equal(balanced_memory().fork_bytes, memory.fork_bytes);
+}
+
 static void numbers_of_the_layers_are_passed_on(void **state)
 {
     (void)state;
@@ -272,7 +298,7 @@ static void element_of(const char *line, char *element, size_t size)
 
 static void the_xml_has_each_number_of_the_text(void **state)
 {
-    enum { COUNTERS = 30 };
+    enum { COUNTERS = 31 };
     unsigned count = 0;
 
     (void)state;
@@ -335,6 +361,7 @@ int main(void)
         ISOLATED(what_the_caller_has_freed_of_other_arenas_is_free),
         ISOLATED(units_that_descriptors_were_given_are_neither_used_nor_free),
         ISOLATED(mapped_regions_are_counted),
+        ISOLATED(blocks_of_a_fork_are_used_and_then_free),
         ISOLATED(numbers_of_the_layers_are_passed_on),
         ISOLATED(threads_may_ask_at_once),
         ISOLATED(the_text_has_the_numbers),
