@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* emergency.c - blocks while the gate is closed, from pools mapped from the kernel.
+/* emergency.c - blocks while the gate is closed, from pools mapped from the kernel (group.c).
  *
  * The page heap does not know of them. Where no pool has room a new one is mapped; it serves others
  * later, and stays mapped, since there will be more forks. Its memory goes back as time goes by
@@ -13,6 +13,7 @@
 
 #include <stdatomic.h>
 
+#include "group.h"
 #include "limit.h"
 #include "pool.h"
 
@@ -32,13 +33,15 @@ static struct pool *map_pool(const struct pool_request *request, bool is_limited
 {
     /* Relaxed: two threads that map at once may be a pool over the limit. */
     size_t mapped = atomic_load_explicit(&mapped_bytes, memory_order_relaxed);
-    bool is_allowed = !is_limited || limit_allows(mapped + pool_bytes_for(request));
-    struct pool *pool = is_allowed ? pool_map(request) : NULL;
+    size_t bytes = pool_bytes_for(request);
+    bool is_allowed = !is_limited || limit_allows(mapped + bytes);
+    void *memory = is_allowed ? group_memory(bytes, pool_usual_bytes(), mapped) : NULL;
 
-    if (pool != NULL) {
-        atomic_fetch_add_explicit(&mapped_bytes, pool_bytes(pool), memory_order_relaxed);
+    if (memory == NULL) {
+        return NULL;
     }
-    return pool;
+    atomic_fetch_add_explicit(&mapped_bytes, bytes, memory_order_relaxed);
+    return pool_make(memory, request);
 }
 
 static void publish(struct pool *pool)
@@ -57,12 +60,9 @@ static struct pool *first_pool(void)
 
 COLD static struct pool *pool_of(uintptr_t address)
 {
-    struct pool *pool = first_pool();
+    struct pool *pool = (struct pool *)group_find(address);
 
-    while (pool != NULL && !pool_contains(pool, address)) {
-        pool = pool->next;
-    }
-    return pool;
+    return pool != NULL && pool_contains(pool, address) ? pool : NULL;
 }
 
 /* Blocks */
@@ -142,7 +142,8 @@ COLD void emergency_reset_in_child(void)
     size_t bytes = 0;
 
     for (struct pool *pool = first_pool(); pool != NULL; pool = pool->next) {
-        if (pool_take_over(pool)) {
+        /* Of what was mapped as the process forked, the pool may be seen and its group not. */
+        if (group_find((uintptr_t)pool) == pool && pool_take_over(pool)) {
             *unused_end = pool;
             unused_end = &pool->next;
             bytes += pool_bytes(pool);
@@ -155,6 +156,7 @@ COLD void emergency_reset_in_child(void)
     *unused_end = others;
     old_pools = others;
     atomic_store_explicit(&pools, unused, memory_order_relaxed);
+    group_reset_in_child();
     atomic_store_explicit(&mapped_bytes, bytes, memory_order_relaxed);
 }
 
@@ -163,6 +165,7 @@ COLD struct emergency_stats emergency_stats(void)
     struct emergency_stats stats = {
         .allocs = atomic_load_explicit(&alloc_count, memory_order_relaxed),
         .mapped_bytes = atomic_load_explicit(&mapped_bytes, memory_order_relaxed),
+        .groups = group_count(),
     };
 
     for (struct pool *pool = first_pool(); pool != NULL; pool = pool->next) {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* pool.c - blocks in a mapping, by bitmaps, and its memory given back.
+/* pool.c - blocks in a piece of memory, by bitmaps, and its memory given back.
  *
- * A pool is one mapping: bitmaps, then the memory that they describe, in granules. There are two
- * kinds of pool. For blocks of up to a page a granule is a 64th of a page, so that one word of a
- * bitmap describes one page, and no block crosses a page. For longer blocks a granule is a page.
+ * A pool is bitmaps, then the memory that they describe, in granules. There are two kinds of pool.
+ * For blocks of up to a page a granule is a 64th of a page, so that one word of a bitmap describes
+ * one page, and no block crosses a page. For longer blocks a granule is a page.
  *
  * To allocate is to set the bits of the first free granules that are enough, and those of the
  * block's two ends. The memory of free granules goes back to the kernel a whole page at a time:
@@ -27,6 +27,7 @@ enum { REFUSED_BITS = 32 };
 
 #define POOL_BYTES_LEAST ((size_t)1024 * 1024)
 #define REFUSED_MASK     ((UINT64_C(1) << REFUSED_BITS) - 1)
+#define TOO_MANY_BYTES   ((size_t)1 << 62)
 
 /* The granules of a new pool in which the request has room. */
 static size_t count_for(const struct pool_request *request)
@@ -57,18 +58,22 @@ size_t pool_bytes_for(const struct pool_request *request)
 {
     size_t count = count_for(request);
 
-    return table_bytes(count) + count * request->granule_bytes;
+    return count < REFUSED_MASK ? table_bytes(count) + count * request->granule_bytes
+                                : TOO_MANY_BYTES;
 }
 
-struct pool *pool_map(const struct pool_request *request)
+size_t pool_usual_bytes(void)
+{
+    const struct pool_request most_granules = pool_request_for(1, 1);
+
+    return pool_bytes_for(&most_granules);
+}
+
+struct pool *pool_make(void *memory, const struct pool_request *request)
 {
     size_t count = count_for(request);
-    struct pool *pool =
-        count < REFUSED_MASK ? (struct pool *)os_map(pool_bytes_for(request)) : NULL;
+    struct pool *pool = (struct pool *)memory;
 
-    if (pool == NULL) {
-        return NULL;
-    }
     pool->start = (uintptr_t)pool + table_bytes(count);
     pool->granule_bytes = request->granule_bytes;
     pool->count = count;
@@ -307,13 +312,25 @@ static bool word_is_full(const struct granules *word)
     return atomic_load_explicit(&word->used, memory_order_relaxed) == UINT64_MAX;
 }
 
+/* The first granule after the full word that `granule` is in, and those that follow on it. A pool
+ * that fills up is mostly these. */
+COLD static size_t pass_full_words(struct pool *pool, size_t granule)
+{
+    size_t base = align_down(granule, BITS_PER_WORD) + BITS_PER_WORD;
+
+    while (base < pool->count && word_is_full(word_of(pool, base))) {
+        base += BITS_PER_WORD;
+    }
+    return base;
+}
+
 static void *pool_search(struct pool *pool, const struct pool_request *request)
 {
     size_t first = pool_fit(pool, request, 0);
 
     while (first + request->count <= pool->count) {
         if (word_is_full(word_of(pool, first))) {
-            first = pool_fit(pool, request, align_down(first, BITS_PER_WORD) + BITS_PER_WORD);
+            first = pool_fit(pool, request, pass_full_words(pool, first));
             continue;
         }
         size_t next = pool_claim(pool, first, first + request->count);

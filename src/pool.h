@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* pool.h - a mapping that is cut into blocks by bitmaps: no lock, no shared state but its own. */
+/* pool.h - memory that is cut into blocks by bitmaps: no lock, no shared state but its own. */
 #ifndef BREAKWATER_POOL_H
 #define BREAKWATER_POOL_H
 
@@ -36,12 +36,15 @@ struct pool_request {
 /* For a block of at least `size` bytes aligned to `alignment`, a power of two. */
 struct pool_request pool_request_for(size_t size, size_t alignment);
 
-/* A new pool in which the request has room, and nothing else is; NULL without memory. What it maps
- * is pool_bytes_for(). */
-struct pool *pool_map(const struct pool_request *request);
+/* What a pool takes in which the request has room, its bitmaps included; more than can be mapped if
+ * none could be so long. No pool takes more than pool_usual_bytes() but for one long block. */
 size_t pool_bytes_for(const struct pool_request *request);
+size_t pool_usual_bytes(void);
 
-/* What a pool maps, its bitmaps included, and how much of it is in blocks. */
+/* A new pool in so much memory, which is zero; nothing is in it. */
+struct pool *pool_make(void *memory, const struct pool_request *request);
+
+/* What a pool takes, and how much of it is in blocks. */
 size_t pool_bytes(const struct pool *pool);
 size_t pool_used_bytes(struct pool *pool);
 

@@ -174,6 +174,32 @@ static void a_run_that_is_partly_live_serves_again(void **state)
     assert_space_serves_again(3 * os_page_bytes(), 10);
 }
 
+/* However many pools there are, an address is looked up in few places. */
+static void many_pools_are_few_groups(void **state)
+{
+    enum { POOLS = 200, GROUPS_MOST = 25 };
+    char *blocks[POOLS];
+
+    (void)state;
+    for (size_t i = 0; i < POOLS; i++) {
+        blocks[i] = block_of(MIB, 16);
+        *blocks[i] = (char)i;
+    }
+    assert_true(emergency_stats().mapped_bytes >= POOLS * MIB);
+    assert_in_range(emergency_stats().groups, 2, GROUPS_MOST);
+    for (size_t i = 0; i < POOLS; i++) {
+        assert_int_equal(emergency_usable_size((uintptr_t)blocks[i]), MIB);
+        assert_int_equal(emergency_usable_size((uintptr_t)blocks[i] + MIB), 0);
+        assert_int_equal(*blocks[i], (char)i);
+    }
+    emergency_check();
+    for (size_t i = 0; i < POOLS; i++) {
+        emergency_free((uintptr_t)blocks[i]);
+    }
+    assert_int_equal(emergency_stats().used_bytes, 0);
+    emergency_check();
+}
+
 /* A request refused for want of room is refused until there is some, and no longer. */
 static void a_full_pool_serves_again_after_a_free(void **state)
 {
@@ -654,6 +680,7 @@ int main(void)
         ISOLATED(without_memory_it_gives_null_until_there_is_some),
         ISOLATED(the_first_free_space_that_is_long_enough_serves),
         ISOLATED(a_run_that_is_partly_live_serves_again),
+        ISOLATED(many_pools_are_few_groups),
         ISOLATED(a_full_pool_serves_again_after_a_free),
         ISOLATED(a_pool_too_full_for_one_block_serves_a_shorter_one),
         ISOLATED(a_pool_without_an_aligned_place_serves_others),
