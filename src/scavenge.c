@@ -181,24 +181,26 @@ static uint16_t use_of(const struct cache_bin *bin, const struct cache_class *co
     return (uint16_t)(tops / sizeof(void *) + cold->stacks);
 }
 
-void scavenge_cache(struct cache *cache)
+static bool is_asked_to_flush(const struct cache *cache)
 {
-    uint32_t asked = atomic_load_explicit(&flushes_asked, memory_order_relaxed);
+    return cache->flushes_seen != atomic_load_explicit(&flushes_asked, memory_order_relaxed);
+}
 
-    if (unlikely(cache->flushes_seen != asked)) {
-        cache->flushes_seen = asked;
-        cache_flush_all(cache);
-        return;
-    }
-    if (cache->misses % SHARE_MISSES == 0) {
-        keep_to_share(cache);
-    }
-    uint32_t tick = tick_count();
+static bool has_long_not_looked(const struct cache *cache)
+{
+    return tick_count() - cache->scavenged_tick >= SCAVENGE_TICKS;
+}
 
-    if (cache->misses % SCAVENGE_MISSES != 0 && tick - cache->scavenged_tick < SCAVENGE_TICKS) {
-        return;
-    }
-    cache->scavenged_tick = tick;
+COLD static void flush_as_asked(struct cache *cache)
+{
+    cache->flushes_seen = atomic_load_explicit(&flushes_asked, memory_order_relaxed);
+    cache_flush_all(cache);
+}
+
+/* The blocks of classes that have not been used since the last look. */
+static void give_unused_back(struct cache *cache)
+{
+    cache->scavenged_tick = tick_count();
     for (unsigned class = stacks_next_in_use(cache, 0); class < CLASS_COUNT;
          class = stacks_next_in_use(cache, class + 1)) {
         struct cache_class *cold = stacks_made_class(cache, class);
@@ -213,5 +215,31 @@ void scavenge_cache(struct cache *cache)
         } else {
             cold->seen = use;
         }
+    }
+}
+
+void scavenge_cache(struct cache *cache)
+{
+    if (unlikely(is_asked_to_flush(cache))) {
+        flush_as_asked(cache);
+        return;
+    }
+    if (cache->misses % SHARE_MISSES == 0) {
+        keep_to_share(cache);
+    }
+    if (cache->misses % SCAVENGE_MISSES == 0 || has_long_not_looked(cache)) {
+        give_unused_back(cache);
+    }
+}
+
+void scavenge_without_miss(struct cache *cache)
+{
+    if (!cache_is_real(cache)) {
+        return;
+    }
+    if (is_asked_to_flush(cache)) {
+        flush_as_asked(cache);
+    } else if (has_long_not_looked(cache)) {
+        give_unused_back(cache);
     }
 }

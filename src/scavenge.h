@@ -27,7 +27,12 @@ void scavenge_bind(struct cache *cache);
  * gate. */
 void scavenge_cache(struct cache *cache);
 
-/* Every thread gives its cache back at its next miss. Any thread. */
+/* The same, but for the share, where the thread comes by without a miss: it may have none for long,
+ * as one that wants only large blocks by now. `cache` may be no real one. Inside the gate. */
+void scavenge_without_miss(struct cache *cache);
+
+/* Every thread gives its cache back at its next miss, or when it is in the page heap or takes a
+ * step of decay. Any thread. */
 void scavenge_ask_all(void);
 
 #endif

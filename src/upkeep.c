@@ -39,7 +39,7 @@ COLD static void relieve(struct cache *cache, size_t bytes)
     }
 }
 
-void upkeep_poll_for(struct cache *cache, size_t bytes)
+static void poll_for(struct cache *cache, size_t bytes)
 {
     if (unlikely(limit_presses())) {
         relieve(cache, bytes);
@@ -49,6 +49,12 @@ void upkeep_poll_for(struct cache *cache, size_t bytes)
          bytes -= PURGE_STEP_BYTES) {
         more = purge_go_on();
     }
+}
+
+void upkeep_poll_for(struct cache *cache, size_t bytes)
+{
+    scavenge_without_miss(cache);
+    poll_for(cache, bytes);
 }
 
 void upkeep_poll(struct cache *cache)
@@ -71,7 +77,7 @@ void upkeep_after_miss(struct cache *cache)
 {
     scavenge_cache(cache);
     balance_cache(cache);
-    upkeep_poll(cache);
+    poll_for(cache, 0);
 }
 
 COLD void upkeep_notice_limits(void)

@@ -126,6 +126,32 @@ static void memory_is_usable_after_a_trim(void **state)
     tested.free(block);
 }
 
+static void *trim_of_another_thread(void *unused)
+{
+    (void)tested.malloc_trim(0);
+    return unused;
+}
+
+/* What it has cached is small blocks. It may be through with them, and need large ones from now on.
+ */
+static void after_a_trim_a_thread_that_needs_a_large_block_gives_up_its_cache(void **state)
+{
+    pthread_t thread;
+
+    (void)state;
+    if (!tested.is_breakwater) {
+        skip();
+    }
+    for (int round = 0; round < 10; round++) {
+        use_and_free(500, 2000);
+    }
+    assert_true(tested.mallinfo2().fsmblks > 0);
+    assert_int_equal(pthread_create(&thread, NULL, trim_of_another_thread, NULL), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    tested.free(tested.malloc(5 * MIB));
+    assert_int_equal(tested.mallinfo2().fsmblks, 0);
+}
+
 static void trim(void)
 {
     (void)tested.malloc_trim(0);
@@ -496,6 +522,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(mallopt_returns_0_for_a_bad_value),
         cmocka_unit_test(memory_is_usable_after_mallopt),
         cmocka_unit_test(threads_use_no_more_arenas_than_mallopt_allows),
+        cmocka_unit_test(after_a_trim_a_thread_that_needs_a_large_block_gives_up_its_cache),
     };
 
     subject_open(argc, argv);

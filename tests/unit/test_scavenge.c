@@ -303,6 +303,30 @@ static void in_time_a_few_misses_suffice(void **state)
     check();
 }
 
+/* Such as a thread that wants nothing but large blocks by now. */
+static void in_time_none_is_needed_either(void **state)
+{
+    enum { TICKS = 4 };
+
+    (void)state;
+    set_up(SIZE);
+    scavenge_cache(cache);
+    unsigned idle = size_class_of(1024);
+
+    assert_true(cache_refill(cache, idle));
+    for (unsigned look = 0; look < 2; look++) {
+        for (unsigned tick = 0; tick < TICKS; tick++) {
+            scavenge_without_miss(cache);
+            assert_true(cached_bytes() > 0);
+            tick_advance();
+        }
+    }
+    scavenge_without_miss(cache);
+    assert_int_equal(cached_bytes(), 0);
+    scavenge_without_miss(&cache_none);
+    check();
+}
+
 static void of_a_large_heap_caches_share_an_eighth(void **state)
 {
     enum { COUNT = 4, SHARERS = 512 };
@@ -371,6 +395,7 @@ int main(void)
         ISOLATED(the_largest_blocks_go_back_first),
         ISOLATED(lone_blocks_stay_if_they_are_a_small_part_of_the_share),
         ISOLATED(in_time_a_few_misses_suffice),
+        ISOLATED(in_time_none_is_needed_either),
         ISOLATED(of_a_large_heap_caches_share_an_eighth),
         ISOLATED(of_a_limit_caches_share_an_eighth),
         ISOLATED(of_a_soft_limit_they_do_too),
