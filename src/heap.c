@@ -197,7 +197,7 @@ static void *alloc_keeping_errno(size_t alignment, size_t size, enum purpose pur
 {
     int saved_errno = errno;
 
-    if (unlikely(size > PTRDIFF_MAX || alignment > PTRDIFF_MAX - size)) {
+    if (unlikely(large_is_absurd(alignment, size))) {
         return out_of_memory();
     }
     void *block = alloc_slow(alignment, size, purpose);

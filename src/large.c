@@ -64,17 +64,9 @@ static struct span *run_by_growing(struct cache *cache, struct run_request *requ
     return span;
 }
 
-/* So many units no heap has: nothing need be given up to find out. */
-static bool is_absurd(size_t alignment, size_t size)
-{
-    return units_for(size) + (alignment >> UNIT_SHIFT) > UINT32_MAX;
-}
-
 void *large_alloc(struct cache *cache, size_t alignment, size_t size, bool zero)
 {
-    if (is_absurd(alignment, size)) {
-        return NULL;
-    }
+    ASSERT(!large_is_absurd(alignment, size));
     struct run_request request = {
         .units = size_max(units_for(size), 1),
         .align_units = size_max(alignment >> UNIT_SHIFT, 1),

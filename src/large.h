@@ -5,12 +5,22 @@
 
 #include "cache.h"
 
+/* So many units no heap has. */
+#define LARGE_BYTES_MOST ((size_t)UINT32_MAX << UNIT_SHIFT)
+
+/* Can no heap have such a block? Then nothing need be given up to find out, and no limit is to
+ * blame. */
+static inline bool large_is_absurd(size_t alignment, size_t size)
+{
+    return size > LARGE_BYTES_MOST || alignment > LARGE_BYTES_MOST - size;
+}
+
 /* A block where one as long was freed a moment ago, or NULL. Its memory is as it was. No gate
  * needed. */
 void *large_reuse(struct cache *cache, size_t size);
 
-/* A block; NULL without memory. One that has to be `zero` is not yet: page_heap_zero(). Inside the
- * gate. */
+/* A block that is not absurd; NULL without memory. One that has to be `zero` is not yet:
+ * page_heap_zero(). Inside the gate. */
 void *large_alloc(struct cache *cache, size_t alignment, size_t size, bool zero);
 
 /* The run of the large block that starts at `address`, for the caller alone to free: other frees of

@@ -270,7 +270,7 @@ static __attribute__((noinline)) void *resize_slow(void *block, size_t own_bytes
     if (unlikely(conf.checked)) {
         check_is_live(block);
     }
-    if (unlikely(size > PTRDIFF_MAX)) {
+    if (unlikely(large_is_absurd(BLOCK_ALIGN, size))) {
         errno = ENOMEM;
         return NULL;
     }

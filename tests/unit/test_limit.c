@@ -589,6 +589,33 @@ static void a_block_that_grows_in_place_after_all_is_no_failure(void **state)
     assert_int_equal(told.hard, 1);
 }
 
+/* More than any address space: no limit is to blame. */
+static void what_no_heap_could_have_is_no_news(void **state)
+{
+    static const size_t sizes[] = {(size_t)1 << 48, (size_t)1 << 62, PTRDIFF_MAX,
+                                   (size_t)PTRDIFF_MAX + 1, SIZE_MAX};
+    struct told told = {0, 0, 0};
+    void *small = bw_malloc(100);
+    void *large = bw_malloc(MIB);
+
+    (void)state;
+    bw_on_limit(count, &told);
+    assert_true(bw_set_limits(0, HARD_BYTES));
+    for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+        assert_null(bw_malloc(sizes[i]));
+        assert_null(bw_calloc(1, sizes[i]));
+        assert_null(bw_realloc(small, sizes[i]));
+        assert_null(bw_realloc(large, sizes[i]));
+        assert_null(bw_memalign(2 * UNIT_BYTES, sizes[i]));
+        errno = 0;
+        assert_null(bw_memalign((size_t)1 << 62, 1));
+        assert_int_equal(errno, ENOMEM);
+    }
+    assert_int_equal(told.hard, 0);
+    assert_null(bw_malloc((size_t)1 << 47));
+    assert_int_equal(told.hard, 1);
+}
+
 static void below_the_soft_limit_nothing_happens(void **state)
 {
     struct told told = {0, 0, 0};
@@ -868,6 +895,7 @@ int main(void)
         ISOLATED(the_program_is_told_of_both_limits),
         ISOLATED(the_callback_is_not_called_inside_itself),
         ISOLATED(a_block_that_grows_in_place_after_all_is_no_failure),
+        ISOLATED(what_no_heap_could_have_is_no_news),
         ISOLATED(below_the_soft_limit_nothing_happens),
         ISOLATED(the_program_is_told_of_growth_only),
         ISOLATED(once_below_the_limit_by_the_clock_the_program_is_told_again),
