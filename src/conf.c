@@ -21,7 +21,6 @@ enum {
     DECAY_MS_LIMIT = 1000000000,
     PERCENT = 100,
     SUFFIX_SHIFT = 10,
-    LIMIT_DIGITS_MAX = 18, /* which 64 bits hold */
 };
 
 struct conf conf = {.decay_ms = DECAY_MS_DEFAULT, .cache_limit = CACHE_LIMIT_AUTO};
@@ -96,7 +95,7 @@ COLD static bool parse_limit(const char *value, size_t *out)
     const char *suffix = *rest != '\0' ? strchr(suffixes, *rest) : NULL;
     uint64_t unit = 1;
 
-    if (rest == value || rest - value > LIMIT_DIGITS_MAX) {
+    if (rest == value) {
         return false;
     }
     bool is_percentage = *rest == '%' && number <= PERCENT;

@@ -92,6 +92,11 @@ static void the_largest_values_are_read(void **state)
     assert_parse_warns("arenas:64,decay_ms:1000000000", "");
     assert_int_equal(conf.arenas, 64);
     assert_int_equal(conf.decay_ms, 1000000000);
+    assert_parse_warns("cache_limit:9223372036854775807,hard_limit:8589934591G", "");
+    assert_int_equal(conf.cache_limit, PTRDIFF_MAX);
+    assert_int_equal(conf.hard_limit, UINT64_C(8589934591) << 30);
+    assert_parse_warns("hard_limit:0000000000000000000001K", "");
+    assert_int_equal(conf.hard_limit, 1024);
 }
 
 static void huge_pages_are_asked_for_by_name(void **state)
@@ -168,6 +173,9 @@ static void a_bad_value_is_named_and_the_default_stays(void **state)
         "soft_limit:1.5G",
         "soft_limit:-1",
         "soft_limit:9000000000G",
+        "soft_limit:9223372036854775808",
+        "hard_limit:99999999999999999999999999",
+        "hard_limit:99999999999999999999999999%",
     };
 
     (void)state;
