@@ -121,6 +121,9 @@ foreach(linkage shared static)
 endforeach()
 add_executable(copies copies.c)
 target_link_libraries(copies PRIVATE breakwater::static)
+add_executable(copies_shared copies.c)
+target_link_options(copies_shared PRIVATE LINKER:--as-needed)
+target_link_libraries(copies_shared PRIVATE breakwater::shared)
 find_package(Threads REQUIRED)
 add_executable(host host.c)
 target_link_libraries(host PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
@@ -132,10 +135,12 @@ cmake -S "$work" -B "$work/part" -DSOURCE="$source" -DCMAKE_BUILD_TYPE=Release \
     -DCMAKE_C_FLAGS=-flto -DCMAKE_INTERPROCEDURAL_OPTIMIZATION=ON -DCMAKE_UNITY_BUILD=ON >/dev/null
 for kind in found part; do
     cmake --build "$work/$kind" --parallel --target by_shared --target by_static --target copies \
-        --target host --target plugin_shared --target plugin_static >/dev/null
+        --target copies_shared --target host --target plugin_shared --target plugin_static >/dev/null
     "$work/$kind/by_shared" && "$work/$kind/by_static" || fail "a program of CMake's, $kind"
     "$work/$kind/copies" || fail "a program that calls malloc nowhere, $kind"
     nm "$work/$kind/copies" | grep ' T malloc$' >/dev/null || fail "such a program has another malloc, $kind"
+    readelf --dynamic "$work/$kind/copies_shared" | grep 'NEEDED.*libbreakwater' >/dev/null ||
+        fail "such a program has not got the library, $kind"
     for linkage in shared static; do
         "$work/$kind/host" "$work/$kind/libplugin_$linkage.so" || fail "a plugin, $linkage, $kind"
     done
