@@ -33,6 +33,12 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#if defined(__clang__) && !defined(__cplusplus)
+/* C90 without extensions has no bool but what <stdbool.h> gives there too. */
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wc99-extensions"
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -172,6 +178,10 @@ BW_API void bw_cfree(void *block);
 
 #ifdef __cplusplus
 }
+#endif
+
+#if defined(__clang__) && !defined(__cplusplus)
+#pragma clang diagnostic pop
 #endif
 
 #endif /* BREAKWATER_BREAKWATER_H */

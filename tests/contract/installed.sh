@@ -32,6 +32,16 @@ int main(void)
 }
 END
 
+# The header is for every standard of both languages, and says nothing that a compiler warns of.
+echo '#include <breakwater/breakwater.h>' >"$work/header.c"
+for compiler in cc clang; do
+    command -v $compiler >/dev/null || continue
+    for language in c:c90 c:c99 c:c11 c:c17 c:c2x c++:c++98 c++:c++11 c++:c++17 c++:c++20; do
+        $compiler -x ${language%:*} -std=${language#*:} -Wall -Wextra -Wshadow -Werror -pedantic-errors \
+            -I"$work/usr/include" -fsyntax-only "$work/header.c" || fail "the header in $language, $compiler"
+    done
+done
+
 # One with the library beside pkgconfig's directory, one as Debian has it, one with a place of its own.
 export PKG_CONFIG_PATH=$libdir/pkgconfig
 read -ra flags <<<"$(pkg-config --cflags --libs breakwater)"
