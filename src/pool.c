@@ -64,9 +64,8 @@ size_t pool_bytes_for(const struct pool_request *request)
 
 size_t pool_usual_bytes(void)
 {
-    const struct pool_request most_granules = pool_request_for(1, 1);
-
-    return pool_bytes_for(&most_granules);
+    /* The kind with the longer bitmaps. */
+    return table_bytes(POOL_BYTES_LEAST / os_page_bytes() * BITS_PER_WORD) + POOL_BYTES_LEAST;
 }
 
 struct pool *pool_make(void *memory, const struct pool_request *request)
