@@ -34,6 +34,7 @@
 #include "page_heap.h"
 #include "reclaim.h"
 #include "tick.h"
+#include "vdso.h"
 
 enum {
     DECAY_TICKS = TICKS_PER_DECAY,
@@ -69,7 +70,7 @@ static uint64_t now_ms(void)
         return os_clock_ns() / NS_PER_MS;
     }
     /* The same, and never a system call, but it stands still for some milliseconds. */
-    (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    vdso_clock(CLOCK_MONOTONIC_COARSE, &now);
     return (uint64_t)now.tv_sec * MS_PER_SECOND + (uint64_t)now.tv_nsec / NS_PER_MS;
 }
 

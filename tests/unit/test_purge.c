@@ -21,6 +21,7 @@
 #include "purge.h"
 #include "reclaim.h"
 #include "tick.h"
+#include "vdso.h"
 
 enum { TICKS = 5, SLAB_TICKS = 7, SIZE = 512, BLOCKS = 4000, PAGE = 4096, HUGE = 2 * MIB };
 
@@ -428,16 +429,17 @@ static void let_clock_move(void)
     step_clock_ns = __real_os_clock_ns();
 }
 
-int __real_clock_gettime(clockid_t clock, struct timespec *time);
-int __wrap_clock_gettime(clockid_t clock, struct timespec *time);
+void __real_vdso_clock(clockid_t which, struct timespec *now);
+void __wrap_vdso_clock(clockid_t which, struct timespec *now);
 
-int __wrap_clock_gettime(clockid_t clock, struct timespec *time)
+/* As libc's may where it is asked. */
+void __wrap_vdso_clock(clockid_t which, struct timespec *now)
 {
     if (clock_fails) {
         errno = EPERM;
-        return -1;
+        return;
     }
-    return __real_clock_gettime(clock, time);
+    __real_vdso_clock(which, now);
 }
 
 /* While a purge is behind, each swap looks at the clock. */
