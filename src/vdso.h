@@ -5,8 +5,8 @@
 
 #include <time.h>
 
-/* As clock_gettime(); where that fails, *now stays as it is, and errno may change. Any thread, at any
- * time. */
+/* As clock_gettime(); where that fails, *now stays as it is, and errno may change. Any thread, at
+ * any time. */
 void vdso_clock(clockid_t which, struct timespec *now);
 
 #endif
