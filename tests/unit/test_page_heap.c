@@ -90,6 +90,20 @@ static void make_free_runs(const size_t *lengths, size_t count, struct span **sp
     }
 }
 
+/* So many, all of `units`. */
+static void make_many_free_runs(size_t count, size_t units)
+{
+    enum { MOST = 600 };
+    static size_t lengths[MOST];
+    static struct span *spans[MOST];
+
+    assert_in_range(count, 1, MOST);
+    for (size_t i = 0; i < count; i++) {
+        lengths[i] = units;
+    }
+    make_free_runs(lengths, count, spans);
+}
+
 /* Pages with memory behind them in the span rows of a run. */
 static size_t pages_of_rows(const struct span *run)
 {
@@ -349,14 +363,9 @@ static void no_trim_goes_on_where_somebody_forks(void **state)
 static void looks_at_many_runs_count_as_much_as_what_goes(void **state)
 {
     enum { RUNS = 200, AT_ONCE = 128, SLOW_NS = 1000000 };
-    static size_t lengths[RUNS];
-    static struct span *spans[RUNS];
 
     (void)state;
-    for (size_t i = 0; i < RUNS; i++) {
-        lengths[i] = 1;
-    }
-    make_free_runs(lengths, RUNS, spans);
+    make_many_free_runs(RUNS, 1);
     assert_true(run_totals.free_runs >= RUNS && run_totals.free_runs < 2 * AT_ONCE);
     set_pace(SLOW_NS);
     assert_int_equal(page_heap_decay(TICKS_PER_DECAY, SIZE_MAX), PACE_BYTES_LEAST);
@@ -368,14 +377,9 @@ static void looks_at_many_runs_count_as_much_as_what_goes(void **state)
 static void a_look_that_ends_with_its_budget_is_through(void **state)
 {
     enum { AT_ONCE = 128 };
-    static size_t lengths[AT_ONCE];
-    static struct span *spans[AT_ONCE];
 
     (void)state;
-    for (size_t i = 0; i < AT_ONCE; i++) {
-        lengths[i] = HUGE_PAGE_UNITS;
-    }
-    make_free_runs(lengths, AT_ONCE, spans);
+    make_many_free_runs(AT_ONCE, HUGE_PAGE_UNITS);
     assert_int_equal(run_totals.free_runs, AT_ONCE);
     assert_int_equal(page_heap_decay(TICKS_PER_DECAY, SIZE_MAX), 0);
     assert_int_equal(page_heap_decay_huge(TICKS_PER_DECAY, SIZE_MAX), 0);
@@ -386,14 +390,9 @@ static void a_look_that_ends_with_its_budget_is_through(void **state)
 static void a_trim_looks_at_a_few_runs_while_it_holds_the_lock(void **state)
 {
     enum { RUNS = 600, AT_ONCE = 128 };
-    static size_t lengths[RUNS];
-    static struct span *spans[RUNS];
 
     (void)state;
-    for (size_t i = 0; i < RUNS; i++) {
-        lengths[i] = 1;
-    }
-    make_free_runs(lengths, RUNS, spans);
+    make_many_free_runs(RUNS, 1);
     (void)page_heap_purge(0);
     uint64_t before = page_heap_stats().lock_acquisitions;
 

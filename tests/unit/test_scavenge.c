@@ -278,53 +278,42 @@ static void lone_blocks_stay_if_they_are_a_small_part_of_the_share(void **state)
     assert_int_equal(cached_bytes(), small_bytes);
 }
 
+/* A class that rests while time passes, and `come_by` is all that the thread does in each tick. */
+static void expect_it_goes_in_time(void (*come_by)(struct cache *cache))
+{
+    enum { TICKS = 2 * 4 };
+
+    set_up(SIZE);
+    scavenge_cache(cache);
+    assert_true(cache_refill(cache, size_class_of(1024)));
+    for (unsigned tick = 0; tick < TICKS; tick++) {
+        come_by(cache);
+        assert_true(cached_bytes() > 0);
+        tick_advance();
+    }
+    come_by(cache);
+    assert_int_equal(cached_bytes(), 0);
+    check();
+}
+
+static void miss(struct cache *missing)
+{
+    missing->misses = 1;
+    scavenge_cache(missing);
+}
+
 /* Such as a thread that waits for requests, few of which make it ask its arena. */
 static void in_time_a_few_misses_suffice(void **state)
 {
-    enum { TICKS = 4 };
-
     (void)state;
-    set_up(SIZE);
-    scavenge_cache(cache);
-    unsigned idle = size_class_of(1024);
-
-    assert_true(cache_refill(cache, idle));
-    for (unsigned look = 0; look < 2; look++) {
-        assert_true(cached_bytes() > 0);
-        for (unsigned tick = 0; tick < TICKS; tick++) {
-            cache->misses = 1;
-            scavenge_cache(cache);
-            tick_advance();
-        }
-    }
-    assert_true(cached_bytes() > 0);
-    scavenge_cache(cache);
-    assert_int_equal(cached_bytes(), 0);
-    check();
+    expect_it_goes_in_time(miss);
 }
 
 /* Such as a thread that wants nothing but large blocks by now. */
 static void in_time_none_is_needed_either(void **state)
 {
-    enum { TICKS = 4 };
-
     (void)state;
-    set_up(SIZE);
-    scavenge_cache(cache);
-    unsigned idle = size_class_of(1024);
-
-    assert_true(cache_refill(cache, idle));
-    for (unsigned look = 0; look < 2; look++) {
-        for (unsigned tick = 0; tick < TICKS; tick++) {
-            scavenge_without_miss(cache);
-            assert_true(cached_bytes() > 0);
-            tick_advance();
-        }
-    }
-    scavenge_without_miss(cache);
-    assert_int_equal(cached_bytes(), 0);
-    scavenge_without_miss(&cache_none);
-    check();
+    expect_it_goes_in_time(scavenge_without_miss);
 }
 
 static void of_a_large_heap_caches_share_an_eighth(void **state)
