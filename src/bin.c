@@ -63,12 +63,21 @@ static unsigned list_most_of(const struct slab *slab, unsigned list)
                                    : ((list - SLAB_LIST_PARTIAL + 1) * blocks - 1) / QUARTERS;
 }
 
+/* Relaxed: read without the lock it is a hint. */
+static void empty_slabs_set_locked(struct bin *bin, uint32_t count)
+{
+    ASSERT(lock_is_held(&bin->lock));
+    atomic_store_explicit(&bin->empty_slabs, count, memory_order_relaxed);
+}
+
 static void slab_link_locked(struct bin *bin, struct slab *slab, unsigned list)
 {
     ASSERT(lock_is_held(&bin->lock));
     slab->list = (uint16_t)list;
     slab->list_most = (uint16_t)list_most_of(slab, list);
-    bin->empty_slabs += list == SLAB_LIST_EMPTY;
+    if (list == SLAB_LIST_EMPTY) {
+        empty_slabs_set_locked(bin, bin_empty_slabs(bin) + 1);
+    }
     if (list == SLAB_LIST_NONE) {
         return;
     }
@@ -130,11 +139,13 @@ static void slab_relist_locked(struct bin *bin, struct slab *slab, struct slab *
     /* A purge that is under way may have passed the list that it goes to. */
     bin->may_purge |= !slab->settled;
     slab_unlink_locked(bin, slab);
-    bin->empty_slabs -= slab->list == SLAB_LIST_EMPTY;
+    if (slab->list == SLAB_LIST_EMPTY) {
+        empty_slabs_set_locked(bin, bin_empty_slabs(bin) - 1);
+    }
     if (list == SLAB_LIST_EMPTY) {
         bin->sparse_puts = 0;
         bin->hopeless_free = 0;
-        if ((bin->empty_slabs + 1) * slab_class(slab)->units > EMPTY_UNITS_MAX) {
+        if ((bin_empty_slabs(bin) + 1) * slab_class(slab)->units > EMPTY_UNITS_MAX) {
             slab_release_locked(bin, slab, released);
             return;
         }
@@ -281,7 +292,7 @@ static bool look_how_sparse_locked(struct bin *bin)
 {
     ASSERT(lock_is_held(&bin->lock));
     const struct size_class *described = &size_classes[bin->class];
-    uint64_t empty = (uint64_t)bin->empty_slabs * described->blocks;
+    uint64_t empty = (uint64_t)bin_empty_slabs(bin) * described->blocks;
     uint64_t all = (uint64_t)bin_slabs(bin) * described->blocks - empty;
     uint64_t unused = bin->free_blocks - empty;
 
@@ -423,7 +434,7 @@ static void empty_slabs_give_up_locked(struct bin *bin, struct slab **released)
         slab_release_locked(bin, empty, released);
         empty = next;
     }
-    bin->empty_slabs = 0;
+    empty_slabs_set_locked(bin, 0);
 }
 
 COLD void bin_reclaim_locked(struct bin *bin, struct slab **released)
@@ -464,7 +475,7 @@ void bin_check_locked(struct bin *bin)
     if (bin_slabs(bin) != bin->stats.slabs_created - bin->stats.slabs_released) {
         fatal("bin: slabs do not add up");
     }
-    if (free_blocks != bin->free_blocks || empty_slabs != bin->empty_slabs) {
+    if (free_blocks != bin->free_blocks || empty_slabs != bin_empty_slabs(bin)) {
         fatal("bin: free blocks do not add up");
     }
     if (bin_is_sparse(bin) && bin->hopeless_free != 0) {

@@ -37,9 +37,9 @@ struct bin {
     _Alignas(CACHE_LINE_BYTES) struct lock lock;
     struct slab *slabs[SLAB_LIST_COUNT];
     struct depot depot;
-    uint32_t empty_slabs;        /* on the list of those */
-    _Atomic uint32_t slab_count; /* written under the lock */
-    uint64_t free_blocks;        /* in the slabs */
+    _Atomic uint32_t empty_slabs; /* on the list of those; written under the lock, as */
+    _Atomic uint32_t slab_count;
+    uint64_t free_blocks;   /* in the slabs */
     uint64_t asked_growth;  /* the heap's last growth before blocks were asked for (reclaim.c) */
     uint8_t class;          /* constant, */
     uint8_t arena;          /* as the arena's index */
@@ -60,6 +60,24 @@ struct bin {
 static inline uint32_t bin_slabs(const struct bin *bin)
 {
     return atomic_load_explicit(&bin->slab_count, memory_order_relaxed);
+}
+
+/* And how many of them are empty. */
+static inline uint32_t bin_empty_slabs(const struct bin *bin)
+{
+    return atomic_load_explicit(&bin->empty_slabs, memory_order_relaxed);
+}
+
+/* Is there, or was there a moment ago, what bin_age_locked() or bin_reclaim_locked() would give up?
+ * Without the lock: whoever looks for memory comes by hundreds of bins. */
+static inline bool bin_may_age(const struct bin *bin)
+{
+    return bin_empty_slabs(bin) > 0 || depot_blocks(&bin->depot) > 0;
+}
+
+static inline bool bin_may_reclaim(const struct bin *bin)
+{
+    return bin_may_age(bin) || depot_has_spares(&bin->depot);
 }
 
 /* Is much of the slabs that are in use free? Then what is freed had better not serve next, but what

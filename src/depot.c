@@ -44,13 +44,37 @@ static void blocks_set_locked(struct depot *depot, uint64_t count)
     atomic_store_explicit(&depot->blocks, count, memory_order_relaxed);
 }
 
+static uint32_t spares(const struct depot *depot)
+{
+    /* Relaxed, here and below: read without the lock it is a hint. */
+    return atomic_load_explicit(&depot->spare_count, memory_order_relaxed);
+}
+
+static void put_spare_locked(struct depot *depot, struct magazine *empty)
+{
+    ASSERT(lock_rank_is_held(LOCK_RANK_BIN));
+    push(&depot->spares, empty);
+    atomic_store_explicit(&depot->spare_count, spares(depot) + 1, memory_order_relaxed);
+}
+
+/* NULL if there is none. */
+static struct magazine *pop_spare_locked(struct depot *depot)
+{
+    ASSERT(lock_rank_is_held(LOCK_RANK_BIN));
+    struct magazine *spare = pop(&depot->spares);
+
+    if (spare != NULL) {
+        atomic_store_explicit(&depot->spare_count, spares(depot) - 1, memory_order_relaxed);
+    }
+    return spare;
+}
+
 static void keep_spare_locked(struct depot *depot, struct magazine *empty)
 {
     ASSERT(lock_rank_is_held(LOCK_RANK_BIN));
     empty->count = 0;
-    if (depot->spare_count < SPARES_MAX) {
-        push(&depot->spares, empty);
-        depot->spare_count++;
+    if (spares(depot) < SPARES_MAX) {
+        put_spare_locked(depot, empty);
     } else {
         magazine_destroy(empty);
     }
@@ -76,11 +100,9 @@ struct magazine *depot_put_locked(struct depot *depot, unsigned class, struct ma
     if (!depot_would_keep(depot, class, full)) {
         return NULL;
     }
-    struct magazine *empty = pop(&depot->spares);
+    struct magazine *empty = pop_spare_locked(depot);
 
-    if (empty != NULL) {
-        depot->spare_count--;
-    } else {
+    if (empty == NULL) {
         empty = magazine_create(size_classes[class].capacity);
     }
     if (empty != NULL) {
@@ -152,9 +174,10 @@ uint32_t depot_age_locked(struct depot *depot, uint32_t most)
 COLD void depot_drop_spares_locked(struct depot *depot)
 {
     ASSERT(lock_rank_is_held(LOCK_RANK_BIN));
-    while (depot->spare_count > 0) {
-        magazine_destroy(pop(&depot->spares));
-        depot->spare_count--;
+    struct magazine *spare;
+
+    while ((spare = pop_spare_locked(depot)) != NULL) {
+        magazine_destroy(spare);
     }
 }
 
@@ -182,7 +205,7 @@ void depot_check_locked(const struct depot *depot)
         fatal("depot: blocks do not add up");
     }
     if (full_count != depot->full_count || depot->low > full_count ||
-        spare_count != depot->spare_count) {
+        spare_count != spares(depot)) {
         fatal("depot: stacks do not add up");
     }
 }

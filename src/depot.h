@@ -15,15 +15,21 @@ struct depot {
     struct magazine *full;
     struct magazine *spares; /* empty, of the class's capacity */
     uint32_t full_count;
-    uint32_t low; /* the fewest full ones it held since it was last aged */
-    uint32_t spare_count;
-    _Atomic uint64_t blocks; /* in the full ones; written under the lock */
+    uint32_t low;                 /* the fewest full ones it held since it was last aged */
+    _Atomic uint32_t spare_count; /* written under the lock, as */
+    _Atomic uint64_t blocks;      /* those in the full ones */
 };
 
 /* How many blocks it holds, or held a moment ago: without the lock. */
 static inline uint64_t depot_blocks(const struct depot *depot)
 {
     return atomic_load_explicit(&depot->blocks, memory_order_relaxed);
+}
+
+/* Are there spare stacks, or were there a moment ago: without the lock. */
+static inline bool depot_has_spares(const struct depot *depot)
+{
+    return atomic_load_explicit(&depot->spare_count, memory_order_relaxed) > 0;
 }
 
 /* Are stacks of the class's blocks kept whole? Otherwise a half of one is as quickly taken back. */

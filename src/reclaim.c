@@ -36,6 +36,9 @@ static void reclaim_bin(struct arena *arena, struct bin *bin)
 {
     struct slab *released = NULL;
 
+    if (!bin_may_reclaim(bin)) {
+        return;
+    }
     lock_acquire(&bin->lock);
     bin_reclaim_locked(bin, &released);
     lock_release(&bin->lock);
@@ -46,6 +49,9 @@ static void age_bin(struct arena *arena, struct bin *bin, uint32_t most_stacks)
 {
     struct slab *released = NULL;
 
+    if (!bin_may_age(bin)) {
+        return;
+    }
     lock_acquire(&bin->lock);
     bin_age_locked(bin, most_stacks, &released);
     lock_release(&bin->lock);

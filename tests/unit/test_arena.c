@@ -181,6 +181,25 @@ static void stacks_that_nobody_asked_for_leave_the_depot_before_growth(void **st
     assert_nothing_is_held(arena);
 }
 
+/* Whoever looks for memory comes by hundreds of bins. */
+static void bins_with_nothing_to_give_up_are_passed_by(void **state)
+{
+    struct arena *arena = first_arena();
+    void *block = refill_one(arena, class_of_blocks);
+    const struct bin *bin = bin_of(arena);
+    uint64_t acquisitions = bin->lock.acquisitions;
+
+    (void)state;
+    reclaim_aged();
+    reclaim_all();
+    assert_int_equal(bin->lock.acquisitions, acquisitions);
+    give_back(arena, &block, 1);
+    assert_int_equal(bin_slabs(bin), 1);
+    reclaim_all();
+    assert_int_equal(bin_slabs(bin), 0);
+    assert_nothing_is_held(arena);
+}
+
 /* Slabs */
 
 static void the_fullest_slab_serves_first(void **state)
@@ -665,6 +684,7 @@ int main(void)
         ISOLATED(a_depot_that_cannot_give_an_empty_stack_opens_the_full_one),
         ISOLATED(a_depot_is_bounded),
         ISOLATED(stacks_that_nobody_asked_for_leave_the_depot_before_growth),
+        ISOLATED(bins_with_nothing_to_give_up_are_passed_by),
         ISOLATED(the_fullest_slab_serves_first),
         ISOLATED(a_bin_keeps_few_empty_slabs),
         ISOLATED(an_empty_stack_can_be_taken_back),
