@@ -68,8 +68,8 @@ static inline uint32_t bin_empty_slabs(const struct bin *bin)
     return atomic_load_explicit(&bin->empty_slabs, memory_order_relaxed);
 }
 
-/* Is there, or was there a moment ago, what bin_age_locked() or bin_reclaim_locked() would give up?
- * Without the lock: whoever looks for memory comes by hundreds of bins. */
+/* Is there, or was there a moment ago, what to age or to reclaim is to give up? Without the lock:
+ * whoever looks for memory comes by hundreds of bins. */
 static inline bool bin_may_age(const struct bin *bin)
 {
     return bin_empty_slabs(bin) > 0 || depot_blocks(&bin->depot) > 0;

@@ -106,8 +106,10 @@ static void *test_calloc(size_t count, size_t size)
 static void *test_realloc(void *block, size_t size)
 {
     if (FUZZ_MUTANT == MUTANT_LOST && block != NULL && size == 30000) {
+        void *other = bw_malloc(size);
+
         bw_free(block);
-        return bw_malloc(size);
+        return other;
     }
     return bw_realloc(block, size);
 }
