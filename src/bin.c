@@ -95,6 +95,9 @@ static void slab_unlink_locked(struct bin *bin, struct slab *slab)
     if (slab->list == SLAB_LIST_NONE) {
         return;
     }
+    if (slab->list == SLAB_LIST_EMPTY) {
+        empty_slabs_set_locked(bin, bin_empty_slabs(bin) - 1);
+    }
     if (bin->purge_next == slab) {
         bin->purge_next = slab->next;
     }
@@ -139,9 +142,6 @@ static void slab_relist_locked(struct bin *bin, struct slab *slab, struct slab *
     /* A purge that is under way may have passed the list that it goes to. */
     bin->may_purge |= !slab->settled;
     slab_unlink_locked(bin, slab);
-    if (slab->list == SLAB_LIST_EMPTY) {
-        empty_slabs_set_locked(bin, bin_empty_slabs(bin) - 1);
-    }
     if (list == SLAB_LIST_EMPTY) {
         bin->sparse_puts = 0;
         bin->hopeless_free = 0;
@@ -434,7 +434,6 @@ static void empty_slabs_give_up_locked(struct bin *bin, struct slab **released)
         slab_release_locked(bin, empty, released);
         empty = next;
     }
-    empty_slabs_set_locked(bin, 0);
 }
 
 COLD void bin_reclaim_locked(struct bin *bin, struct slab **released)

@@ -68,8 +68,8 @@ static inline uint32_t bin_empty_slabs(const struct bin *bin)
     return atomic_load_explicit(&bin->empty_slabs, memory_order_relaxed);
 }
 
-/* Is there, or was there a moment ago, what to age or to reclaim is to give up? Without the lock:
- * whoever looks for memory comes by hundreds of bins. */
+/* Would it give anything up if it were aged, or reclaimed, or would it have a moment ago? Without
+ * the lock: whoever looks for memory comes by hundreds of bins. */
 static inline bool bin_may_age(const struct bin *bin)
 {
     return bin_empty_slabs(bin) > 0 || depot_blocks(&bin->depot) > 0;
@@ -77,7 +77,7 @@ static inline bool bin_may_age(const struct bin *bin)
 
 static inline bool bin_may_reclaim(const struct bin *bin)
 {
-    return bin_may_age(bin) || depot_has_spares(&bin->depot);
+    return bin_may_age(bin) || depot_spares(&bin->depot) > 0;
 }
 
 /* Is much of the slabs that are in use free? Then what is freed had better not serve next, but what

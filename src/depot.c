@@ -44,17 +44,11 @@ static void blocks_set_locked(struct depot *depot, uint64_t count)
     atomic_store_explicit(&depot->blocks, count, memory_order_relaxed);
 }
 
-static uint32_t spares(const struct depot *depot)
-{
-    /* Relaxed, here and below: read without the lock it is a hint. */
-    return atomic_load_explicit(&depot->spare_count, memory_order_relaxed);
-}
-
-static void put_spare_locked(struct depot *depot, struct magazine *empty)
+static void spares_set_locked(struct depot *depot, uint32_t count)
 {
     ASSERT(lock_rank_is_held(LOCK_RANK_BIN));
-    push(&depot->spares, empty);
-    atomic_store_explicit(&depot->spare_count, spares(depot) + 1, memory_order_relaxed);
+    /* Relaxed: read without the lock it is a hint. */
+    atomic_store_explicit(&depot->spare_count, count, memory_order_relaxed);
 }
 
 /* NULL if there is none. */
@@ -64,7 +58,7 @@ static struct magazine *pop_spare_locked(struct depot *depot)
     struct magazine *spare = pop(&depot->spares);
 
     if (spare != NULL) {
-        atomic_store_explicit(&depot->spare_count, spares(depot) - 1, memory_order_relaxed);
+        spares_set_locked(depot, depot_spares(depot) - 1);
     }
     return spare;
 }
@@ -73,8 +67,9 @@ static void keep_spare_locked(struct depot *depot, struct magazine *empty)
 {
     ASSERT(lock_rank_is_held(LOCK_RANK_BIN));
     empty->count = 0;
-    if (spares(depot) < SPARES_MAX) {
-        put_spare_locked(depot, empty);
+    if (depot_spares(depot) < SPARES_MAX) {
+        push(&depot->spares, empty);
+        spares_set_locked(depot, depot_spares(depot) + 1);
     } else {
         magazine_destroy(empty);
     }
@@ -205,7 +200,7 @@ void depot_check_locked(const struct depot *depot)
         fatal("depot: blocks do not add up");
     }
     if (full_count != depot->full_count || depot->low > full_count ||
-        spare_count != spares(depot)) {
+        spare_count != depot_spares(depot)) {
         fatal("depot: stacks do not add up");
     }
 }

@@ -26,10 +26,10 @@ static inline uint64_t depot_blocks(const struct depot *depot)
     return atomic_load_explicit(&depot->blocks, memory_order_relaxed);
 }
 
-/* Are there spare stacks, or were there a moment ago: without the lock. */
-static inline bool depot_has_spares(const struct depot *depot)
+/* How many spare stacks, likewise. */
+static inline uint32_t depot_spares(const struct depot *depot)
 {
-    return atomic_load_explicit(&depot->spare_count, memory_order_relaxed) > 0;
+    return atomic_load_explicit(&depot->spare_count, memory_order_relaxed);
 }
 
 /* Are stacks of the class's blocks kept whole? Otherwise a half of one is as quickly taken back. */
