@@ -61,10 +61,9 @@ bool bin_purge_begin_locked(struct bin *bin, unsigned ticks)
 {
     ASSERT(lock_is_held(&bin->lock));
     bool under_way = bin->purge_next != NULL || bin->purge_lists_left > 0;
+    bool suffices = under_way ? bin->purge_ticks <= ticks : bin->purge_pass == pass_now();
 
-    bool looks_for_enough = under_way && bin->purge_ticks <= ticks;
-
-    if (ticks > 0 && (looks_for_enough || (!under_way && bin->purge_pass == pass_now()))) {
+    if (ticks > 0 && suffices) {
         return under_way;
     }
     /* One that is under way may look for less, or have passed slabs that were not yet due: it

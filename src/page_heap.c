@@ -422,9 +422,8 @@ COLD size_t page_heap_purge(size_t pad_bytes)
     size_t bytes = give_address_space_back(pad_bytes);
     bool more = true;
 
-    /* So what is free now is due, and what is freed meanwhile is not ours to wait for. */
-    tick_advance();
-    pass_advance_from(pass_now());
+    /* What is freed meanwhile is not ours to wait for. */
+    tick_make_due();
     /* The lock is given up to those who wait for it, and all of it where somebody forks. */
     while (more && gate_is_open()) {
         struct runs_budget budget = {.units = TRIM_UNITS_AT_ONCE, .looks = LOOKS_AT_ONCE};

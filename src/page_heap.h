@@ -11,8 +11,7 @@ struct run_request {
     enum span_state state; /* SPAN_SLAB, SPAN_LARGE or SPAN_META */
     bool grow;             /* may the break be moved, or a region be mapped? */
     bool zero;             /* must it read as zero? Then page_heap_zero() is yet to be called */
-    size_t
-        populate_bytes; /* of the first unit: to be written soon, faults in advance are welcome */
+    size_t populate_bytes; /* of the first unit: faults in advance are welcome there */
 };
 
 /* A run for the caller, whose first span has the state asked for and slab NULL; or NULL.

@@ -228,8 +228,7 @@ bool purge_go_on(void)
 COLD void purge_begin_relief(void)
 {
     reclaim_all();
-    tick_advance();
-    pass_advance_from(pass_now());
+    tick_make_due();
     atomic_store_explicit(&relieves, true, memory_order_relaxed);
 }
 

@@ -45,4 +45,11 @@ static inline void pass_advance_from(uint8_t seen)
                                                   memory_order_relaxed, memory_order_relaxed);
 }
 
+/* What is free now has been so for a tick from now on, and looks for such memory begin anew. */
+static inline void tick_make_due(void)
+{
+    tick_advance();
+    pass_advance_from(pass_now());
+}
+
 #endif
