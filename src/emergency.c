@@ -165,7 +165,6 @@ COLD struct emergency_stats emergency_stats(void)
     struct emergency_stats stats = {
         .allocs = atomic_load_explicit(&alloc_count, memory_order_relaxed),
         .mapped_bytes = atomic_load_explicit(&mapped_bytes, memory_order_relaxed),
-        .groups = group_count(),
     };
 
     for (struct pool *pool = first_pool(); pool != NULL; pool = pool->next) {

@@ -35,7 +35,6 @@ struct emergency_stats {
     size_t mapped_bytes; /* that the hard limit counts: in a child not what its parent left */
     size_t block_bytes;  /* of all pools, without their tables */
     size_t used_bytes;   /* of these, in blocks */
-    size_t groups;       /* that pools are looked up in */
 };
 
 struct emergency_stats emergency_stats(void);

@@ -51,9 +51,9 @@ COLD static struct group *group_create(size_t places, size_t place_bytes)
 }
 
 /* Of two threads that open one at once, one leaves the rest of its own unused. */
-COLD static struct group *group_open(size_t place_bytes, size_t mapped_bytes)
+COLD static struct group *group_open(size_t place_bytes, size_t mapped)
 {
-    size_t wish = size_min(mapped_bytes / GROUP_SHARE / place_bytes, GROUP_MOST);
+    size_t wish = size_min(mapped / GROUP_SHARE / place_bytes, GROUP_MOST);
     struct group *group = wish > 1 ? group_create(wish, place_bytes) : NULL;
 
     if (group == NULL) {
@@ -66,23 +66,27 @@ COLD static struct group *group_open(size_t place_bytes, size_t mapped_bytes)
     return group;
 }
 
-COLD void *group_memory(size_t bytes, size_t usual_bytes, size_t mapped_bytes)
+static void *place_of(const struct group *group, size_t place)
 {
-    struct group *group = NULL;
-    size_t place = 0;
-
-    if (bytes <= usual_bytes) {
-        group = atomic_load_explicit(&open_group, memory_order_acquire);
-        /* Relaxed: nobody has been at the place before. */
-        place =
-            group != NULL ? atomic_fetch_add_explicit(&group->taken, 1, memory_order_relaxed) : 0;
-    }
-    if (group == NULL || place >= group->places) {
-        group =
-            bytes <= usual_bytes ? group_open(usual_bytes, mapped_bytes) : group_create(1, bytes);
-        place = 0;
-    }
     return group != NULL ? (void *)(group->start + place * group->place_bytes) : NULL;
+}
+
+COLD void *group_memory(size_t bytes, size_t usual_bytes, size_t mapped)
+{
+    if (bytes > usual_bytes) {
+        return place_of(group_create(1, bytes), 0);
+    }
+    struct group *group = atomic_load_explicit(&open_group, memory_order_acquire);
+
+    if (group != NULL) {
+        /* Relaxed: nobody has been at the place before. */
+        size_t place = atomic_fetch_add_explicit(&group->taken, 1, memory_order_relaxed);
+
+        if (place < group->places) {
+            return place_of(group, place);
+        }
+    }
+    return place_of(group_open(usual_bytes, mapped), 0);
 }
 
 COLD void *group_find(uintptr_t address)

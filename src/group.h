@@ -7,8 +7,8 @@
 #include "util.h"
 
 /* Memory for a pool of so many bytes, whole pages, all zero; NULL without. Pools of `usual_bytes`
- * or less share mappings, each a quarter of the `mapped_bytes` there are. */
-void *group_memory(size_t bytes, size_t usual_bytes, size_t mapped_bytes);
+ * or less share mappings, each a quarter of the `mapped` bytes there are. */
+void *group_memory(size_t bytes, size_t usual_bytes, size_t mapped);
 
 /* Where the memory begins that an address is in; NULL if it is of no group. */
 void *group_find(uintptr_t address);
