@@ -420,14 +420,19 @@ static void over_the_soft_limit_a_little_that_is_free_stays(void **state)
     page_heap_check();
 }
 
+static void take_step(struct gate_slot *slot)
+{
+    assert_true(gate_enter(slot));
+    upkeep_poll(cache_self);
+    gate_leave(slot);
+}
+
 /* Until it is through. */
 static void relieve_step_by_step(struct gate_slot *slot)
 {
     for (int steps = 0; limit_presses(); steps++) {
         assert_true(steps < 1000);
-        assert_true(gate_enter(slot));
-        upkeep_poll(cache_self);
-        gate_leave(slot);
+        take_step(slot);
     }
 }
 
@@ -444,9 +449,7 @@ static void over_the_soft_limit_memory_goes_back_step_by_step(void **state)
     size_t before = held_bytes();
 
     assert_true(limit_presses());
-    assert_true(gate_enter(slot));
-    upkeep_poll(cache_self);
-    gate_leave(slot);
+    take_step(slot);
     assert_in_range(before - held_bytes(), MIB / 2, PURGE_STEP_BYTES + 2 * MIB);
     assert_true(limit_presses());
     relieve_step_by_step(slot);
