@@ -3,6 +3,8 @@
  *
  * Owns         the full stacks it keeps, with their blocks, and the spare ones.
  * Invariants   blocks = the sum over its full stacks; low <= full_count; the spare ones are empty.
+ *              A stack is made only where none is spare, and full and spare ones change
+ *              places: both together are no more than full ones would fit.
  * Concurrency  the bin's lock (rank BIN); what is atomic anybody may read.
  * Called by    bin.c; cache.c and arena.c ask what a depot would keep.
  */
@@ -12,14 +14,15 @@
 #include "lock.h"
 #include "size_class.h"
 
-enum { SPARES_MAX = 4 /* empty stacks that are kept */ };
-
 /* Stacks in a depot are handed out as they are, and blocks that travel that way lose the order of
  * their addresses: a program that builds large structures waits for memory then. So a depot holds
  * no more than stays in a processor's cache, enough for threads that swing around a full stack, and
  * what is more goes through the bitmaps, which put it in order again. */
 #define DEPOT_BYTES       ((size_t)64 * 1024)
 #define DEPOT_BLOCK_BYTES ((size_t)1024)
+
+/* So many full ones fit of the smallest blocks. */
+#define DEPOT_STACKS_MAX (DEPOT_BYTES / (BLOCK_ALIGN * CLASS_CAPACITY_MAX))
 
 static void push(struct magazine **list, struct magazine *magazine)
 {
@@ -67,12 +70,8 @@ static void keep_spare_locked(struct depot *depot, struct magazine *empty)
 {
     ASSERT(lock_rank_is_held(LOCK_RANK_BIN));
     empty->count = 0;
-    if (depot_spares(depot) < SPARES_MAX) {
-        push(&depot->spares, empty);
-        spares_set_locked(depot, depot_spares(depot) + 1);
-    } else {
-        magazine_destroy(empty);
-    }
+    push(&depot->spares, empty);
+    spares_set_locked(depot, depot_spares(depot) + 1);
 }
 
 bool depot_keeps(unsigned class)
@@ -200,7 +199,7 @@ void depot_check_locked(const struct depot *depot)
         fatal("depot: blocks do not add up");
     }
     if (full_count != depot->full_count || depot->low > full_count ||
-        spare_count != depot_spares(depot)) {
+        spare_count != depot_spares(depot) || full_count + spare_count > DEPOT_STACKS_MAX) {
         fatal("depot: stacks do not add up");
     }
 }

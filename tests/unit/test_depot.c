@@ -10,7 +10,7 @@
 #include "os.h"
 #include "size_class.h"
 
-enum { SIZE = 64, LARGE = 2048, SPARES = 4, DEPOT_KIB = 64 };
+enum { SIZE = 64, LARGE = 2048, DEPOT_KIB = 64, STACKS_MAX = 32 };
 
 /* Of the bin that the depot would be of. */
 static struct lock bin_lock = LOCK_INITIALIZER(LOCK_RANK_BIN);
@@ -173,34 +173,50 @@ static void single_blocks_come_from_a_full_stack_that_is_spare_afterwards(void *
     depot_check_locked(&depot);
 }
 
-/* Full stacks go in, and come out for empty ones. */
-static void exchange(unsigned count)
+/* Fill the depot with the full stacks and take them all out again, for the empty ones that it gave.
+ * Returns how many fit. */
+static unsigned swing(struct magazine *stacks[STACKS_MAX])
 {
-    for (unsigned i = 0; i < count; i++) {
-        struct magazine *empty = put_full();
+    unsigned count = 0;
 
-        assert_non_null(empty);
-        magazine_destroy(empty);
+    while (depot_would_keep(&depot, class_of_blocks, stacks[count])) {
+        stacks[count] = depot_put_locked(&depot, class_of_blocks, stacks[count]);
+        assert_non_null(stacks[count]);
+        count++;
     }
     for (unsigned i = 0; i < count; i++) {
-        struct magazine *full = depot_take_locked(&depot, stack_with(capacity, 0));
-
-        assert_non_null(full);
-        magazine_destroy(full);
+        stacks[i] = depot_take_locked(&depot, stacks[i]);
+        assert_non_null(stacks[i]);
         depot_check_locked(&depot);
     }
+    return count;
 }
 
-static void few_empty_stacks_are_kept(void **state)
+static void a_depot_that_fills_and_empties_makes_its_stacks_once(void **state)
 {
+    struct magazine *stacks[STACKS_MAX];
+
     (void)state;
     new_depot_of(BLOCK_ALIGN);
-    exchange(2 * SPARES);
-    assert_int_equal(depot.spare_count, SPARES);
+    for (unsigned i = 0; i < STACKS_MAX; i++) {
+        stacks[i] = stack_with(capacity, capacity);
+    }
+    unsigned count = swing(stacks);
+    size_t bytes = meta_stats().used_bytes;
+
+    assert_int_equal(count, DEPOT_KIB * KIB / (capacity * BLOCK_ALIGN));
+    assert_int_equal(depot.spare_count, count);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(swing(stacks), count);
+        assert_int_equal(meta_stats().used_bytes, bytes);
+    }
     assert_int_equal(depot_age_locked(&depot, UINT32_MAX), 0);
-    assert_int_equal(depot.spare_count, SPARES);
+    assert_int_equal(depot.spare_count, count);
     depot_drop_spares_locked(&depot);
     assert_int_equal(depot.spare_count, 0);
+    for (unsigned i = 0; i < STACKS_MAX; i++) {
+        magazine_destroy(stacks[i]);
+    }
     assert_int_equal(meta_stats().used_bytes, 0);
 }
 
@@ -259,7 +275,8 @@ static void the_check_sees_what_does_not_add_up(void **state)
 {
     (void)state;
     new_depot_of(BLOCK_ALIGN);
-    exchange(1);
+    magazine_destroy(put_full());
+    magazine_destroy(depot_take_locked(&depot, stack_with(capacity, 0)));
     depot.blocks++;
     assert_dies(check, &depot, "depot: blocks do not add up");
     depot.blocks--;
@@ -300,7 +317,7 @@ int main(void)
         ISOLATED(no_more_bytes_are_kept_than_stay_in_a_cache),
         ISOLATED(without_memory_for_an_empty_stack_the_full_one_is_not_kept),
         ISOLATED(single_blocks_come_from_a_full_stack_that_is_spare_afterwards),
-        ISOLATED(few_empty_stacks_are_kept),
+        ISOLATED(a_depot_that_fills_and_empties_makes_its_stacks_once),
         ISOLATED(an_empty_stack_of_another_length_is_not_kept),
         ISOLATED(what_nobody_asked_for_since_the_last_look_is_idle),
         ISOLATED(the_check_sees_what_does_not_add_up),
