@@ -19,7 +19,6 @@
 #include "proof.h"
 #include "refill.h"
 #include "remote_buffer.h"
-#include "verify.h"
 
 enum {
     FETCH_SHARE = 8,       /* a refill fetches at most this part of all that was fetched before */
@@ -193,23 +192,6 @@ static bool let_serve(const struct cache *cache, unsigned class, struct cache_cl
     return likely(cold->swaps == SWAPS_UNASKED) || let_serve_yet(cache, class, cold, count);
 }
 
-/* The one block that was freed, from where it lies. */
-static void *pop_lone(struct cache *cache, unsigned class, struct cache_bin *bin,
-                      struct cache_class *cold)
-{
-    void *block = *--bin->free_top;
-
-    if (unlikely(!stacks_may_keep(class))) {
-        stacks_set_free(bin, class, cold->free, 0);
-    }
-    cold->low = (uint8_t)size_min(cold->low, 1);
-    cold->stacks++;
-    cache->balance.own_frees++;
-    /* It cannot be there twice. */
-    verify_start(class, (uintptr_t)block);
-    return block;
-}
-
 static __attribute__((noinline)) void swap(struct cache *cache, unsigned class,
                                            struct cache_bin *bin, struct cache_class *cold,
                                            size_t count)
@@ -239,7 +221,14 @@ void *cache_pop_freed(struct cache *cache, unsigned class)
         return NULL;
     }
     if (count == 1) {
-        return pop_lone(cache, class, bin, cold);
+        void *block = cache_take_lone(cache, bin, cold);
+
+        if (unlikely(!stacks_may_keep(class))) {
+            stacks_set_free(bin, class, cold->free, 0);
+        }
+        /* It cannot be there twice. */
+        verify_start(class, (uintptr_t)block);
+        return block;
     }
     swap(cache, class, bin, cold, count);
     return cache_pop(bin);

@@ -7,7 +7,9 @@
 #ifndef BREAKWATER_CACHE_H
 #define BREAKWATER_CACHE_H
 
+#include "purge.h"
 #include "stacks.h"
+#include "verify.h"
 
 /* The calling thread's cache. A thread that has none, yet or any more, points to cache_none, where
  * every stack is empty and full at once: the fast path needs no test for it. */
@@ -57,6 +59,47 @@ static inline bool cache_push(struct cache_bin *bin, void *block)
     return true;
 }
 
+/* Take the one freed block of a class from where it lies. */
+static inline void *cache_take_lone(struct cache *cache, struct cache_bin *bin,
+                                    struct cache_class *cold)
+{
+    void *block = *--bin->free_top;
+
+    cold->low = (uint8_t)size_min(cold->low, 1);
+    cold->stacks++;
+    cache->balance.own_frees++;
+    return block;
+}
+
+enum { TRIM_STACKS = 16 }; /* and lone blocks: at so many the class is looked at for a trim */
+
+/* After a freed block was handed out: true at every TRIM_STACKS-th stack of the class. */
+static inline bool cache_is_trim_due(struct cache *cache, unsigned class)
+{
+    return stacks_made_class(cache, class)->stacks % TRIM_STACKS == 0;
+}
+
+/* cache_pop_freed() where there is one block, and nothing to be asked before it is handed out nor
+ * to be done afterwards; or NULL. Inline: where no more than one is freed before the next malloc,
+ * as of large blocks, each malloc comes here. */
+static inline void *cache_pop_lone(struct cache *cache, unsigned class)
+{
+    struct cache_bin *bin = cache_bin_of_class(cache, class);
+    void **top = bin->free_top;
+
+    /* Under the bottom of a stack lies a NULL. */
+    if (top[-1] == NULL || top[-2] != NULL) {
+        return NULL;
+    }
+    struct cache_class *cold = stacks_made_class(cache, class);
+
+    if (cold->swaps != SWAPS_UNASKED || cold->stacks % TRIM_STACKS == TRIM_STACKS - 1 ||
+        purge_is_behind() || !verify_sees_start(class, (uintptr_t)top[-1])) {
+        return NULL;
+    }
+    return cache_take_lone(cache, bin, cold);
+}
+
 /* The next block of those that were freed, when the alloc stack is empty: of several the stacks
  * change places, a lone one is popped where it lies. NULL if there is none, or they are not proved
  * yet (proof.h), or if a refill should come first: short stacks have been swapped so often that it
@@ -75,16 +118,8 @@ static inline void *cache_pop_any(struct cache *cache, unsigned class)
 /* The same where a proof (proof.h) may be due: it is made. Inside the gate. */
 void *cache_pop_proved(struct cache *cache, unsigned class);
 
-/* After a freed block was handed out: true at every TRIM_STACKS-th stack of the class. */
-static inline bool cache_is_trim_due(struct cache *cache, unsigned class)
-{
-    enum { TRIM_STACKS = 16 };
-
-    return stacks_made_class(cache, class)->stacks % TRIM_STACKS == 0;
-}
-
-/* Then: how many blocks of the alloc stack should go back, half of those that have not been needed
- * since the last call. */
+/* When it is: how many blocks of the alloc stack should go back, half of those that have not been
+ * needed since the last call. */
 size_t cache_begin_trim(struct cache *cache, unsigned class);
 
 /* Give so many back, the oldest. Inside the gate. */

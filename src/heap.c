@@ -253,20 +253,36 @@ static void *pop_or_swap(struct cache *cache, unsigned class, size_t alignment)
     return block != NULL ? block : swap_or_take_next(cache, class, alignment);
 }
 
-/* Most misses end with a swap, most large blocks come from a run that is kept: neither needs
- * anything of what alloc_slow() does. */
-static __attribute__((noinline)) void *alloc_missed(struct cache *cache, uint16_t code, size_t size)
+/* Large blocks mostly come from a run that is kept: they need nothing of what alloc_slow() does. */
+static __attribute__((noinline)) void *alloc_without_stacks(struct cache *cache, size_t size)
 {
-    void *block = NULL;
+    void *block = cache_is_real(cache) ? large_reuse(cache, size) : NULL;
 
-    if (cache_is_real(cache)) {
-        block = code != 0 ? swap_or_take_next(cache, size_class_of_code(code), BLOCK_ALIGN)
-                          : large_reuse(cache, size);
-        if (code == 0 && block != NULL && ++cache->large_hits % HITS_PER_ASK == 0) {
-            size_class_ask_medium(size);
-        }
+    if (block != NULL && ++cache->large_hits % HITS_PER_ASK == 0) {
+        size_class_ask_medium(size);
     }
     return block != NULL ? block : alloc_keeping_errno(BLOCK_ALIGN, size, FOR_MALLOC);
+}
+
+/* Nor do most misses, which end with a swap. */
+static __attribute__((noinline)) void *alloc_by_swap(struct cache *cache, unsigned class,
+                                                     size_t size)
+{
+    void *block = swap_or_take_next(cache, class, BLOCK_ALIGN);
+
+    return block != NULL ? block : alloc_keeping_errno(BLOCK_ALIGN, size, FOR_MALLOC);
+}
+
+/* Without a call, and so without registers to save, where there is one freed block. */
+static __attribute__((noinline)) void *alloc_missed(struct cache *cache, uint16_t code, size_t size)
+{
+    if (unlikely(code == 0 || !cache_is_real(cache))) {
+        return alloc_without_stacks(cache, size);
+    }
+    unsigned class = size_class_of_code(code);
+    void *block = cache_pop_lone(cache, class);
+
+    return block != NULL ? block : alloc_by_swap(cache, class, size);
 }
 
 void *heap_alloc_slow(size_t size)

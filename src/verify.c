@@ -66,6 +66,16 @@ static void verify_starts_in_units(const struct size_class *described, void *con
     }
 }
 
+void verify_start(unsigned class, uintptr_t address)
+{
+    unsigned index;
+    const struct slab *slab = slab_of_block(address, &index);
+
+    if (unlikely(slab == NULL || slab->class != class)) {
+        fatal_at(FAULT_INVALID_FREE, address);
+    }
+}
+
 void verify_starts(unsigned class, void *const *blocks, size_t count)
 {
     const struct size_class *described = &size_classes[class];

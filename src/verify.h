@@ -16,27 +16,29 @@ void verify_not_among(void *const *blocks, size_t count, void *block);
  * that there is to see. */
 void verify_starts(unsigned class, void *const *blocks, size_t count);
 
-/* The same of one block. Inline: it is for every lone block that is handed out again. */
-static inline void verify_start(unsigned class, uintptr_t address)
+/* The same of one block. */
+void verify_start(unsigned class, uintptr_t address);
+
+/* Does one of the class's blocks start at the address? False also where it takes a call to tell.
+ * Inline: it is asked of every lone block that is handed out again. */
+static inline bool verify_sees_start(unsigned class, uintptr_t address)
 {
-    const struct size_class described = size_classes[class];
-    unsigned index;
+    const struct size_class *described = &size_classes[class];
+    uintptr_t start = align_down(address, UNIT_BYTES);
 
-    if (described.align_mask == described.size - 1) {
-        return; /* of a power of two, the bits that free() looks at are all */
+    if (described->align_mask == described->size - 1) {
+        return true; /* of a power of two, the bits that free() looks at are all */
     }
-    uintptr_t start = address - address % UNIT_BYTES;
+    if (described->units > 1) {
+        const struct span *span = span_of_primary(address);
+        const struct slab *slab = span != NULL ? slab_of_span(span) : NULL;
 
-    if (described.units > 1) {
-        const struct slab *slab = slab_at(address);
-
-        /* Of another slab's, the offset is too large. */
-        start = slab != NULL && slab->class == class ? slab->start : 0;
+        if (slab == NULL || slab->class != class) {
+            return false;
+        }
+        start = slab->start;
     }
-    if (unlikely(address - start >= described.bytes ||
-                 !size_class_divides(described.reciprocal, address - start, &index))) {
-        fatal_at(FAULT_INVALID_FREE, address);
-    }
+    return size_class_index(described, address - start) < described->blocks;
 }
 
 #endif

@@ -281,6 +281,41 @@ static void a_lone_freed_block_comes_back_without_a_swap(void **state)
     check();
 }
 
+/* The class's state at which nothing more is asked before freed blocks serve. */
+static void ask_no_more(void)
+{
+    struct cache_class *cold = stacks_made_class(cache, class_of_blocks);
+
+    cold->swaps = SWAPS_UNASKED;
+    cold->stacks = TRIM_STACKS;
+}
+
+static void a_lone_block_is_popped_at_once_where_nothing_is_to_be_asked(void **state)
+{
+    void *blocks[2];
+
+    (void)state;
+    set_up(48);
+    take_many(blocks, ARRAY_SIZE(blocks));
+    empty_the_alloc_stack();
+    give(blocks[0]);
+    assert_null(cache_pop_lone(cache, class_of_blocks));
+    ask_no_more();
+    stacks_made_class(cache, class_of_blocks)->low = 2;
+    assert_ptr_equal(cache_pop_lone(cache, class_of_blocks), blocks[0]);
+    assert_int_equal(stacks_class(cache, class_of_blocks)->stacks, TRIM_STACKS + 1);
+    assert_int_equal(stacks_class(cache, class_of_blocks)->low, 1);
+    assert_null(cache_pop_lone(cache, class_of_blocks));
+    give(blocks[0]);
+    stacks_made_class(cache, class_of_blocks)->stacks = 2 * TRIM_STACKS - 1;
+    assert_null(cache_pop_lone(cache, class_of_blocks));
+    ask_no_more();
+    give(blocks[1]);
+    assert_null(cache_pop_lone(cache, class_of_blocks));
+    assert_ptr_equal(cache_pop_freed(cache, class_of_blocks), blocks[1]);
+    check();
+}
+
 static void a_class_whose_one_block_goes_round_is_not_idle(void **state)
 {
     (void)state;
@@ -590,6 +625,8 @@ static void dies_of_a_lone_address(size_t size, size_t offset)
     empty_the_alloc_stack();
     give(block + offset);
     assert_int_equal(stacks_free_count(bin, stacks_class(cache, class_of_blocks)->free), 1);
+    ask_no_more();
+    assert_null(cache_pop_lone(cache, class_of_blocks));
     assert_dies_at(pop_freed, NULL, "invalid free of", (uintptr_t)block + offset);
 }
 
@@ -965,6 +1002,7 @@ int main(void)
         ISOLATED(in_the_middle_of_a_swap_nothing_counts_as_freed),
         ISOLATED(what_was_freed_last_comes_back_first),
         ISOLATED(a_lone_freed_block_comes_back_without_a_swap),
+        ISOLATED(a_lone_block_is_popped_at_once_where_nothing_is_to_be_asked),
         ISOLATED(a_class_whose_one_block_goes_round_is_not_idle),
         ISOLATED(short_stacks_are_swapped_until_a_refill_lengthens_them),
         ISOLATED(without_memory_for_longer_stacks_the_short_ones_are_swapped),
