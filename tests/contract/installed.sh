@@ -115,6 +115,44 @@ int main(int count, char **arguments)
     return pthread_join(thread, NULL);
 }
 END
+
+# A package each for what runs programs and what builds them, and none with the archive.
+installs() {
+    local component=$1 expected=$2 files
+    cmake --install "$build" --component "$component" --prefix "$work/$component" >/dev/null
+    files=$(find "$work/$component" ! -type d -printf '%f\n' | sort | tr '\n' ' ')
+    # shellcheck disable=SC2053 # A pattern.
+    [[ $files == $expected ]] || fail "component $component: $files"
+}
+installs runtime 'breakwater.7 libbreakwater.so.[0-9]* '
+installs static 'libbreakwater.a '
+installs development 'breakwater-config*.cmake *breakwater.h breakwater.pc libbreakwater.so '
+mkdir "$work/finder"
+cat >"$work/finder/CMakeLists.txt" <<'END'
+cmake_minimum_required(VERSION 3.25)
+project(finder LANGUAGES C)
+find_package(breakwater QUIET OPTIONAL_COMPONENTS shared static)
+message("found ${breakwater_FOUND} ${breakwater_shared_FOUND} ${breakwater_static_FOUND}")
+END
+# finds EXPECTED COMPONENT...: what is found where only these are installed.
+finds() {
+    local expected=$1 component
+    shift
+    rm -rf "$work/parts" "$work/finds"
+    mkdir "$work/parts"
+    for component in "$@"; do
+        cp -a "$work/$component/." "$work/parts"
+    done
+    cmake -S "$work/finder" -B "$work/finds" -DCMAKE_PREFIX_PATH="$work/parts" >"$work/found.log" 2>&1 ||
+        { cat "$work/found.log" >&2; fail "find_package with $*"; }
+    grep -qx "found $expected" "$work/found.log" ||
+        { cat "$work/found.log" >&2; fail "find_package with $*"; }
+}
+finds '1 TRUE TRUE' development runtime static
+finds '1 TRUE ' development runtime
+finds '1  TRUE' development static
+finds '0  ' development
+
 cat >"$work/CMakeLists.txt" <<'END'
 cmake_minimum_required(VERSION 3.25)
 project(user LANGUAGES C)
