@@ -6,6 +6,10 @@
  * so at least one of the two sees the other: src/model/gate.pml, with a mutant that looks first and
  * sets afterwards. So it is with the count, and with a slot that is registered inside meanwhile.
  *
+ * Threads without a slot are counted twice, in one count around the other: either would do to keep
+ * the fork waiting. A thread that is interrupted as it changes one of them cannot know whether it
+ * is in that one. It knows of the other.
+ *
  * A signal handler may fork, and have interrupted its thread inside: a program that reports its
  * own abort() does so. A thread that closes the gate does not wait for itself. Its child begins
  * inside then, and there the gate stays closed until the thread has left. Others may be inside,
@@ -13,7 +17,7 @@
  * waiting for them. The child, which may have locks that nobody will release, keeps its gate closed
  * for good then, and stops if what was interrupted needs one of those.
  *
- * Owns         the list of slots, the count of the threads inside without a slot.
+ * Owns         the list of slots, both counts of the threads inside without a slot.
  * Invariant    while closed > 0 and every flag is 0, but for that of the thread which closed it,
  *              nobody else holds a lock of the allocator.
  * Concurrency  lock-free but for gate_close() and gate_enter_patiently(), which wait for others to
@@ -38,7 +42,8 @@ enum {
 };
 
 static _Atomic(struct gate_slot *) slots;
-static _Atomic uint32_t anonymous_inside;
+static _Atomic uint32_t anonymous_outer; /* raised first, lowered last */
+static _Atomic uint32_t anonymous_inner;
 static _Atomic uint32_t closed;
 
 static _Atomic bool is_closed_for_good;
@@ -47,9 +52,10 @@ static _Atomic bool is_closed_for_good;
 static _Atomic bool waits_for_others;
 
 /* How often the thread is, or is about to be, among those inside without a slot; and how often it
- * is known to be counted there. Volatile: a handler reads them, between any two instructions. */
+ * is known to be in each count. Volatile: a handler reads them, between any two instructions. */
 static _Thread_local volatile uint32_t own_inside __attribute__((tls_model("initial-exec")));
-static _Thread_local volatile uint32_t own_counted __attribute__((tls_model("initial-exec")));
+static _Thread_local volatile uint32_t own_outer __attribute__((tls_model("initial-exec")));
+static _Thread_local volatile uint32_t own_inner __attribute__((tls_model("initial-exec")));
 
 /* How often the thread has closed the gate and not opened it again: forks may be nested, where a
  * handler of a fork, or of a signal that comes during one, forks. */
@@ -110,8 +116,10 @@ static bool enter_anonymously(void)
         return false;
     }
     own_inside++;
-    atomic_fetch_add_explicit(&anonymous_inside, 1, memory_order_seq_cst);
-    own_counted++;
+    atomic_fetch_add_explicit(&anonymous_outer, 1, memory_order_seq_cst);
+    own_outer++;
+    atomic_fetch_add_explicit(&anonymous_inner, 1, memory_order_seq_cst);
+    own_inner++;
     if (likely(atomic_load_explicit(&closed, memory_order_seq_cst) == 0)) {
         return true;
     }
@@ -124,6 +132,12 @@ static bool try_to_enter(struct gate_slot *slot)
     return slot != NULL ? enter_slot(slot) : enter_anonymously();
 }
 
+static void set_anonymous(uint32_t outer, uint32_t inner)
+{
+    atomic_store_explicit(&anonymous_outer, outer, memory_order_relaxed);
+    atomic_store_explicit(&anonymous_inner, inner, memory_order_relaxed);
+}
+
 /* The only thread of a child that was forked inside has left: nothing is in the middle any more. */
 static bool child_opens(void)
 {
@@ -133,7 +147,7 @@ static bool child_opens(void)
     }
     atomic_store_explicit(&child_inside, NULL, memory_order_relaxed);
     /* Relaxed: nobody has been in since. The fork may have come between the thread's own counts. */
-    atomic_store_explicit(&anonymous_inside, 0, memory_order_relaxed);
+    set_anonymous(0, 0);
     /* What gate_reset_in_child() has left closed. */
     atomic_fetch_sub_explicit(&closed, 1, memory_order_seq_cst);
     return true;
@@ -164,8 +178,10 @@ void gate_leave(struct gate_slot *slot)
     if (slot != NULL) {
         atomic_store_explicit(&slot->inside, 0, memory_order_release);
     } else {
-        own_counted--;
-        atomic_fetch_sub_explicit(&anonymous_inside, 1, memory_order_release);
+        own_inner--;
+        atomic_fetch_sub_explicit(&anonymous_inner, 1, memory_order_release);
+        own_outer--;
+        atomic_fetch_sub_explicit(&anonymous_outer, 1, memory_order_release);
         own_inside--;
     }
 }
@@ -186,6 +202,18 @@ bool gate_has_caller(const struct gate_slot *slot)
     /* Relaxed: the thread's own. */
     return own_inside != 0 ||
            (slot != NULL && atomic_load_explicit(&slot->inside, memory_order_relaxed) != 0);
+}
+
+/* Are others inside without a slot? By the count that the caller has not been interrupted in. In a
+ * child a count may be one too low, while what the fork has interrupted goes on. */
+static bool others_are_anonymous(void)
+{
+    bool in_outer = own_outer != own_inside;
+    uint32_t own = in_outer ? own_inner : own_outer;
+    uint32_t count =
+        atomic_load_explicit(in_outer ? &anonymous_inner : &anonymous_outer, memory_order_seq_cst);
+
+    return (int32_t)(count - own) > 0;
 }
 
 /* May others wait for the caller, which is inside? For a lock of its own, or, closing the gate as
@@ -244,8 +272,7 @@ COLD void gate_close(const struct gate_slot *self)
                wait_for_others(&closing)) {
         }
     }
-    while (atomic_load_explicit(&anonymous_inside, memory_order_seq_cst) > own_counted &&
-           wait_for_others(&closing)) {
+    while (others_are_anonymous() && wait_for_others(&closing)) {
     }
     atomic_store_explicit(&waits_for_others, false, memory_order_relaxed);
     /* Not before: a handler that forks as well may come in between. */
@@ -293,7 +320,7 @@ COLD void gate_reset_in_child(struct gate_slot *self)
     bool for_good = gate_is_closed_for_good();
 
     gate_keep_only(self);
-    atomic_store_explicit(&anonymous_inside, own_inside, memory_order_relaxed);
+    set_anonymous(own_outer, own_inner);
     child_slot = self;
     atomic_store_explicit(&child_inside,
                           inside && !has_lost_patience && !for_good ? &own_inside : NULL,
@@ -311,8 +338,9 @@ void gate_check(void)
 {
     /* Relaxed, all: nobody is at it. */
     bool is_at_rest = atomic_load_explicit(&closed, memory_order_relaxed) == 0 &&
-                      atomic_load_explicit(&anonymous_inside, memory_order_relaxed) == 0 &&
-                      own_inside == 0 && own_counted == 0;
+                      atomic_load_explicit(&anonymous_outer, memory_order_relaxed) == 0 &&
+                      atomic_load_explicit(&anonymous_inner, memory_order_relaxed) == 0 &&
+                      own_inside == 0 && own_outer == 0 && own_inner == 0;
 
     for (const struct gate_slot *slot = atomic_load_explicit(&slots, memory_order_relaxed);
          slot != NULL; slot = slot->next) {
