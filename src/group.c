@@ -3,7 +3,9 @@
  *
  * Owns         the list of groups, and which of them has room.
  * Invariants   a place in a group is taken by the thread that counted up to it, and never again.
- * Concurrency  lock-free throughout. Groups are only ever added to the list.
+ *              A group is in the list before it is open.
+ * Concurrency  lock-free throughout. Groups are only ever added to the list. Checked by
+ *              src/model/group.pml, with mutants that it catches.
  * Called by    emergency.c.
  */
 #include "group.h"
