@@ -39,7 +39,6 @@ struct arena *arena_create(unsigned index)
     }
     remote_queue_init(&arena->queue);
     lock_init(&arena->drain_lock, LOCK_RANK_DRAIN);
-    run_cache_register(&arena->slab_runs);
     run_cache_register(&arena->large_runs);
     arena->index = (uint8_t)index;
     arena->tags = page_heap_tags_create();
@@ -123,18 +122,14 @@ void arena_tag_slab(const struct arena *arena, const struct slab *slab, uint16_t
     }
 }
 
-void arena_release_slabs(struct arena *arena, struct slab *slabs, bool keep)
+void arena_release_slabs(const struct arena *arena, struct slab *slabs)
 {
     while (slabs != NULL) {
         struct slab *slab = slabs;
 
         slabs = slab->next;
         arena_tag_slab(arena, slab, 0);
-        struct span *span = slab_destroy(slab);
-
-        if (!keep || span->units > 1 || !run_cache_put(&arena->slab_runs, span)) {
-            page_heap_free(span);
-        }
+        page_heap_free(slab_destroy(slab));
     }
 }
 
@@ -173,7 +168,7 @@ struct magazine *arena_flush(struct arena *arena, unsigned class, struct magazin
         empty = magazine;
     }
     lock_release(&bin->lock);
-    arena_release_slabs(arena, released, true);
+    arena_release_slabs(arena, released);
     return empty;
 }
 
@@ -187,7 +182,7 @@ void arena_free_blocks(struct arena *arena, unsigned class, void **blocks, size_
     bin->stats.flush_blocks += count;
     bin_put_locked(bin, blocks, count, false, &released);
     lock_release(&bin->lock);
-    arena_release_slabs(arena, released, true);
+    arena_release_slabs(arena, released);
 }
 
 /* Is the block free in its slab, or pending there? */
@@ -314,7 +309,7 @@ size_t arena_drain(struct arena *arena)
         slab = next;
     }
     lock_release(&arena->drain_lock);
-    arena_release_slabs(arena, released, true);
+    arena_release_slabs(arena, released);
     return count;
 }
 

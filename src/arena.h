@@ -23,8 +23,7 @@ struct arena {
     _Atomic uint16_t *tags;   /* codes by unit of the primary region; NULL: no memory for a table */
     _Atomic uint32_t threads; /* bound to it; written under the life lock */
     uint8_t index;
-    struct run_cache slab_runs;  /* of empty slabs that its bins gave up, */
-    struct run_cache large_runs; /* and of large blocks that it handed out */
+    struct run_cache large_runs; /* of large blocks that it handed out */
     _Atomic uint32_t waits;      /* for locks of bins of small blocks, in refills and flushes, */
     _Atomic uint32_t waits_left; /* and how many that was when a thread left it for another */
     /* NULL until the class gets a slab. Read at every refill: not beside what drains write. */
@@ -52,9 +51,8 @@ uint64_t arena_note_growth(void);
 /* Each unit of the slab in which a block begins gets the code. */
 void arena_tag_slab(const struct arena *arena, const struct slab *slab, uint16_t code);
 
-/* Slabs that a bin has given up. Their runs go to the page heap, unless they are to be kept for
- * slabs to come. With no bin locked. */
-void arena_release_slabs(struct arena *arena, struct slab *slabs, bool keep);
+/* Slabs that a bin has given up: their runs go to the page heap. With no bin locked. */
+void arena_release_slabs(const struct arena *arena, struct slab *slabs);
 
 /* Arena `index`, or NULL if it does not exist (yet). No lock. */
 struct arena *arena_by_index(unsigned index);

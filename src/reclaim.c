@@ -21,9 +21,8 @@
 #include "page_heap.h"
 
 enum {
-    IDLE_SHARE = 8,        /* the part of the heap that a bin nobody asks may hold free */
-    SLAB_RUNS_SHARE = 32,  /* the part of the heap that may be kept of slabs' runs, */
-    LARGE_RUNS_SHARE = 64, /* and of large blocks' */
+    IDLE_SHARE = 8,  /* the part of the heap that a bin nobody asks may hold free */
+    KEPT_SHARE = 64, /* the part of the heap that may be kept runs */
     STACKS_AT_ONCE = 64,
     RESTED_TICKS = 1, /* after which free runs make up for growth: what was freed just now
                        * comes back */
@@ -42,7 +41,7 @@ static void reclaim_bin(struct arena *arena, struct bin *bin)
     lock_acquire(&bin->lock);
     bin_reclaim_locked(bin, &released);
     lock_release(&bin->lock);
-    arena_release_slabs(arena, released, false);
+    arena_release_slabs(arena, released);
 }
 
 static void age_bin(struct arena *arena, struct bin *bin, uint32_t most_stacks)
@@ -55,7 +54,7 @@ static void age_bin(struct arena *arena, struct bin *bin, uint32_t most_stacks)
     lock_acquire(&bin->lock);
     bin_age_locked(bin, most_stacks, &released);
     lock_release(&bin->lock);
-    arena_release_slabs(arena, released, false);
+    arena_release_slabs(arena, released);
 }
 
 static void age_all(uint32_t most_stacks)
@@ -92,8 +91,7 @@ static void limit_runs(unsigned doublings)
     size_t units = (limit_used_bytes() / UNIT_BYTES << doublings) / size_max(count, 1);
 
     for (unsigned index = 0; index < count; index++) {
-        run_cache_limit(&arena_by_index(index)->slab_runs, units / SLAB_RUNS_SHARE);
-        run_cache_limit(&arena_by_index(index)->large_runs, units / LARGE_RUNS_SHARE);
+        run_cache_limit(&arena_by_index(index)->large_runs, units / KEPT_SHARE);
     }
 }
 

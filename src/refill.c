@@ -67,17 +67,12 @@ static struct slab *slab_get(struct arena *arena, unsigned class, bool grow, boo
         *lacks_descriptor = true;
         return NULL;
     }
-    size_t units = size_classes[class].units;
-    struct span *span = units == 1 ? run_cache_take(&arena->slab_runs, 1) : NULL;
-
-    if (span == NULL) {
-        span = page_heap_alloc(
-            &(struct run_request){.units = units,
-                                  .align_units = 1,
-                                  .state = SPAN_SLAB,
-                                  .grow = grow,
-                                  .populate_bytes = bytes_ahead(bin, &size_classes[class])});
-    }
+    struct span *span = page_heap_alloc(
+        &(struct run_request){.units = size_classes[class].units,
+                              .align_units = 1,
+                              .state = SPAN_SLAB,
+                              .grow = grow,
+                              .populate_bytes = bytes_ahead(bin, &size_classes[class])});
     struct slab *slab = span != NULL ? slab_create(span, class, arena->index, &arena->queue) : NULL;
 
     *lacks_descriptor = span != NULL && slab == NULL;

@@ -8,12 +8,10 @@
  *
  * Owns         the runs in the slots; the list of run caches, which only grows.
  * Invariants   a run is in one slot at most. While it is, its first unit's history says UNIT_FREED,
- *              and used_units is 0 (of a slab's run, slab is NULL), so that frees of it are found
- *              out.
+ *              and used_units is 0, so that frees of it are found out.
  * Concurrency  lock-free. Release when a run is put, acquire when it is taken: the taker sees the
  *              span and the memory as the last owner left them.
- * Called by    arena.c and refill.c for slabs, reclaim.c as time goes by, large.c for large blocks,
- *              life.c for threads.
+ * Called by    large.c; reclaim.c as time goes by; arena.c and life.c, whose caches are registered.
  */
 #include "run_cache.h"
 
@@ -82,7 +80,7 @@ void run_cache_limit(struct run_cache *cache, size_t units)
 
 static void mark_kept(struct span *span)
 {
-    span->used_units = 0; /* of a slab's run: slab is NULL, in the same place */
+    span->used_units = 0;
     run_mark_freed(span);
 }
 
@@ -235,8 +233,7 @@ static void slot_check(uintptr_t word)
 {
     const struct span *span = (const struct span *)(word & SPAN_MASK);
 
-    if (span->units != length_of(word) || span->used_units != 0 ||
-        (span->state != SPAN_LARGE && span->state != SPAN_SLAB) ||
+    if (span->state != SPAN_LARGE || span->units != length_of(word) || span->used_units != 0 ||
         (*span_history(span) & UNIT_HISTORY_MASK) != UNIT_FREED) {
         fatal("run cache: a kept run is not marked as one");
     }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* run_cache.h - runs freed a moment ago, kept for the next who needs one of the same length.
  *
- * Buffers of 64 KiB to 1 MiB come and go on servers, and slabs of few blocks do. Each thread keeps
- * one of their runs, and each arena a few, outside the page heap, whose lock all threads share.
- * Such a run is in use as far as the page heap is concerned: it is not joined with its neighbours,
- * and its memory stays. */
+ * Buffers of 64 KiB to 1 MiB come and go on servers. Each thread keeps one of their runs, and each
+ * arena a few, outside the page heap, whose lock all threads share. Such a run is in use as far as
+ * the page heap is concerned: it is not joined with its neighbours, and its memory stays. Of slabs
+ * bins keep empty ones themselves. */
 #ifndef BREAKWATER_RUN_CACHE_H
 #define BREAKWATER_RUN_CACHE_H
 
@@ -24,13 +24,11 @@ struct run_cache {
  */
 void run_cache_register(struct run_cache *cache);
 
-/* A kept run of that length, the caller's from now on, or NULL. It keeps the state it was put with,
- * and its memory is as it was. */
+/* A kept run of that length, the caller's from now on, or NULL. Its memory is as it was. */
 struct span *run_cache_take(struct run_cache *cache, size_t units);
 
-/* Keep a run: a slab's without its slab, or a large block's. False if it is too long, if there is
- * no room, or if memory is limited: it stays the caller's, for page_heap_free(), and may be
- * marked as freed. */
+/* Keep a large block's run. False if it is too long, if there is no room, or if memory is limited:
+ * it stays the caller's, for page_heap_free(), and may be marked as freed. */
 bool run_cache_put(struct run_cache *cache, struct span *span);
 
 /* From now on, keep runs of `units` together at most, or one run. */

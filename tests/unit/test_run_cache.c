@@ -61,13 +61,12 @@ static void the_check_sees_a_kept_run_that_is_not_marked(void **state)
     *run = whole;
     run->state = SPAN_FREE;
     assert_dies(check_kept, NULL, fault);
+    run->state = SPAN_SLAB;
+    assert_dies(check_kept, NULL, fault);
     *run = whole;
     *span_history(run) = UNIT_USED;
     assert_dies(check_kept, NULL, fault);
     *span_history(run) = UNIT_FREED;
-    run_cache_check_all();
-    /* A slab's. */
-    run->state = SPAN_SLAB;
     run_cache_check_all();
 }
 
@@ -330,31 +329,6 @@ static void a_kept_block_is_free(void **state)
     assert_dies_at(ask_its_size, block, "invalid", (uintptr_t)block);
 }
 
-static void a_block_in_a_kept_unit_is_free(void **state)
-{
-    static char *blocks[3 * 90];
-
-    (void)state;
-    /* Three a slab: with more empty slabs than a bin keeps, a run is kept. */
-    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
-        blocks[i] = filled(20000);
-    }
-    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
-        heap_free(blocks[i]);
-    }
-    cache_flush_all(cache_self);
-    struct run_cache *slab_runs = &cache_self->arena->slab_runs;
-
-    assert_true(run_cache_bytes(slab_runs) > 0);
-    struct span *kept = run_cache_take(slab_runs, 1);
-
-    assert_non_null(kept);
-    assert_int_equal(kept->state, SPAN_SLAB);
-    assert_true(run_cache_put(slab_runs, kept));
-    assert_dies_at(free_it, (void *)span_address(kept), "double free of", span_address(kept));
-    check_all();
-}
-
 static void a_run_that_realloc_left_is_not_kept(void **state)
 {
     (void)state;
@@ -489,24 +463,6 @@ static void an_aligned_block_gets_a_kept_run(void **state)
     /* A run of one unit would never be taken. */
     heap_free(heap_alloc_aligned(2 * UNIT_BYTES, 1));
     assert_int_equal(kept_bytes(), LARGE);
-}
-
-static void a_slab_gets_a_kept_unit(void **state)
-{
-    (void)state;
-    char *block = filled(UNIT_BYTES);
-    struct run_cache *slab_runs = &cache_self->arena->slab_runs;
-    struct span *kept = page_heap_alloc(
-        &(struct run_request){.units = 1, .align_units = 1, .state = SPAN_SLAB, .grow = true});
-
-    assert_non_null(kept);
-    assert_true(run_cache_put(slab_runs, kept));
-    uint64_t allocs = page_heap_stats().allocs;
-
-    assert_ptr_equal(filled(UNIT_BYTES), span_address(kept));
-    assert_int_equal(page_heap_stats().allocs, allocs);
-    heap_free(block);
-    check_all();
 }
 
 static void frees_keep_errno_and_time_passes(void **state)
@@ -647,7 +603,6 @@ int main(void)
         ISOLATED(a_thread_keeps_one_run_that_is_not_long),
         ISOLATED(a_zeroed_block_of_a_kept_run_is_zero),
         ISOLATED(a_kept_block_is_free),
-        ISOLATED(a_block_in_a_kept_unit_is_free),
         ISOLATED(a_run_that_realloc_left_is_not_kept),
         ISOLATED(a_run_goes_back_to_where_it_came_from),
         ISOLATED(threads_of_every_arena_keep_their_own_runs),
@@ -655,7 +610,6 @@ int main(void)
         ISOLATED(a_block_grows_where_it_lies_when_only_a_kept_run_is_in_the_way),
         ISOLATED(near_a_limit_nothing_is_kept),
         ISOLATED(an_aligned_block_gets_a_kept_run),
-        ISOLATED(a_slab_gets_a_kept_unit),
         ISOLATED(frees_keep_errno_and_time_passes),
         ISOLATED(a_child_has_what_was_kept),
         ISOLATED(a_trim_reaches_all_arenas),
