@@ -384,6 +384,26 @@ static void a_bin_is_sparse_as_long_as_much_of_its_slabs_is_free(void **state)
     lock_release(&bin.lock);
 }
 
+/* What is freed there does not serve next: it is no reason to wait for more. */
+static void free_pages_of_a_sparse_bin_do_not_wait_anew(void **state)
+{
+    (void)state;
+    new_bin();
+    use_slabs();
+    const struct slab *slab = slab_at((uintptr_t)in_use[0][0]);
+    size_t half = blocks_of_slab() / 2;
+
+    tick_advance();
+    put(&in_use[0][0], 1);
+    assert_int_equal(slab->freed_tick, tick_now());
+    put_of_each(1, half);
+    assert_true(bin_is_sparse(&bin));
+    tick_advance();
+    put(&in_use[0][half + 1], 1);
+    assert_int_equal((uint8_t)(slab->freed_tick + 1), tick_now());
+    lock_release(&bin.lock);
+}
+
 /* So many times what the slabs hold comes and goes. */
 static void come_and_go(size_t turns)
 {
@@ -613,6 +633,7 @@ int main(void)
         ISOLATED(a_bin_keeps_few_units_in_empty_slabs),
         ISOLATED(a_bin_that_ages_gives_its_empty_slabs_up),
         ISOLATED(a_bin_is_sparse_as_long_as_much_of_its_slabs_is_free),
+        ISOLATED(free_pages_of_a_sparse_bin_do_not_wait_anew),
         ISOLATED(a_bin_none_of_whose_slabs_runs_empty_is_given_up),
         ISOLATED(a_bin_one_of_whose_slabs_runs_empty_is_not_given_up),
         ISOLATED(a_bin_that_was_given_up_is_tried_again_once_little_was_free),

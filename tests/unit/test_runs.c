@@ -251,6 +251,28 @@ static void a_purge_goes_on_at_the_run_where_it_stopped(void **state)
     assert_int_equal(purge(0, 1, NULL), 0);
 }
 
+/* What it has gone by had not been free for as long as it looked for. */
+static void a_purge_of_what_is_free_for_less_begins_anew(void **state)
+{
+    enum { RUNS = 3 };
+    struct span *runs[RUNS];
+
+    (void)state;
+    (void)free_region();
+    for (size_t i = 0; i < RUNS; i++) {
+        runs[i] = carve(2);
+        (void)carve(1);
+        make_used(runs[i]);
+        run_mark_freed(runs[i]);
+    }
+    for (size_t i = 0; i < RUNS; i++) {
+        give_back(runs[i]);
+    }
+    let_ticks_pass(1);
+    assert_int_equal(purge_at_looks(2, 2), 0);
+    assert_int_equal(purge(1, SIZE_MAX, NULL), RUNS * 2);
+}
+
 /* In a region that is free but for it and a unit behind. */
 static struct span *used_run_of_four(void)
 {
@@ -440,6 +462,30 @@ static void huge_pages_of_many_runs_are_looked_for_a_few_runs_at_a_time(void **s
     assert_int_equal(budget.looks, LOOKS - 1);
 }
 
+/* Its memory is somebody's by then. */
+static void a_look_for_huge_pages_goes_by_a_run_that_was_handed_out(void **state)
+{
+    enum { UNITS_OF_TWO = 2 * HUGE_PAGE_UNITS };
+    struct runs_budget budget = {.looks = 1};
+    struct span *runs[2];
+
+    (void)state;
+    (void)free_region_of((size_t)7 * HUGE_PAGE_UNITS);
+    for (size_t i = 0; i < ARRAY_SIZE(runs); i++) {
+        runs[i] = carve(UNITS_OF_TWO);
+        (void)carve(1);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(runs); i++) {
+        give_back(runs[i]);
+    }
+    assert_int_equal(runs_purge_huge_locked(0, &budget), 0);
+    /* The next one. */
+    assert_ptr_equal(run_carve_locked(runs[0], UNITS_OF_TWO, 1, SPAN_LARGE), runs[0]);
+    use_units(runs[0], first_huge(runs[0]), 1);
+    assert_int_equal(purge_huge(0), 0);
+    assert_int_equal(run_count_used(span_history(runs[0]), UNITS_OF_TWO), 1);
+}
+
 static void check_first_run(void *argument)
 {
     size_t free_units = 0;
@@ -549,6 +595,7 @@ int main(void)
         ISOLATED(a_purge_spares_one_run_and_stops_at_the_most),
         ISOLATED(a_purge_of_all_comes_back_to_what_it_had_passed),
         ISOLATED(a_purge_goes_on_at_the_run_where_it_stopped),
+        ISOLATED(a_purge_of_what_is_free_for_less_begins_anew),
         ISOLATED(a_purge_goes_on_in_the_run_where_it_stopped),
         ISOLATED(a_purge_waits_for_the_time_that_was_stamped),
         ISOLATED(a_run_is_looked_at_once_a_tick),
@@ -556,6 +603,7 @@ int main(void)
         ISOLATED(a_huge_page_may_be_the_last_of_its_run),
         ISOLATED(huge_pages_are_found_in_each_run),
         ISOLATED(huge_pages_of_many_runs_are_looked_for_a_few_runs_at_a_time),
+        ISOLATED(a_look_for_huge_pages_goes_by_a_run_that_was_handed_out),
         ISOLATED(each_unit_of_a_slab_is_one_until_it_is_released),
         ISOLATED(the_check_tells_a_run_from_its_middle),
         ISOLATED(the_check_sees_a_run_on_a_wrong_shelf),
