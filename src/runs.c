@@ -372,8 +372,11 @@ static struct span *look_run_locked(struct look *look)
     return look->next;
 }
 
-static size_t look_locked(struct look *look, unsigned ticks, struct runs_budget *budget,
-                          const struct span *spared)
+/* What of a run is due, up to about `most` units; how many went. */
+typedef size_t run_purge(struct span *run, unsigned ticks, size_t most);
+
+static size_t look_locked(struct look *look, run_purge *purge_locked, unsigned ticks,
+                          struct runs_budget *budget, const struct span *spared)
 {
     ASSERT(lock_is_held(&page_heap_lock));
     size_t purged = 0;
@@ -383,10 +386,10 @@ static size_t look_locked(struct look *look, unsigned ticks, struct runs_budget 
         size_t now = 0;
 
         if (run != spared && may_be_due(run, ticks)) {
-            now = run_purge_locked(run, ticks, budget->units);
+            now = purge_locked(run, ticks, budget->units);
         }
         purged += now;
-        budget->units -= now;
+        budget->units -= size_min(now, budget->units);
         budget->looks--;
         /* Of a run that was enough there may be more. */
         look->next = budget->units > 0 ? run->next : run;
@@ -404,12 +407,12 @@ size_t runs_purge_locked(unsigned ticks, struct runs_budget *budget, const struc
     if (!goes_on) {
         look_begin_locked(look, ticks, 1);
     }
-    size_t purged = look_locked(look, ticks, budget, spared);
+    size_t purged = look_locked(look, run_purge_locked, ticks, budget, spared);
 
     /* Where all that is free is to go, that is what the last look has gone by too. */
     if (goes_on && ticks == 0 && !budget->more) {
         look_begin_locked(look, ticks, 1);
-        purged += look_locked(look, ticks, budget, spared);
+        purged += look_locked(look, run_purge_locked, ticks, budget, spared);
     }
     return purged;
 }
@@ -426,10 +429,12 @@ static bool huge_page_is_due(const uint8_t *history, unsigned ticks)
     return true;
 }
 
-/* The first of the run's huge pages that is due; how many of its units were in use. */
-static size_t run_purge_huge_locked(struct span *run, unsigned ticks)
+/* The first of the run's huge pages that is due, however many of its units were in use: so many are
+ * returned. */
+static size_t run_purge_huge_locked(struct span *run, unsigned ticks, size_t most)
 {
     ASSERT(lock_is_held(&page_heap_lock));
+    ASSERT(most > 0);
     uint8_t *history = span_history(run);
     size_t start = span_address(run) / UNIT_BYTES;
 
@@ -454,20 +459,12 @@ COLD size_t runs_purge_huge_locked(unsigned ticks, struct runs_budget *budget)
 {
     ASSERT(lock_is_held(&page_heap_lock));
     struct look *look = &look_for_huge;
-    size_t purged = 0;
-    struct span *run;
 
     if (!look_goes_on_locked(look, ticks)) {
         look_begin_locked(look, ticks, HUGE_PAGE_UNITS);
     }
-    while ((run = look_run_locked(look)) != NULL && purged == 0 && budget->looks > 0) {
-        purged = may_be_due(run, ticks) ? run_purge_huge_locked(run, ticks) : 0;
-        budget->looks--;
-        /* Of a run that had one there may be more. */
-        look->next = purged == 0 ? run->next : run;
-    }
-    budget->more = run != NULL;
-    return purged;
+    budget->units = 1; /* the first that goes is all */
+    return look_locked(look, run_purge_huge_locked, ticks, budget, NULL);
 }
 
 /* Accounts */

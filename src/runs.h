@@ -77,7 +77,8 @@ struct runs_budget {
  * (NULL: for none). Returns how many units were in use and went back. */
 size_t runs_purge_locked(unsigned ticks, struct runs_budget *budget, const struct span *spared);
 
-/* The same for one whole huge page, none of whose units was freed later, whatever budget.units. */
+/* The same for one whole huge page, none of whose units was freed later, whatever budget.units was.
+ */
 size_t runs_purge_huge_locked(unsigned ticks, struct runs_budget *budget);
 
 /* The length of the run or gap that starts at `unit`; its free units are added to *free_units, and
