@@ -19,6 +19,7 @@
 #include "page_heap.h"
 #include "purge.h"
 #include "slab.h"
+#include "tick.h"
 #include "upkeep.h"
 
 enum { BLOCKS = 64 };
@@ -501,6 +502,36 @@ static void a_relief_that_a_fork_cuts_short_is_made_up_for(void **state)
     bw_free(behind);
 }
 
+/* A relief lets a tick go by. */
+static void what_cannot_go_back_does_not_press_again_and_again(void **state)
+{
+    enum { COUNT = 12, TURNS = 5, NEVER_MS = 1000000000 };
+    char *blocks[COUNT];
+
+    (void)state;
+    conf.decay_ms = NEVER_MS;
+    struct gate_slot *slot = cache_gate(life_cache());
+
+    for (size_t i = 0; i < COUNT; i++) {
+        blocks[i] = (char *)filled(MIB);
+        lock_pages(blocks[i], MIB);
+    }
+    assert_true(bw_set_limits(SOFT_BYTES, 0));
+    relieve_step_by_step(slot);
+    for (size_t i = 0; i < COUNT; i += 2) {
+        bw_free(blocks[i]);
+    }
+    relieve_step_by_step(slot);
+    assert_true(held_bytes() > SOFT_BYTES);
+    uint32_t ticks = tick_count();
+
+    for (unsigned turn = 0; turn < TURNS; turn++) {
+        bw_free(bw_malloc(MIB));
+    }
+    assert_int_equal(tick_count(), ticks);
+    page_heap_check();
+}
+
 static void without_a_limit_free_memory_stays(void **state)
 {
     (void)state;
@@ -894,6 +925,7 @@ int main(void)
         ISOLATED(over_the_soft_limit_memory_goes_back_step_by_step),
         ISOLATED(over_the_soft_limit_free_pages_of_slabs_go_back),
         ISOLATED(a_relief_that_a_fork_cuts_short_is_made_up_for),
+        ISOLATED(what_cannot_go_back_does_not_press_again_and_again),
         ISOLATED(without_a_limit_free_memory_stays),
         ISOLATED(the_program_is_told_of_both_limits),
         ISOLATED(the_callback_is_not_called_inside_itself),
