@@ -451,7 +451,7 @@ static void over_the_soft_limit_memory_goes_back_step_by_step(void **state)
 
     assert_true(limit_presses());
     take_step(slot);
-    assert_in_range(before - held_bytes(), MIB / 2, PURGE_STEP_BYTES + 2 * MIB);
+    assert_in_range(before - held_bytes(), PACE_BYTES_LEAST, PURGE_STEP_BYTES + 2 * MIB);
     assert_true(limit_presses());
     relieve_step_by_step(slot);
     assert_true(held_bytes() <= 3 * MIB);
