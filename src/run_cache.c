@@ -9,8 +9,8 @@
  * Owns         the runs in the slots; the list of run caches, which only grows.
  * Invariants   a run is in one slot at most. While it is, its first unit's history says UNIT_FREED,
  *              and used_units is 0, so that frees of it are found out.
- * Concurrency  lock-free. Release when a run is put, acquire when it is taken: the taker sees the
- *              span and the memory as the last owner left them.
+ * Concurrency  lock-free. A release when a run is put, an acquire when it is taken: the taker sees
+ *              the span and the memory as the last owner left them.
  * Called by    large.c; reclaim.c as time goes by; arena.c and life.c, whose caches are registered.
  */
 #include "run_cache.h"
@@ -40,7 +40,9 @@ enum {
 static _Atomic(struct run_cache *) registered;
 
 /* Some run may be kept: where none is, nobody need look for one in the caches of thousands of
- * threads. Relaxed: a hint; a run that comes in meanwhile is there the next time. */
+ * threads. Who puts a run writes its slot and then looks here; who empties all writes here and then
+ * looks at the slots. Sequentially consistent, all four: at least one of the two sees the other, so
+ * that a run that is not given up is there the next time. */
 static _Atomic bool keeps_some;
 
 static uintptr_t word_of(const struct span *span)
@@ -125,7 +127,7 @@ static unsigned slot_for(const struct run_cache *cache, size_t units)
 /* No store where nothing changes. */
 static void note_some_kept(void)
 {
-    if (!atomic_load_explicit(&keeps_some, memory_order_relaxed)) {
+    if (!atomic_load_explicit(&keeps_some, memory_order_seq_cst)) {
         atomic_store_explicit(&keeps_some, true, memory_order_relaxed);
     }
 }
@@ -143,7 +145,7 @@ bool run_cache_put(struct run_cache *cache, struct span *span)
 
         mark_kept(span);
         if (atomic_compare_exchange_strong_explicit(&cache->slots[slot], &empty, word_of(span),
-                                                    memory_order_release, memory_order_relaxed)) {
+                                                    memory_order_seq_cst, memory_order_relaxed)) {
             note_some_kept();
             return true;
         }
@@ -157,7 +159,7 @@ bool run_cache_put(struct run_cache *cache, struct span *span)
 static void give_up(struct run_cache *cache, uintptr_t spared)
 {
     for (unsigned slot = 0; slot < RUN_CACHE_SLOTS; slot++) {
-        uintptr_t word = slot_look(&cache->slots[slot]);
+        uintptr_t word = atomic_load_explicit(&cache->slots[slot], memory_order_seq_cst);
         struct span *span = word != 0 && (word & TICK_MASK) != spared
                                 ? slot_take(&cache->slots[slot], word)
                                 : (struct span *)NULL;
@@ -195,7 +197,7 @@ void run_cache_age_all(void)
 
 void run_cache_empty_all(void)
 {
-    if (atomic_exchange_explicit(&keeps_some, false, memory_order_relaxed)) {
+    if (atomic_exchange_explicit(&keeps_some, false, memory_order_seq_cst)) {
         give_up_all(TICK_MASK + 1);
     }
 }

@@ -10,5 +10,6 @@
 
 #define memory_order_acquire memory_order_relaxed
 #define memory_order_release memory_order_relaxed
+#define memory_order_seq_cst memory_order_relaxed
 
 #include "run_cache.c" /* NOLINT(bugprone-suspicious-include) */
