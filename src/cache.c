@@ -478,7 +478,7 @@ void cache_check(struct cache *cache)
         unsigned index;
 
         if ((allocs > 0 && allocs > cold->alloc->capacity) ||
-            (frees > 0 && frees > stacks_capacity(class, cold->free)) ||
+            (frees > 0 && frees > cold->free->capacity) ||
             (allocs + frees > 0 && !stacks_in_use(cache, class))) {
             fatal("cache: a stack is longer than it may be, or not known to be in use");
         }

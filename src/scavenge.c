@@ -134,8 +134,8 @@ static bool is_full(struct cache *cache, unsigned class)
 {
     struct magazine *freed = stacks_class(cache, class)->free;
 
-    return freed == NULL || stacks_free_count(cache_bin_of_class(cache, class), freed) >=
-                                stacks_capacity(class, freed);
+    return freed == NULL ||
+           stacks_free_count(cache_bin_of_class(cache, class), freed) >= freed->capacity;
 }
 
 /* Let the class have another step on its free stack, which is not full. */

@@ -22,9 +22,9 @@ enum {
     BIG_STACK_BYTES = 64 * 1024, /* of what was freed, */
     BIG_BATCH_BYTES = 32 * 1024, /* of what is fetched at once, */
     BIG_CAPACITY_MAX = 61,       /* but not many blocks, */
-    MEDIUM_STACK_BYTES = 2 * MEDIUM_MAX_BYTES, /* a thread may fall asleep on a stack of those */
-    FEW_BLOCKS = 8, /* but more where a slab holds so few that it is soon used up */
+    FEW_BLOCKS = 8,              /* but more where a slab holds so few that it is soon used up */
     FEW_BLOCKS_CAPACITY = 29,
+    MEDIUM_CAPACITY = 13, /* above SMALL_MAX_BYTES, as far as a cache's share allows */
     INITIAL_BATCH_BYTES = 512,
 };
 
@@ -61,17 +61,15 @@ static size_t next_size(size_t size)
     return size + power / STEPS_PER_DOUBLING;
 }
 
-/* Magazines are 64 bytes times a power of two, of which three words are the header; but in the
- * smallest fewer blocks may be allowed. */
+/* Magazines are 64 bytes times a power of two, of which three words are the header. */
 static uint16_t capacity_of(size_t size)
 {
     size_t wanted = CAPACITY_BYTES / size;
     size_t capacity = CLASS_CAPACITY_MIN;
 
     if (size > SMALL_MAX_BYTES) {
-        return (uint16_t)size_min(CLASS_CAPACITY_MIN, MEDIUM_STACK_BYTES / size);
-    }
-    if (UNIT_BYTES / size < FEW_BLOCKS) {
+        wanted = MEDIUM_CAPACITY;
+    } else if (UNIT_BYTES / size < FEW_BLOCKS) {
         wanted = FEW_BLOCKS_CAPACITY;
     } else if (size >= BIG_BLOCK_BYTES) {
         wanted = size_min(BIG_STACK_BYTES / size, BIG_CAPACITY_MAX);

@@ -180,12 +180,6 @@ static inline bool stacks_may_keep(unsigned class)
            size / 2 <= atomic_load_explicit(&stacks_step_bytes, memory_order_relaxed);
 }
 
-/* The most blocks that the stack may hold: the smallest has room for more than some classes may. */
-static inline size_t stacks_capacity(unsigned class, const struct magazine *magazine)
-{
-    return size_min(magazine->capacity, size_classes[class].capacity);
-}
-
 static inline void stacks_set_free(struct cache_bin *bin, unsigned class, struct magazine *magazine,
                                    size_t count)
 {
@@ -197,7 +191,7 @@ static inline void stacks_set_free(struct cache_bin *bin, unsigned class, struct
     /* Relaxed: a hint. */
     size_t step = atomic_load_explicit(&stacks_step_bytes, memory_order_relaxed);
     size_t size = size_classes[class].size;
-    size_t room = stacks_capacity(class, magazine);
+    size_t room = magazine->capacity;
 
     if (unlikely((room - count) * size > step)) {
         room = stacks_may_keep(class) ? size_min(room, count + size_max(1, step / size)) : count;

@@ -1379,7 +1379,7 @@ static void the_units_that_a_thread_holds_serve_for_a_slab_without_room(void **s
 
 static void a_thread_keeps_few_medium_blocks(void **state)
 {
-    enum { COUNT = 20 };
+    enum { COUNT = 40, FEW = 13 };
     char *blocks[COUNT];
 
     (void)state;
@@ -1393,7 +1393,8 @@ static void a_thread_keeps_few_medium_blocks(void **state)
         size_t bytes;
 
         cache_count(cache_self, &count, &bytes);
-        assert_true(bytes <= 3 * MEDIUM_MAX_BYTES);
+        /* A small one may be there besides. */
+        assert_true(bytes < (FEW + 1) * MEDIUM_MAX_BYTES);
     }
     check_all();
 }

@@ -170,10 +170,8 @@ static void capacities_and_batches_suit_the_magazines(void **state)
     for (unsigned class = 0; class < CLASS_COUNT; class ++) {
         const struct size_class *described = &size_classes[class];
 
-        assert_true(described->capacity < MAGAZINE_SMALLEST ||
-                    is_magazine_capacity(described->capacity));
-        assert_true(described->size <= SMALL_MAX_BYTES ||
-                    described->capacity * described->size <= 2 * MEDIUM_MAX_BYTES);
+        assert_true(is_magazine_capacity(described->capacity));
+        assert_true(described->size <= SMALL_MAX_BYTES || described->capacity <= 13);
         assert_in_range(described->batch_initial, 1, MAGAZINE_SMALLEST);
         assert_in_range(described->batch_max, described->batch_initial, described->capacity);
         assert_true(described->size >= 1024 || is_power_of_two(described->batch_max));
