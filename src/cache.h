@@ -71,12 +71,18 @@ static inline void *cache_take_lone(struct cache *cache, struct cache_bin *bin,
     return block;
 }
 
-enum { TRIM_STACKS = 16 }; /* and lone blocks: at so many the class is looked at for a trim */
+enum { TRIM_STACKS = 16 }; /* of a class, and its lone blocks, between two trims */
 
-/* After a freed block was handed out: true at every TRIM_STACKS-th stack of the class. */
+/* Is a trim due at the `count`-th of them? */
+static inline bool cache_trims_at(unsigned count)
+{
+    return count % TRIM_STACKS == 0;
+}
+
+/* After a freed block was handed out. */
 static inline bool cache_is_trim_due(struct cache *cache, unsigned class)
 {
-    return stacks_made_class(cache, class)->stacks % TRIM_STACKS == 0;
+    return cache_trims_at(stacks_made_class(cache, class)->stacks);
 }
 
 /* cache_pop_freed() where there is one block, and nothing to be asked before it is handed out nor
@@ -93,8 +99,8 @@ static inline void *cache_pop_lone(struct cache *cache, unsigned class)
     }
     struct cache_class *cold = stacks_made_class(cache, class);
 
-    if (cold->swaps != SWAPS_UNASKED || cold->stacks % TRIM_STACKS == TRIM_STACKS - 1 ||
-        purge_is_behind() || !verify_sees_start(class, (uintptr_t)top[-1])) {
+    if (cold->swaps != SWAPS_UNASKED || cache_trims_at(cold->stacks + 1U) || purge_is_behind() ||
+        !verify_sees_start(class, (uintptr_t)top[-1])) {
         return NULL;
     }
     return cache_take_lone(cache, bin, cold);

@@ -256,7 +256,7 @@ static void *pop_or_swap(struct cache *cache, unsigned class, size_t alignment)
 /* Large blocks mostly come from a run that is kept: they need nothing of what alloc_slow() does. */
 static __attribute__((noinline)) void *alloc_without_stacks(struct cache *cache, size_t size)
 {
-    void *block = cache_is_real(cache) ? large_reuse(cache, size) : NULL;
+    void *block = large_reuse(cache, size);
 
     if (block != NULL && ++cache->large_hits % HITS_PER_ASK == 0) {
         size_class_ask_medium(size);
