@@ -192,6 +192,15 @@ void assert_works_in_child(bool (*act)(void *argument), void *argument)
     assert_int_equal(end.status, 0);
 }
 
+void assert_child_succeeds(pid_t child)
+{
+    int status = 0;
+
+    assert_true(child > 0);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
 void assert_warns(void (*act)(void *argument), void *argument, const char *text)
 {
     char written[TEXT_BYTES];

@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -45,6 +46,9 @@ void assert_dies_at(void (*act)(void *argument), void *argument, const char *fau
 
 /* In a child, `act` comes to its end. `act` returns whether all was well, and must not assert. */
 void assert_works_in_child(bool (*act)(void *argument), void *argument);
+
+/* The caller's child ends, with success. */
+void assert_child_succeeds(pid_t child);
 
 /* `act` writes exactly `text` to standard error, and goes on. */
 void assert_warns(void (*act)(void *argument), void *argument, const char *text);

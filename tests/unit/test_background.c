@@ -103,8 +103,6 @@ static void it_can_be_ended_and_started_again(void **state)
 
 static void a_child_has_one_too(void **state)
 {
-    int status;
-
     (void)state;
     conf.decay_ms = DECAY_MS;
     assert_true(bw_background_thread(true));
@@ -118,14 +116,12 @@ static void a_child_has_one_too(void **state)
 
         free_memory_goes_back_while_we_sleep();
         if (grandchild != 0) {
-            assert_int_equal(waitpid(grandchild, &status, 0), grandchild);
-            assert_int_equal(status, 0);
+            assert_child_succeeds(grandchild);
         }
         background_stop();
         _exit(0);
     }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
+    assert_child_succeeds(child);
     free_memory_goes_back_while_we_sleep();
     background_stop();
 }
@@ -195,8 +191,6 @@ static void however_often_it_was_started_a_child_has_one(void **state)
 /* Nor is there anything to wait for at the end of one that no handler knows of. */
 static void a_child_of_a_bare_fork_has_none(void **state)
 {
-    int status;
-
     (void)state;
     assert_true(bw_background_thread(true));
     pid_t child = (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
@@ -206,8 +200,7 @@ static void a_child_of_a_bare_fork_has_none(void **state)
         background_stop();
         _exit(bw_background_thread(false) ? EXIT_FAILURE : EXIT_SUCCESS);
     }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
+    assert_child_succeeds(child);
     background_stop();
 }
 
@@ -253,7 +246,6 @@ static _Noreturn void stop_while_it_waits(struct bin *bin)
 static void nobody_waits_for_it_after_a_fault(void **state)
 {
     enum { SIZE = 48 };
-    int status;
 
     (void)state;
     conf.decay_ms = DECAY_MS;
@@ -264,8 +256,7 @@ static void nobody_waits_for_it_after_a_fault(void **state)
         assert_true(bw_background_thread(true));
         stop_while_it_waits(arena_bin(cache_self->arena, size_class_of(SIZE)));
     }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
+    assert_child_succeeds(child);
 }
 
 int main(void)

@@ -34,9 +34,25 @@ static struct span *carve(size_t units)
     return run_carve_locked(run, units, 1, SPAN_LARGE);
 }
 
+/* Behind it lies a unit that stays: it is joined with nothing that follows. */
+static struct span *carve_apart(size_t units)
+{
+    struct span *run = carve(units);
+
+    (void)carve(1);
+    return run;
+}
+
 static void give_back(struct span *run)
 {
     run_release_locked(run, run->units, run->region);
+}
+
+static void give_all_back(struct span *const *runs, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        give_back(runs[i]);
+    }
 }
 
 /* As one that was handed out and freed. */
@@ -76,12 +92,9 @@ static void the_shortest_run_that_is_long_enough_is_found(void **state)
     (void)state;
     (void)free_region();
     for (size_t i = 0; i < ARRAY_SIZE(runs); i++) {
-        runs[i] = carve(4 + i);
-        (void)carve(1);
+        runs[i] = carve_apart(4 + i);
     }
-    for (size_t i = 0; i < ARRAY_SIZE(runs); i++) {
-        give_back(runs[i]);
-    }
+    give_all_back(runs, ARRAY_SIZE(runs));
     for (size_t i = 0; i < ARRAY_SIZE(runs); i++) {
         assert_ptr_equal(run_find_locked(4 + i, 1), runs[i]);
     }
@@ -173,13 +186,10 @@ static void a_purge_spares_one_run_and_stops_at_the_most(void **state)
     (void)state;
     (void)free_region();
     for (size_t i = 0; i < ARRAY_SIZE(runs); i++) {
-        runs[i] = carve(4);
-        (void)carve(1);
+        runs[i] = carve_apart(4);
         make_used(runs[i]);
     }
-    for (size_t i = 0; i < ARRAY_SIZE(runs); i++) {
-        give_back(runs[i]);
-    }
+    give_all_back(runs, ARRAY_SIZE(runs));
     size_t pages = resident(runs[0], 4);
 
     assert_int_equal(purge(0, 3, runs[0]), 3);
@@ -198,10 +208,8 @@ static void a_purge_of_all_comes_back_to_what_it_had_passed(void **state)
 
     (void)state;
     (void)free_region();
-    shorter = carve(2);
-    (void)carve(1);
-    longer = carve(4);
-    (void)carve(1);
+    shorter = carve_apart(2);
+    longer = carve_apart(4);
     make_used(shorter);
     make_used(longer);
     give_back(longer);
@@ -223,14 +231,11 @@ static void a_purge_goes_on_at_the_run_where_it_stopped(void **state)
     (void)state;
     (void)free_region();
     for (size_t i = 0; i < RUNS; i++) {
-        runs[i] = carve(2 + i % 2);
-        (void)carve(1);
+        runs[i] = carve_apart(2 + i % 2);
         make_used(runs[i]);
         run_mark_freed(runs[i]);
     }
-    for (size_t i = 0; i < RUNS; i++) {
-        give_back(runs[i]);
-    }
+    give_all_back(runs, RUNS);
     let_ticks_pass(TICKS_PER_DECAY);
     /* Three of each length, and the rest of the region. */
     assert_int_equal(purge_at_looks(TICKS_PER_DECAY, 2), 2 + 2);
@@ -260,14 +265,11 @@ static void a_purge_of_what_is_free_for_less_begins_anew(void **state)
     (void)state;
     (void)free_region();
     for (size_t i = 0; i < RUNS; i++) {
-        runs[i] = carve(2);
-        (void)carve(1);
+        runs[i] = carve_apart(2);
         make_used(runs[i]);
         run_mark_freed(runs[i]);
     }
-    for (size_t i = 0; i < RUNS; i++) {
-        give_back(runs[i]);
-    }
+    give_all_back(runs, RUNS);
     let_ticks_pass(1);
     assert_int_equal(purge_at_looks(2, 2), 0);
     assert_int_equal(purge(1, SIZE_MAX, NULL), RUNS * 2);
@@ -277,9 +279,8 @@ static void a_purge_of_what_is_free_for_less_begins_anew(void **state)
 static struct span *used_run_of_four(void)
 {
     (void)free_region();
-    struct span *run = carve(4);
+    struct span *run = carve_apart(4);
 
-    (void)carve(1);
     make_used(run);
     return run;
 }
@@ -323,9 +324,8 @@ static void a_run_is_looked_at_once_a_tick(void **state)
 {
     (void)state;
     (void)free_region_of(20);
-    struct span *run = carve(4);
+    struct span *run = carve_apart(4);
 
-    (void)carve(1);
     make_used(run);
     run_mark_freed(run);
     give_back(run);
@@ -398,8 +398,7 @@ static void a_huge_page_may_be_the_last_of_its_run(void **state)
     size_t first = first_huge(run);
 
     give_back(run);
-    run = carve(first + HUGE_PAGE_UNITS);
-    (void)carve(1);
+    run = carve_apart(first + HUGE_PAGE_UNITS);
     give_back(run);
     use_units(run, first, 2);
     assert_int_equal(purge_huge(0), 2);
@@ -413,12 +412,9 @@ static void huge_pages_are_found_in_each_run(void **state)
 
     (void)state;
     (void)free_region_of((size_t)8 * HUGE_PAGE_UNITS);
-    as_short = carve((size_t)2 * HUGE_PAGE_UNITS);
-    (void)carve(1);
-    shorter = carve((size_t)2 * HUGE_PAGE_UNITS);
-    (void)carve(1);
-    longer = carve((size_t)3 * HUGE_PAGE_UNITS);
-    (void)carve(1);
+    as_short = carve_apart((size_t)2 * HUGE_PAGE_UNITS);
+    shorter = carve_apart((size_t)2 * HUGE_PAGE_UNITS);
+    longer = carve_apart((size_t)3 * HUGE_PAGE_UNITS);
     give_back(as_short);
     give_back(shorter);
     give_back(longer);
@@ -446,12 +442,9 @@ static void huge_pages_of_many_runs_are_looked_for_a_few_runs_at_a_time(void **s
     (void)state;
     (void)free_region_of((size_t)(RUNS * 3 + 1) * HUGE_PAGE_UNITS);
     for (size_t i = 0; i < RUNS; i++) {
-        runs[i] = carve((size_t)2 * HUGE_PAGE_UNITS);
-        (void)carve(1);
+        runs[i] = carve_apart((size_t)2 * HUGE_PAGE_UNITS);
     }
-    for (size_t i = 0; i < RUNS; i++) {
-        give_back(runs[i]);
-    }
+    give_all_back(runs, RUNS);
     /* What was freed first is looked at last. */
     use_units(runs[0], first_huge(runs[0]), 1);
     assert_int_equal(runs_purge_huge_locked(0, &budget), 0);
@@ -472,12 +465,9 @@ static void a_look_for_huge_pages_goes_by_a_run_that_was_handed_out(void **state
     (void)state;
     (void)free_region_of((size_t)7 * HUGE_PAGE_UNITS);
     for (size_t i = 0; i < ARRAY_SIZE(runs); i++) {
-        runs[i] = carve(UNITS_OF_TWO);
-        (void)carve(1);
+        runs[i] = carve_apart(UNITS_OF_TWO);
     }
-    for (size_t i = 0; i < ARRAY_SIZE(runs); i++) {
-        give_back(runs[i]);
-    }
+    give_all_back(runs, ARRAY_SIZE(runs));
     assert_int_equal(runs_purge_huge_locked(0, &budget), 0);
     /* The next one. */
     assert_ptr_equal(run_carve_locked(runs[0], UNITS_OF_TWO, 1, SPAN_LARGE), runs[0]);

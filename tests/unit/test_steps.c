@@ -6,7 +6,6 @@
 
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -23,15 +22,6 @@ static struct {
     unsigned forks;
 } steps;
 
-static void wait_for(pid_t child)
-{
-    int status = 0;
-
-    assert_true(child > 0);
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
-}
-
 static void fork_here(int signal, siginfo_t *unused, void *context)
 {
     greg_t *flags = &((ucontext_t *)context)->uc_mcontext.gregs[REG_EFL];
@@ -46,7 +36,7 @@ static void fork_here(int signal, siginfo_t *unused, void *context)
         /* Nobody else ends a child that hangs. */
         (void)alarm(steps.is_child ? HANGS_S / 2 : HANGS_S);
         if (!steps.is_child) {
-            wait_for(child);
+            assert_child_succeeds(child);
             steps.forks++;
         }
     }
@@ -75,7 +65,7 @@ static void fork_and_use(void)
     if (child == 0) {
         _exit(EXIT_SUCCESS);
     }
-    wait_for(child);
+    assert_child_succeeds(child);
 }
 
 static void a_fork_after_any_instruction_of_who_enters_and_leaves_ends(void **state)
