@@ -254,7 +254,7 @@ static void *pop_or_swap(struct cache *cache, unsigned class, size_t alignment)
 }
 
 /* Large blocks mostly come from a run that is kept: they need nothing of what alloc_slow() does. */
-static __attribute__((noinline)) void *alloc_without_stacks(struct cache *cache, size_t size)
+static __attribute__((noinline)) void *alloc_kept(struct cache *cache, size_t size)
 {
     void *block = large_reuse(cache, size);
 
@@ -276,8 +276,12 @@ static __attribute__((noinline)) void *alloc_by_swap(struct cache *cache, unsign
 /* Without a call, and so without registers to save, where there is one freed block. */
 static __attribute__((noinline)) void *alloc_missed(struct cache *cache, uint16_t code, size_t size)
 {
-    if (unlikely(code == 0 || !cache_is_real(cache))) {
-        return alloc_without_stacks(cache, size);
+    if (unlikely(!cache_is_real(cache))) {
+        /* In small processes the code of large blocks is not touched. */
+        return alloc_keeping_errno(BLOCK_ALIGN, size, FOR_MALLOC);
+    }
+    if (unlikely(code == 0)) {
+        return alloc_kept(cache, size);
     }
     unsigned class = size_class_of_code(code);
     void *block = cache_pop_lone(cache, class);
