@@ -325,13 +325,8 @@ void *heap_alloc_aligned_slow(size_t alignment, size_t size)
     return block != NULL ? block : alloc_keeping_errno(alignment, size, FOR_MALLOC);
 }
 
-void *heap_alloc_zeroed(size_t size)
+static __attribute__((noinline)) void *alloc_large_zeroed(size_t size)
 {
-    if (size <= SMALL_MAX_BYTES) {
-        void *block = heap_alloc(size);
-
-        return block != NULL ? memset(block, 0, size) : NULL;
-    }
     void *block = large_reuse(cache_self, size);
 
     if (block == NULL) {
@@ -342,6 +337,24 @@ void *heap_alloc_zeroed(size_t size)
     page_heap_zero(span_of((uintptr_t)block), size);
     errno = saved_errno;
     return block;
+}
+
+/* The ways that need registers saved are functions of their own. */
+static __attribute__((noinline)) void *alloc_slow_zeroed(size_t size)
+{
+    void *block = heap_alloc_slow(size);
+
+    return block != NULL ? memset(block, 0, size) : NULL;
+}
+
+void *heap_alloc_zeroed(size_t size)
+{
+    if (unlikely(size > SMALL_MAX_BYTES)) {
+        return alloc_large_zeroed(size);
+    }
+    void *block = cache_pop(cache_bin_of_code(cache_self, size_class_code(size)));
+
+    return likely(block != NULL) ? memset(block, 0, size) : alloc_slow_zeroed(size);
 }
 
 /* The heap as a whole */
