@@ -116,9 +116,9 @@ static void verify_sampled(const struct cache *cache, unsigned class, struct cac
     uint16_t mixed = (uint16_t)(++cold->stacks * VERIFY_MULTIPLIER);
 
     if (is_verified || mixed < UINT16_MAX / VERIFY_SAMPLE) {
-        verify_stack(class, cache->arena->index, freed->slots, count);
+        verify_stack(class, cache->arena->index, freed, count);
     } else {
-        verify_starts(class, freed->slots, count);
+        verify_starts(class, freed, count);
     }
 }
 
@@ -437,8 +437,7 @@ void cache_verify(const struct cache *cache)
         size_t count = stacks_freed(cache, class);
 
         if (count > 0) {
-            verify_stack(class, cache->arena->index, stacks_class(cache, class)->free->slots,
-                         count);
+            verify_stack(class, cache->arena->index, stacks_class(cache, class)->free, count);
         }
     }
 }

@@ -99,7 +99,7 @@ static size_t give_half_back(struct cache *cache, unsigned class, size_t share)
     allocs = stacks_give_older(cache, class, cold->alloc, allocs, half_of(allocs, size, share));
     stacks_set_alloc(bin, cold->alloc, allocs);
     if (frees > 1) {
-        verify_stack(class, cache->arena->index, cold->free->slots, frees);
+        verify_stack(class, cache->arena->index, cold->free, frees);
     }
     frees = stacks_give_older(cache, class, cold->free, frees, half_of(frees, size, share));
     stacks_set_free(bin, class, cold->free, frees);

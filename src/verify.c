@@ -22,6 +22,14 @@ typedef uint16_t offsets __attribute__((vector_size(LANES * sizeof(uint16_t))));
 
 _Static_assert(UNIT_BYTES == UINT16_MAX + 1, "an offset in a unit has 16 bits");
 _Static_assert(sizeof(void *) == sizeof(uint64_t), "a stack's slots are read as numbers");
+_Static_assert((MAGAZINE_SMALLEST + MAGAZINE_HEADER_SLOTS) % LANES == 0,
+               "a magazine is whole lanes");
+
+/* The slots in a magazine's first lanes; those of its header come after all others. */
+#define FIRST_SLOTS                                                                                \
+    {                                                                                              \
+        UINT16_MAX - 2, UINT16_MAX - 1, UINT16_MAX, 0, 1, 2, 3, 4                                  \
+    }
 
 /* The inverse of an odd number, modulo 2^16: five bits of it, doubled twice (Newton's method). */
 static uint16_t inverse_of_odd(uint32_t odd)
@@ -37,31 +45,37 @@ static uint16_t inverse_of_odd(uint32_t odd)
  * power of two, offsets are multiples of the power: free() has seen to that. Times the inverse of
  * the odd number, modulo 2^16, a block's is its index times the power, and all that are no multiple
  * of the odd number come out above (Granlund and Montgomery, "Division by invariant integers using
- * multiplication", 1994). */
-static void verify_starts_in_units(const struct size_class *described, void *const *blocks,
+ * multiplication", 1994).
+ *
+ * Whole lanes of the magazine are looked at, the header and what lies beyond the blocks too, which
+ * do not count: so there is no rest, whose length the processor would not foresee. */
+static void verify_starts_in_units(const struct size_class *described, const struct magazine *freed,
                                    size_t count)
 {
     unsigned shift = bit_lowest(described->size);
     uint16_t inverse = inverse_of_odd(described->size >> shift);
-    uint16_t end = (uint16_t)(described->blocks << shift);
+    uint16_t last = (uint16_t)((described->blocks << shift) - 1);
+    const char *words = (const char *)freed;
+    offsets slot = FIRST_SLOTS;
     offsets are_wrong = {0};
-    size_t i = 0;
 
-    for (; i + LANES <= count; i += LANES) {
+    for (size_t i = 0; i < MAGAZINE_HEADER_SLOTS + count; i += LANES) {
         addresses lanes;
 
-        memcpy(&lanes, blocks + i, sizeof(lanes));
-        are_wrong |= (offsets)(__builtin_convertvector(lanes, offsets) * inverse >= end);
+        memcpy(&lanes, words + i * sizeof(void *), sizeof(lanes));
+        are_wrong |= (offsets)(__builtin_convertvector(lanes, offsets) * inverse > last) &
+                     (offsets)(slot < (uint16_t)count);
+        slot += LANES;
     }
     uint64_t wrong[sizeof(are_wrong) / sizeof(uint64_t)];
 
     memcpy(wrong, &are_wrong, sizeof(wrong));
-    if (unlikely((wrong[0] | wrong[1]) != 0)) {
-        i = 0;
+    if (likely((wrong[0] | wrong[1]) == 0)) {
+        return;
     }
-    for (; i < count; i++) {
-        if (unlikely((uint16_t)((uint32_t)(uintptr_t)blocks[i] * inverse) >= end)) {
-            fatal_at(FAULT_INVALID_FREE, (uintptr_t)blocks[i]);
+    for (size_t i = 0; i < count; i++) {
+        if ((uint16_t)((uint32_t)(uintptr_t)freed->slots[i] * inverse) > last) {
+            fatal_at(FAULT_INVALID_FREE, (uintptr_t)freed->slots[i]);
         }
     }
 }
@@ -76,20 +90,27 @@ void verify_start(unsigned class, uintptr_t address)
     }
 }
 
-void verify_starts(unsigned class, void *const *blocks, size_t count)
+/* Apart, so that the usual ones need no registers saved. */
+static __attribute__((noinline)) void
+verify_starts_in_runs(unsigned class, const struct magazine *freed, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        verify_start(class, (uintptr_t)freed->slots[i]);
+    }
+}
+
+void verify_starts(unsigned class, const struct magazine *freed, size_t count)
 {
     const struct size_class *described = &size_classes[class];
 
     if (described->align_mask == described->size - 1) {
         return; /* of a power of two, the bits that free() looks at are all */
     }
-    if (described->units == 1) {
-        verify_starts_in_units(described, blocks, count);
+    if (likely(described->units == 1)) {
+        verify_starts_in_units(described, freed, count);
         return;
     }
-    for (size_t i = 0; i < count; i++) {
-        verify_start(class, (uintptr_t)blocks[i]);
-    }
+    verify_starts_in_runs(class, freed, count);
 }
 
 void verify_not_among(void *const *blocks, size_t count, void *block)
@@ -147,9 +168,9 @@ static void verify_slabs(unsigned class, unsigned arena, void *const *blocks, si
     }
 }
 
-void verify_stack(unsigned class, unsigned arena, void *const *blocks, size_t count)
+void verify_stack(unsigned class, unsigned arena, const struct magazine *freed, size_t count)
 {
-    verify_slabs(class, arena, blocks, count);
-    verify_starts(class, blocks, count);
-    verify_none_twice(blocks, count);
+    verify_slabs(class, arena, freed->slots, count);
+    verify_starts(class, freed, count);
+    verify_none_twice(freed->slots, count);
 }

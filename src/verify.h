@@ -4,17 +4,18 @@
 #ifndef BREAKWATER_VERIFY_H
 #define BREAKWATER_VERIFY_H
 
+#include "magazine.h"
 #include "slab.h"
 
-/* If a block is twice among the `count`, or is none of a slab of the class and arena. */
-void verify_stack(unsigned class, unsigned arena, void *const *blocks, size_t count);
+/* If a block is twice among the first `count`, or is none of a slab of the class and arena. */
+void verify_stack(unsigned class, unsigned arena, const struct magazine *freed, size_t count);
 
 /* If `block` is among the `count` blocks. */
 void verify_not_among(void *const *blocks, size_t count, void *block);
 
-/* Unless each of the blocks starts where one of the class may; quick, where free() has seen all
- * that there is to see. */
-void verify_starts(unsigned class, void *const *blocks, size_t count);
+/* Unless each of the first `count` starts where one of the class may; quick, where free() has seen
+ * all that there is to see. */
+void verify_starts(unsigned class, const struct magazine *freed, size_t count);
 
 /* The same of one block. */
 void verify_start(unsigned class, uintptr_t address);

@@ -12,14 +12,23 @@ static struct {
     unsigned class;
     char *first_block;
     size_t count;
-    void *blocks[COUNT];
+    struct magazine *freed; /* longer than caches' are */
+    void **blocks;          /* its slots */
 } stack;
 
 static struct arena *arena;
 
-static void set_up(void)
+static void make_stack(void)
 {
     size_class_init();
+    stack.freed = magazine_create(COUNT);
+    assert_non_null(stack.freed);
+    stack.blocks = stack.freed->slots;
+}
+
+static void set_up(void)
+{
+    make_stack();
     stack.class = size_class_of(SIZE);
     arena = arena_create(0);
     stack.first_block = (char *)refill_one(arena, stack.class);
@@ -38,7 +47,7 @@ static void fill(size_t count, size_t step)
 static void verify(void *unused)
 {
     (void)unused;
-    verify_stack(stack.class, arena->index, stack.blocks, stack.count);
+    verify_stack(stack.class, arena->index, stack.freed, stack.count);
 }
 
 static void a_stack_of_different_blocks_passes(void **state)
@@ -79,19 +88,25 @@ static void an_address_between_two_blocks_dies(void **state)
     }
 }
 
+static void verify_lone(unsigned class, unsigned arena_index, void *block)
+{
+    stack.blocks[0] = block;
+    verify_stack(class, arena_index, stack.freed, 1);
+}
+
 static void verify_other_class(void *block)
 {
-    verify_stack(stack.class + 1, arena->index, &block, 1);
+    verify_lone(stack.class + 1, arena->index, block);
 }
 
 static void verify_other_arena(void *block)
 {
-    verify_stack(stack.class, arena->index + 1U, &block, 1);
+    verify_lone(stack.class, arena->index + 1U, block);
 }
 
 static void verify_own_class(void *block)
 {
-    verify_stack(stack.class, arena->index, &block, 1);
+    verify_lone(stack.class, arena->index, block);
 }
 
 /* It was one of them when it was freed: all of its slab has come back since, and it too. */
@@ -113,7 +128,7 @@ static void a_block_that_is_another_s_now_was_freed_before(void **state)
 /* Starts are looked at by number alone: any unit will do. */
 static void verify_starts_of(void *class)
 {
-    verify_starts(*(const unsigned *)class, stack.blocks, stack.count);
+    verify_starts(*(const unsigned *)class, stack.freed, stack.count);
 }
 
 /* `count` blocks of `size` from the start of a unit on. */
@@ -125,7 +140,7 @@ static void fill_unit(size_t size, size_t count)
     }
 }
 
-/* Whether the wrong one is among those that are looked at together, or left over. */
+/* Wherever the wrong one is among those that are looked at together. */
 static void assert_start_dies(unsigned class, size_t offset)
 {
     size_t count = size_min(SHORT + 6, size_classes[class].blocks);
@@ -140,7 +155,7 @@ static void assert_start_dies(unsigned class, size_t offset)
 static void of_every_class_blocks_start_where_they_may(void **state)
 {
     (void)state;
-    size_class_init();
+    make_stack();
     for (unsigned class = 0; class < CLASS_COUNT; class ++) {
         const struct size_class *described = &size_classes[class];
         size_t power = (size_t)described->align_mask + 1;
@@ -148,7 +163,7 @@ static void of_every_class_blocks_start_where_they_may(void **state)
         if (described->units > 1 || described->size == power) {
             continue;
         }
-        assert_true(described->blocks <= ARRAY_SIZE(stack.blocks));
+        assert_true(described->blocks <= COUNT);
         fill_unit(described->size, described->blocks);
         verify_starts_of(&class);
         assert_start_dies(class, power);
@@ -159,6 +174,26 @@ static void of_every_class_blocks_start_where_they_may(void **state)
     }
 }
 
+/* The header, and what earlier blocks have left beyond the last. */
+static void what_is_no_block_of_the_stack_is_not_looked_at(void **state)
+{
+    (void)state;
+    make_stack();
+    unsigned class = size_class_of(SIZE);
+
+    for (size_t count = 0; count <= SHORT + 13; count++) {
+        fill_unit(SIZE, COUNT);
+        stack.blocks[count] = (void *)(UNIT_BYTES + SIZE / 3);
+        stack.count = count;
+        verify_starts_of(&class);
+        stack.count = count + 1;
+        assert_dies_at(verify_starts_of, &class, "invalid free of", UNIT_BYTES + SIZE / 3);
+    }
+    stack.freed->next = (struct magazine *)(UNIT_BYTES + SIZE / 3);
+    stack.count = 0;
+    verify_starts_of(&class);
+}
+
 int main(void)
 {
     const struct isolated_test tests[] = {
@@ -167,6 +202,7 @@ int main(void)
         ISOLATED(an_address_between_two_blocks_dies),
         ISOLATED(a_block_that_is_another_s_now_was_freed_before),
         ISOLATED(of_every_class_blocks_start_where_they_may),
+        ISOLATED(what_is_no_block_of_the_stack_is_not_looked_at),
     };
 
     return run_isolated(tests, ARRAY_SIZE(tests));
