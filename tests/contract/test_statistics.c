@@ -456,6 +456,37 @@ static void malloc_stats_writes_lines_to_standard_error(void **state)
     assert_int_equal(capture.text[strlen(capture.text) - 1], '\n');
 }
 
+static void *write_stats_with_a_cancellation_pending(void *finished)
+{
+    pthread_cancel(pthread_self());
+    tested.malloc_stats();
+    *(bool *)finished = true;
+    pthread_testcancel();
+    return NULL;
+}
+
+/* Standard error is not buffered: each line is a write, which is a cancellation point. */
+static void a_pending_cancellation_never_acts_inside_malloc_stats(void **state)
+{
+    bool finished = false;
+    void *result = NULL;
+    int kept = dup(STDERR_FILENO);
+    pthread_t thread;
+
+    (void)state;
+    capture_start();
+    assert_true(dup2(fileno(capture.file), STDERR_FILENO) >= 0);
+    assert_int_equal(
+        pthread_create(&thread, NULL, write_stats_with_a_cancellation_pending, &finished), 0);
+    assert_int_equal(pthread_join(thread, &result), 0);
+    dup2(kept, STDERR_FILENO);
+    close(kept);
+    capture_end();
+    assert_true(finished);
+    assert_ptr_equal(result, PTHREAD_CANCELED);
+    assert_true(strlen(capture.text) > 10);
+}
+
 static void malloc_stats_writes_nothing_to_standard_output(void **state)
 {
     int kept = dup(STDERR_FILENO);
@@ -523,6 +554,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(memory_is_usable_after_mallopt),
         cmocka_unit_test(threads_use_no_more_arenas_than_mallopt_allows),
         cmocka_unit_test(after_a_trim_a_thread_that_needs_a_large_block_gives_up_its_cache),
+        cmocka_unit_test(a_pending_cancellation_never_acts_inside_malloc_stats),
     };
 
     subject_open(argc, argv);
