@@ -3,11 +3,12 @@
  *
  * A bin hands out and takes back whole stacks of blocks. A few of them stay in its depot;
  * everything else goes through the slabs' bitmaps. A few empty slabs are kept, until the bin is
- * aged. A bin that is sparse fills its fullest slabs first, so that the emptiest run empty.
+ * aged. A bin that is sparse fills its fullest slabs first, so that the emptiest run empty; where
+ * blocks come back in the order of their allocation, one slab after the other.
  *
  * Owns         the lists of slabs, its depot, the free side of its slabs; whether it is sparse.
  * Invariants   a slab is on the list that its free_count says; free_blocks = the sum over slabs;
- *              no bin is both sparse and given up.
+ *              no bin is both sparse and given up; `filling` is partly free.
  * Concurrency  the caller of a function named *_locked holds the bin's lock (rank BIN).
  * Called by    arena.c, refill.c, reclaim.c.
  */
@@ -23,6 +24,8 @@ enum {
     SPARSE_SHARE = 4,          /* and more than such a part of them: a bin is sparse */
     SPARSE_TURNS = 4,          /* times what they hold that may come back, and none run empty */
     HOPELESS_SHARE = 8,        /* then this part more has to be free */
+    ORDER_SLABS = 4,           /* in fewer, blocks lie together by chance */
+    ORDER_WEIGHT = 4,          /* so many times what is free counts where frees come in order */
 };
 
 void bin_init(struct bin *bin, unsigned class, unsigned arena)
@@ -142,6 +145,9 @@ static void slab_relist_locked(struct bin *bin, struct slab *slab, struct slab *
     /* A purge that is under way may have passed the list that it goes to. */
     bin->may_purge |= !slab->settled;
     slab_unlink_locked(bin, slab);
+    if (bin->filling == slab && list >= SLAB_LIST_EMPTY) {
+        bin->filling = NULL;
+    }
     if (list == SLAB_LIST_EMPTY) {
         bin->sparse_puts = 0;
         bin->hopeless_free = 0;
@@ -163,9 +169,25 @@ void bin_add_locked(struct bin *bin, struct slab *slab)
     slab_count_set_locked(bin, bin_slabs(bin) + 1);
 }
 
-static struct slab *slab_best_locked(const struct bin *bin)
+/* Where blocks come back in the order of their allocation, what lies in one slab goes soon after
+ * another: slabs run empty one by one, unless what will stay comes into each of them. The fullest
+ * are those that have just begun to run empty. So one serves until it is full, and then that of
+ * which the most is free. NULL: none is partly free. */
+COLD static struct slab *slab_to_fill_locked(struct bin *bin)
 {
     ASSERT(lock_is_held(&bin->lock));
+    for (unsigned list = SLAB_LIST_EMPTY; bin->filling == NULL && list > SLAB_LIST_PARTIAL;) {
+        bin->filling = bin->slabs[--list];
+    }
+    return bin->filling;
+}
+
+static struct slab *slab_best_locked(struct bin *bin)
+{
+    ASSERT(lock_is_held(&bin->lock));
+    if (bin->frees_in_order && bin_is_sparse(bin) && slab_to_fill_locked(bin) != NULL) {
+        return bin->filling;
+    }
     for (unsigned list = SLAB_LIST_PARTIAL; list < SLAB_LIST_COUNT; list++) {
         if (bin->slabs[list] != NULL) {
             return bin->slabs[list];
@@ -269,6 +291,9 @@ static void put_locked(struct bin *bin, void **blocks, size_t count, bool idle,
 
     bin->may_purge = true;
     bin->free_blocks += count;
+    if (count > ROW) {
+        bin->frees_in_order = order != ORDER_SCATTERED && bin_slabs(bin) >= ORDER_SLABS;
+    }
     if (order == ORDER_SCATTERED) {
         put_scattered_locked(bin, blocks, count, idle, released);
         return;
@@ -285,8 +310,9 @@ static void put_locked(struct bin *bin, void **blocks, size_t count, bool idle,
     }
 }
 
-/* Sparse bins. Of blocks longer than a page the pages go back anyway. Where each slab has a block
- * that stays, none ever runs empty: then it is given up, until there is more free. */
+/* Sparse bins. Of blocks longer than a page the pages go back anyway. Where frees come in order,
+ * slabs run empty soon, and less suffices. Where each slab has a block that stays, none ever runs
+ * empty: then it is given up, until there is more free. */
 
 static bool look_how_sparse_locked(struct bin *bin)
 {
@@ -300,8 +326,10 @@ static bool look_how_sparse_locked(struct bin *bin)
         unused < bin->hopeless_free / 2) {
         bin->hopeless_free = 0;
     }
-    if (described->size > SLAB_PAGE_BYTES || unused * described->size < SPARSE_BYTES ||
-        unused <= all / SPARSE_SHARE) {
+    uint64_t counted = bin->frees_in_order ? unused * ORDER_WEIGHT : unused;
+
+    if (described->size > SLAB_PAGE_BYTES || counted * described->size < SPARSE_BYTES ||
+        counted <= all / SPARSE_SHARE) {
         return false;
     }
     if (bin->sparse_puts > all * SPARSE_TURNS) {
@@ -476,6 +504,9 @@ void bin_check_locked(struct bin *bin)
     }
     if (free_blocks != bin->free_blocks || empty_slabs != bin_empty_slabs(bin)) {
         fatal("bin: free blocks do not add up");
+    }
+    if (bin->filling != NULL && bin->filling->list >= SLAB_LIST_EMPTY) {
+        fatal("bin: the slab that is to be filled is not partly free");
     }
     if (bin_is_sparse(bin) && bin->hopeless_free != 0) {
         fatal("bin: it is sparse and given up");

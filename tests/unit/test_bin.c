@@ -354,11 +354,15 @@ static void use_slabs(void)
     }
 }
 
-/* So many blocks of each slab. */
+/* So many blocks of each slab, too few at once to tell of an order. */
 static void put_of_each(size_t from, size_t count)
 {
+    enum { FEW = 8 };
+
     for (size_t i = 0; i < SPARSE_SLABS; i++) {
-        put(&in_use[i][from], count);
+        for (size_t done = 0; done < count; done += FEW) {
+            put(&in_use[i][from + done], size_min(FEW, count - done));
+        }
     }
 }
 
@@ -588,6 +592,53 @@ static void a_sparse_bin_serves_from_slabs_and_not_from_its_depot(void **state)
     lock_release(&bin.lock);
 }
 
+/* Where blocks come back in the order of their allocation, the fullest slabs are those that have
+ * just begun to run empty. */
+static void where_frees_come_in_order_one_slab_is_filled_at_a_time(void **state)
+{
+    (void)state;
+    new_bin();
+    size_t most = blocks_of_slab() / 4 * 3;
+    size_t few = blocks_of_slab() / 8;
+
+    use_slabs();
+    put(in_use[0], most);
+    put(in_use[1], few);
+    assert_false(bin_is_sparse(&bin));
+    /* A quarter of 256 KiB. */
+    put(in_use[2], few);
+    assert_true(bin_is_sparse(&bin));
+    for (size_t i = 0; i < few; i++) {
+        assert_ptr_equal(slab_at((uintptr_t)take()), slab_at((uintptr_t)in_use[0][0]));
+    }
+    put(in_use[3], most);
+    for (size_t i = few; i < most; i++) {
+        assert_ptr_equal(slab_at((uintptr_t)take()), slab_at((uintptr_t)in_use[0][0]));
+    }
+    void *block = take();
+
+    assert_ptr_equal(slab_at((uintptr_t)block), slab_at((uintptr_t)in_use[3][0]));
+    /* It runs empty. */
+    put(&in_use[3][most], blocks_of_slab() - most);
+    put(&block, 1);
+    assert_int_equal(bin.empty_slabs, 1);
+    lock_release(&bin.lock);
+}
+
+static void blocks_of_few_slabs_tell_of_no_order(void **state)
+{
+    (void)state;
+    new_bin();
+    add_slabs(3);
+    for (size_t i = 0; i < 3; i++) {
+        take_slab(in_use[i]);
+    }
+    put(in_use[0], blocks_of_slab() / 4 * 3);
+    put(in_use[1], blocks_of_slab() / 4 * 3);
+    assert_false(bin_is_sparse(&bin));
+    lock_release(&bin.lock);
+}
+
 static void check(void *argument)
 {
     bin_check_locked((struct bin *)argument);
@@ -611,6 +662,9 @@ static void the_check_sees_what_does_not_add_up(void **state)
     bin.hopeless_free = 1;
     assert_dies(check, &bin, "bin: it is sparse and given up");
     bin.is_sparse = false;
+    bin.filling = bin.slabs[SLAB_LIST_EMPTY];
+    assert_dies(check, &bin, "bin: the slab that is to be filled is not partly free");
+    bin.filling = NULL;
     bin.depot.blocks++;
     assert_dies(check, &bin, "depot: blocks do not add up");
 }
@@ -643,6 +697,8 @@ int main(void)
         ISOLATED(empty_slabs_do_not_make_a_bin_sparse),
         ISOLATED(a_bin_of_blocks_longer_than_a_page_is_never_sparse),
         ISOLATED(a_sparse_bin_serves_from_slabs_and_not_from_its_depot),
+        ISOLATED(where_frees_come_in_order_one_slab_is_filled_at_a_time),
+        ISOLATED(blocks_of_few_slabs_tell_of_no_order),
         ISOLATED(the_check_sees_what_does_not_add_up),
     };
 
