@@ -36,8 +36,8 @@ struct bin_stats {
 struct bin {
     _Alignas(CACHE_LINE_BYTES) struct lock lock;
     struct slab *slabs[SLAB_LIST_COUNT];
-    struct slab
-        *filling; /* partly free: serves until it is full, where frees come in order; or NULL */
+    /* Where frees come in order, the partly free one that serves until it is full; or NULL. */
+    struct slab *filling;
     bool frees_in_order; /* at the last look: one slab after the other */
     struct depot depot;
     _Atomic uint32_t empty_slabs; /* on the list of those; written under the lock, as */
