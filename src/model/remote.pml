@@ -80,6 +80,7 @@ byte held[WORDS];              /* blocks the program holds */
 byte owed[DRAINERS];           /* blocks a running drain has promised, two bits for each word */
 byte publishing;               /* producers between their first and last step */
 byte finished;
+bit drains_begun;              /* drainer 0 begins: the drainers are alike, half the orders do */
 
 #define OWED_BITS(s, w, bits) ((bits) << (2 * WORD(s, w)))
 #define PENDING_BLOCKS (remote[0] | remote[1] << 2 | remote[2] << 4 | remote[3] << 6)
@@ -296,6 +297,7 @@ inline drain(me)
 {
     d_step {
         DRAIN_ACQUIRE(drain_lock);
+        drains_begun = 1;
         owed[me] = (publishing == 0 -> PENDING_BLOCKS : 0)
     }
     d_step { node = head; head = NONE }
@@ -387,6 +389,7 @@ proctype drainer(byte me)
     byte node, following, words, bits, copy;
     byte slab, word, block;
 
+    me <= drains_begun;
 #ifdef MUTANT_drain_under_bin_lock
     d_step { ACQUIRE(bin_lock) }
 #endif
