@@ -9,6 +9,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 libdir=$work/usr/$(sed -n 's/^CMAKE_INSTALL_LIBDIR:[A-Z]*=//p' "$build/CMakeCache.txt")
 export LD_LIBRARY_PATH=$libdir
+# As in the presets: make takes half as long again, and builds all at once where it is told no number.
+export CMAKE_GENERATOR=Ninja
 
 fail()
 {
@@ -182,7 +184,7 @@ cmake -S "$work" -B "$work/found" -DCMAKE_PREFIX_PATH="$work/usr" >/dev/null
 cmake -S "$work" -B "$work/part" -DSOURCE="$source" -DCMAKE_BUILD_TYPE=Release \
     -DCMAKE_C_FLAGS=-flto -DCMAKE_INTERPROCEDURAL_OPTIMIZATION=ON -DCMAKE_UNITY_BUILD=ON >/dev/null
 for kind in found part; do
-    cmake --build "$work/$kind" --parallel --target by_shared --target by_static --target copies \
+    cmake --build "$work/$kind" --target by_shared --target by_static --target copies \
         --target copies_shared --target host --target plugin_shared --target plugin_static >/dev/null
     "$work/$kind/by_shared" && "$work/$kind/by_static" || fail "a program of CMake's, $kind"
     "$work/$kind/copies" || fail "a program that calls malloc nowhere, $kind"
