@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* test_gate.c - who closes the gate waits for those inside, and nobody else gets in. */
+/* test_gate.c - who closes the gate waits for those inside, and nobody else gets in: linked with
+ * --wrap=os_sleep_us, which counts for how long. */
 #include "support.h"
 
 #include <pthread.h>
@@ -12,6 +13,21 @@
 #include "lock.h"
 
 enum { THREADS = 4, ROUNDS = 3000, CLOSINGS = 300 };
+
+/* More than anybody has patience for. */
+enum { PAUSES_MANY = 400 };
+
+static _Atomic unsigned pauses;
+
+/* --wrap gives them these names. */
+void __real_os_sleep_us(unsigned microseconds);
+void __wrap_os_sleep_us(unsigned microseconds);
+
+void __wrap_os_sleep_us(unsigned microseconds)
+{
+    atomic_fetch_add(&pauses, 1);
+    __real_os_sleep_us(microseconds);
+}
 
 static void an_open_gate_lets_in_with_and_without_a_slot(void **state)
 {
@@ -152,7 +168,9 @@ static void patience_ends(void **state)
     gate_register(&slot);
     gate_close(&slot);
     assert_false(gate_enter_patiently(&slot));
+    atomic_store(&pauses, 0);
     assert_false(gate_enter_patiently(NULL));
+    assert_in_range(pauses, 1, PAUSES_MANY - 1);
     gate_open();
     assert_true(gate_is_open());
 }
@@ -331,9 +349,11 @@ static void who_is_refused_makes_way_while_others_are_waited_for(void **state)
 static void *leave_late(void *slot)
 {
     assert_true(gate_enter((struct gate_slot *)slot));
+    atomic_store(&pauses, 0);
     atomic_store(&is_inside, true);
-    /* Longer than anybody has patience. */
-    (void)usleep(300 * 1000);
+    while (atomic_load(&pauses) < PAUSES_MANY) {
+        (void)sched_yield();
+    }
     atomic_store(&is_inside, false);
     gate_leave((struct gate_slot *)slot);
     return NULL;
@@ -350,17 +370,35 @@ static void *close_inside(void *slot)
 }
 
 static struct gate_slot interrupted;
+static pthread_t interrupted_thread;
+static _Atomic bool has_forked;
 
 static void fork_in_handler(int signal)
 {
     (void)signal;
-    if (!is_inside) {
-        return; /* too late */
-    }
     lock_acquire(&held);
     gate_close(&interrupted);
     gate_open();
     lock_release(&held);
+    atomic_store(&has_forked, true);
+}
+
+/* Has who waits for it fork in a handler meanwhile. */
+static void *leave_after_fork(void *slot)
+{
+    assert_true(gate_enter((struct gate_slot *)slot));
+    atomic_store(&pauses, 0);
+    atomic_store(&is_inside, true);
+    while (atomic_load(&pauses) == 0) {
+        (void)sched_yield();
+    }
+    assert_int_equal(pthread_kill(interrupted_thread, SIGALRM), 0);
+    while (!atomic_load(&has_forked)) {
+        (void)sched_yield();
+    }
+    atomic_store(&is_inside, false);
+    gate_leave((struct gate_slot *)slot);
+    return NULL;
 }
 
 /* A handler that forks has interrupted another one's wait, and loses patience: not so the other. */
@@ -375,11 +413,11 @@ static void a_fork_in_the_midst_of_one_says_nothing_of_the_outer_one(void **stat
     gate_register(&other);
     assert_int_equal(sigaction(SIGALRM, &action, NULL), 0);
     assert_true(gate_enter(&interrupted));
-    assert_int_equal(pthread_create(&thread, NULL, leave_late, &other), 0);
+    interrupted_thread = pthread_self();
+    assert_int_equal(pthread_create(&thread, NULL, leave_after_fork, &other), 0);
     while (!is_inside) {
         (void)sched_yield();
     }
-    (void)ualarm(10 * 1000, 0);
     gate_close(&interrupted);
     assert_false(is_inside);
     assert_int_equal(pthread_join(thread, NULL), 0);
