@@ -63,6 +63,17 @@ static void a_large_block_shrinks_and_grows_where_it_lies(void **state)
     check_all();
 }
 
+static void a_large_block_that_grew_where_it_lies_shrinks_again(void **state)
+{
+    char *block = filled(4 * UNIT_BYTES);
+
+    (void)state;
+    assert_ptr_equal(heap_resize(block, 10 * UNIT_BYTES), block);
+    assert_ptr_equal(heap_resize(block, 6 * UNIT_BYTES), block);
+    assert_int_equal(usable(block), 6 * UNIT_BYTES);
+    check_all();
+}
+
 static void a_block_that_cannot_grow_stays_as_it_was(void **state)
 {
     char *small = filled(100);
@@ -408,6 +419,7 @@ int main(void)
         ISOLATED(a_small_block_stays_while_it_fits_well),
         ISOLATED(contents_move_along),
         ISOLATED(a_large_block_shrinks_and_grows_where_it_lies),
+        ISOLATED(a_large_block_that_grew_where_it_lies_shrinks_again),
         ISOLATED(a_block_that_cannot_grow_stays_as_it_was),
         ISOLATED(without_memory_for_room_a_block_grows_as_far_as_it_has_to),
         ISOLATED(a_block_that_cannot_move_to_shrink_stays_and_succeeds),
