@@ -19,6 +19,7 @@
 #include "page_heap.h"
 #include "purge.h"
 #include "slab.h"
+#include "stacks.h"
 #include "tick.h"
 #include "upkeep.h"
 
@@ -456,6 +457,53 @@ static void over_the_soft_limit_memory_goes_back_step_by_step(void **state)
     relieve_step_by_step(slot);
     assert_true(held_bytes() <= 3 * MIB);
     bw_free(behind);
+    page_heap_check();
+}
+
+/* The blocks that the thread's cache holds after some of a class were freed. */
+static size_t cached_blocks(bool frees)
+{
+    enum { COUNT = 40, BYTES = 1024 };
+    void *blocks[COUNT];
+
+    for (size_t i = 0; frees && i < COUNT; i++) {
+        blocks[i] = filled(BYTES);
+    }
+    for (size_t i = 0; frees && i < COUNT; i++) {
+        bw_free(blocks[i]);
+    }
+    return stacks_held(cache_self, size_class_of(BYTES));
+}
+
+static pthread_barrier_t relief;
+
+static void *keep_until_relief(void *unused)
+{
+    assert_true(cached_blocks(true) > 0);
+    (void)pthread_barrier_wait(&relief);
+    (void)pthread_barrier_wait(&relief);
+    assert_true(cached_blocks(false) > 0);
+    take_step(cache_gate(cache_self));
+    assert_int_equal(cached_blocks(false), 0);
+    return unused;
+}
+
+static void over_the_soft_limit_all_caches_give_back_what_they_hold(void **state)
+{
+    void *block = filled(2 * SOFT_BYTES);
+    pthread_t other;
+
+    (void)state;
+    assert_int_equal(pthread_barrier_init(&relief, NULL, 2), 0);
+    assert_int_equal(pthread_create(&other, NULL, keep_until_relief, NULL), 0);
+    (void)pthread_barrier_wait(&relief);
+    assert_true(cached_blocks(true) > 0);
+    assert_true(bw_set_limits(SOFT_BYTES, 0));
+    take_step(cache_gate(cache_self));
+    assert_int_equal(cached_blocks(false), 0);
+    (void)pthread_barrier_wait(&relief);
+    assert_int_equal(pthread_join(other, NULL), 0);
+    bw_free(block);
     page_heap_check();
 }
 
@@ -923,6 +971,7 @@ int main(void)
         ISOLATED(over_the_soft_limit_free_memory_goes_back_at_once),
         ISOLATED(over_the_soft_limit_a_little_that_is_free_stays),
         ISOLATED(over_the_soft_limit_memory_goes_back_step_by_step),
+        ISOLATED(over_the_soft_limit_all_caches_give_back_what_they_hold),
         ISOLATED(over_the_soft_limit_free_pages_of_slabs_go_back),
         ISOLATED(a_relief_that_a_fork_cuts_short_is_made_up_for),
         ISOLATED(what_cannot_go_back_does_not_press_again_and_again),
