@@ -761,12 +761,13 @@ static void reallocating_a_freed_large_block_is_invalid(void **state)
 
 /* The page of a block that realloc() cannot read before the handler has freed the block. */
 static void *unreadable_page;
+static size_t page_bytes;
 static void *moving_block;
 
 static void free_in_the_middle(int number)
 {
     (void)number;
-    mprotect(unreadable_page, 4096, PROT_READ | PROT_WRITE);
+    mprotect(unreadable_page, page_bytes, PROT_READ | PROT_WRITE);
     tested.free(moving_block);
 }
 
@@ -777,8 +778,10 @@ static void free_while_realloc_moves(size_t size)
 
     moving_block = fault_at(block_of(size));
     stop = block_of(size); /* nothing grows where it is */
-    unreadable_page = (void *)(((uintptr_t)moving_block + size / 2) & ~(uintptr_t)4095);
-    if (sigaction(SIGSEGV, &action, NULL) != 0 || mprotect(unreadable_page, 4096, PROT_NONE) != 0) {
+    page_bytes = (size_t)sysconf(_SC_PAGESIZE);
+    unreadable_page = (void *)(((uintptr_t)moving_block + size / 2) & -page_bytes);
+    if (sigaction(SIGSEGV, &action, NULL) != 0 ||
+        mprotect(unreadable_page, page_bytes, PROT_NONE) != 0) {
         _exit(CHILD_FAILED);
     }
     if (tested.realloc(moving_block, 4 * size) == moving_block) {

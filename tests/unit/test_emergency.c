@@ -429,7 +429,7 @@ static void free_address(void *address)
 
 static void bad_frees_die(void **state)
 {
-    char *block = block_of(200, 16);
+    char *block = block_of(2 * granule_bytes(), 16);
     char *other = block_of(200, 16);
 
     (void)state;
