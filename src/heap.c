@@ -325,6 +325,8 @@ void *heap_alloc_aligned_slow(size_t alignment, size_t size)
     return block != NULL ? block : alloc_keeping_errno(alignment, size, FOR_MALLOC);
 }
 
+/* What heap_alloc_zeroed() would have to save registers for: functions of their own. */
+
 static __attribute__((noinline)) void *alloc_large_zeroed(size_t size)
 {
     void *block = large_reuse(cache_self, size);
@@ -339,7 +341,6 @@ static __attribute__((noinline)) void *alloc_large_zeroed(size_t size)
     return block;
 }
 
-/* The ways that need registers saved are functions of their own. */
 static __attribute__((noinline)) void *alloc_slow_zeroed(size_t size)
 {
     void *block = heap_alloc_slow(size);
@@ -352,7 +353,7 @@ void *heap_alloc_zeroed(size_t size)
     if (unlikely(size > SMALL_MAX_BYTES)) {
         return alloc_large_zeroed(size);
     }
-    void *block = cache_pop(cache_bin_of_code(cache_self, size_class_code(size)));
+    void *block = heap_pop(size);
 
     return likely(block != NULL) ? memset(block, 0, size) : alloc_slow_zeroed(size);
 }

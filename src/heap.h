@@ -35,10 +35,16 @@ void *heap_alloc_zeroed(size_t size);
  * may wait for a lock of the program's that the caller holds. */
 size_t heap_trim(size_t pad_bytes);
 
+/* A block of up to SMALL_MAX_BYTES off the stack of its class, or NULL. */
+static inline void *heap_pop(size_t size)
+{
+    return cache_pop(cache_bin_of_code(cache_self, size_class_code(size)));
+}
+
 static inline void *heap_alloc(size_t size)
 {
     if (likely(size <= SMALL_MAX_BYTES)) {
-        void *block = cache_pop(cache_bin_of_code(cache_self, size_class_code(size)));
+        void *block = heap_pop(size);
 
         if (likely(block != NULL)) {
             return block;

@@ -25,12 +25,6 @@ _Static_assert(sizeof(void *) == sizeof(uint64_t), "a stack's slots are read as 
 _Static_assert((MAGAZINE_SMALLEST + MAGAZINE_HEADER_SLOTS) % LANES == 0,
                "a magazine is whole lanes");
 
-/* The slots in a magazine's first lanes; those of its header come after all others. */
-#define FIRST_SLOTS                                                                                \
-    {                                                                                              \
-        UINT16_MAX - 2, UINT16_MAX - 1, UINT16_MAX, 0, 1, 2, 3, 4                                  \
-    }
-
 /* The inverse of an odd number, modulo 2^16: five bits of it, doubled twice (Newton's method). */
 static uint16_t inverse_of_odd(uint32_t odd)
 {
@@ -56,7 +50,8 @@ static void verify_starts_in_units(const struct size_class *described, const str
     uint16_t inverse = inverse_of_odd(described->size >> shift);
     uint16_t last = (uint16_t)((described->blocks << shift) - 1);
     const char *words = (const char *)freed;
-    offsets slot = FIRST_SLOTS;
+    /* Those of the header come after all others. */
+    offsets slot = (offsets){0, 1, 2, 3, 4, 5, 6, 7} - MAGAZINE_HEADER_SLOTS;
     offsets are_wrong = {0};
 
     for (size_t i = 0; i < MAGAZINE_HEADER_SLOTS + count; i += LANES) {
