@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Tests of bench/run: bad input, broken allocators, and what an interrupt leaves behind.
 
-Usage: python3 test_run.py BUILD_DIRECTORY (which holds bench/bench_server). Needs redis and cc."""
+Usage: python3 test_run.py BUILD_DIRECTORY (which holds the workloads). Needs redis and cc."""
 import json
 import os
 import shutil
@@ -19,6 +19,7 @@ import targets  # pylint: disable=wrong-import-position
 RUN = os.path.join(HERE, "run")
 BUILD_DIRECTORY = ""
 QUICK_TEST = "redis-set-16k"
+OWN_TEST = "pair-16"
 TIMEOUT_SECONDS = 240
 
 # glibc's allocator under the names of malloc, but the ABORT_AFTERth free aborts.
@@ -218,15 +219,15 @@ class RunTest(unittest.TestCase):
                 self.assertIn(expected, errors)
 
     def test_a_run_measures_each_allocator_once_a_round(self):
-        status, output, errors = self.finish("--only", f"{QUICK_TEST},server", "--repeat", "2",
+        status, output, errors = self.finish("--only", f"{QUICK_TEST},{OWN_TEST}", "--repeat", "2",
                                              "--allocators", "glibc,jemalloc")
         self.assertEqual(status, 0, errors)
         results = self.results()
         order = [(run["round"], run["test"], run["allocator"]) for run in results["runs"]]
         self.assertEqual(order, [(0, QUICK_TEST, "glibc"), (0, QUICK_TEST, "jemalloc"),
-                                 (0, "server-mixed", "glibc"), (0, "server-mixed", "jemalloc"),
+                                 (0, OWN_TEST, "jemalloc"), (0, OWN_TEST, "glibc"),
                                  (1, QUICK_TEST, "jemalloc"), (1, QUICK_TEST, "glibc"),
-                                 (1, "server-mixed", "jemalloc"), (1, "server-mixed", "glibc")])
+                                 (1, OWN_TEST, "glibc"), (1, OWN_TEST, "jemalloc")])
         for run in results["runs"]:
             self.assertGreater(run["metrics"]["throughput"], 0)
             self.assertGreater(run["metrics"]["peak_rss_bytes"], 0)
@@ -357,10 +358,10 @@ class RunTest(unittest.TestCase):
                 self.assertEqual(os.listdir(self.out), [])
 
     def test_of_a_run_that_is_stopped_whole_rounds_are_written(self):
-        with self.start("--only", f"{QUICK_TEST},server", "--repeat", "50",
+        with self.start("--only", f"{QUICK_TEST},{OWN_TEST}", "--repeat", "50",
                         "--allocators", "glibc") as process:
             for line in process.stderr:
-                if "round 2 of" in line and "server" in line:
+                if "round 2 of" in line and OWN_TEST in line:
                     break
             process.send_signal(signal.SIGINT)
             output, errors = process.communicate(timeout=TIMEOUT_SECONDS)
@@ -368,7 +369,7 @@ class RunTest(unittest.TestCase):
         self.assertIn("stopped by SIGINT", errors)
         self.assertIn("Medians of 1 interleaved round", output)
         self.assertEqual([(run["round"], run["test"]) for run in self.results()["runs"]],
-                         [(0, QUICK_TEST), (0, "server-mixed")])
+                         [(0, QUICK_TEST), (0, OWN_TEST)])
         self.assertEqual(os.listdir(self.temporary), [])
 
     def test_being_killed_leaves_no_server_behind(self):

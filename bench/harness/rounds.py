@@ -2,7 +2,8 @@
 """Runs every test under every allocator, round after round.
 
 The allocators take turns run by run, so that a change of the machine's speed meets all of them, and
-each round starts with another one, so that none is always the first after a change of test."""
+each test starts with another one, and in each round with another one again, so that none is always
+the first or the last."""
 import sys
 import time
 from dataclasses import dataclass, field
@@ -86,12 +87,12 @@ class Rounds:
         whole rounds; some tests may have been run once more, under every allocator."""
         self.check_bindings()
         for number in range(self.count):
-            for test in self.tests:
+            for place, test in enumerate(self.tests):
                 begin = time.monotonic()
                 if number and deadline and begin + self.longest[test.name] * MARGIN > deadline:
                     self.progress.say(f"stopping in round {number + 1} to stay within the time")
                     return number
-                self.run_test(number, test)
+                self.run_test(number, test, (number + place) % len(self.allocators))
                 self.longest[test.name] = max(self.longest[test.name], time.monotonic() - begin)
         self.progress.clear()
         return self.count
@@ -125,8 +126,7 @@ class Rounds:
         self.failed[test.name, allocator.name] = error
         self.progress.say(f"FAILED  {test.name}  {allocator.name}: {error}")
 
-    def run_test(self, number, test):
-        first = number % len(self.allocators)
+    def run_test(self, number, test, first):
         for allocator in self.allocators[first:] + self.allocators[:first]:
             self.progress.starts(number, test, allocator)
             self.run_one(number, test, allocator)
