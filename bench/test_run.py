@@ -142,18 +142,27 @@ class RunTest(unittest.TestCase):
                         "-", "-o", path], input=BROKEN_ALLOCATOR, text=True, check=True)
         return path
 
-    def processes_of_this_test(self):
-        """Command lines that name this test's directory: servers have theirs below it."""
+    @staticmethod
+    def processes(file, part):
+        """Command lines of the processes in whose /proc/PID/`file` there is `part`."""
         found = []
         for pid in filter(str.isdigit, os.listdir("/proc")):
             try:
+                with open(f"/proc/{pid}/{file}", "rb") as about:
+                    is_found = os.fsencode(part) in about.read()
                 with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as cmdline:
                     line = cmdline.read().replace("\0", " ")
             except OSError:
                 continue
-            if self.temporary in line:
+            if is_found:
                 found.append(line)
         return found
+
+    def servers(self):
+        return self.processes("cmdline", self.temporary)
+
+    def processes_of_this_test(self):
+        return self.processes("environ", f"TMPDIR={self.temporary}")
 
     def assert_nothing_runs(self):
         deadline = time.monotonic() + 2  # the kernel may still be reaping
@@ -345,7 +354,7 @@ class RunTest(unittest.TestCase):
         for number, delay in cases:
             with self.subTest(signal=number, delay=delay), \
                     self.start("--only", "redis", "--allocators", "glibc,jemalloc") as process:
-                while not self.processes_of_this_test() and process.poll() is None:
+                while not self.servers() and process.poll() is None:
                     time.sleep(0.001)
                 time.sleep(delay)
                 process.send_signal(number)
@@ -372,9 +381,35 @@ class RunTest(unittest.TestCase):
                          [(0, QUICK_TEST), (0, OWN_TEST)])
         self.assertEqual(os.listdir(self.temporary), [])
 
-    def test_being_killed_leaves_no_server_behind(self):
+    def test_a_child_that_starts_late_does_not_outlive_us(self):
+        trace = os.path.join(self.directory, "trace")
+        late = os.path.join(self.directory, "setpriv")
+        with open(late, "w", encoding="ascii") as script:
+            script.write(f'#!/bin/sh\necho began >>{trace}\n'
+                         'while [ "$(ps -o ppid= -p $$)" -eq $PARENT ]; do sleep 0.01; done\n'
+                         f'{shutil.which("setpriv")} "$@"; echo "ended $?" >>{trace}\n')
+        os.chmod(late, 0o755)
+        program = ("import os, sys, time; sys.path.insert(0, sys.argv[1]); import process\n"
+                   "os.environ['PARENT'] = str(os.getpid())\n"
+                   "process.Child(['sh', '-c', f'echo ran >>{sys.argv[2]}'])\n"
+                   "time.sleep(60)")
+        with subprocess.Popen([sys.executable, "-B", "-c", program, os.path.join(HERE, "harness"),
+                               trace], env={**os.environ, "PATH": f"{self.directory}:/usr/bin:/bin",
+                                            "TMPDIR": self.temporary}) as parent:
+            while not os.path.exists(trace):
+                time.sleep(0.01)
+            parent.kill()
+        while True:
+            with open(trace, encoding="ascii") as lines:
+                written = lines.read().split("\n")
+            if written[-2].startswith("ended"):
+                break
+            time.sleep(0.01)
+        self.assertEqual(written, ["began", "ended 1", ""])
+
+    def test_being_killed_leaves_nothing_behind(self):
         with self.start("--only", "redis", "--allocators", "glibc") as process:
-            while not self.processes_of_this_test() and process.poll() is None:
+            while not self.servers() and process.poll() is None:
                 time.sleep(0.001)
             time.sleep(0.3)
             process.kill()

@@ -4,7 +4,8 @@
 Three nets, for each covers a case that the others miss:
   - whoever starts a child holds it in `with Child(...)`, which kills its process group at the end;
   - SIGINT, SIGTERM and SIGHUP become the exception Interrupted, so that those ends are reached;
-  - each child asks the kernel to be killed when we die (setpriv --pdeathsig), should we be killed.
+  - each child asks the kernel to be killed when we die (setpriv --pdeathsig), should we be killed,
+    and then runs its command only if we still live.
 Children have a session of their own, so a Ctrl-C at the terminal reaches us alone.
 """
 import os
@@ -51,13 +52,18 @@ def last_line(text):
     return lines[-1].strip()[:200] if lines else ""
 
 
+# $0: our process. The kernel tells nothing of a death before it was asked to.
+UNLESS_ORPHANED = '[ "$PPID" = "$0" ] && exec "$@"'
+
+
 class Child:
     """A running child process: `with Child(command) as child`.
 
     `variables` (say LD_PRELOAD) are set by env(1), so they reach the program and no wrapper."""
 
     def __init__(self, command, variables=None, cpu=None, **popen_options):
-        wrapped = ["setpriv", "--pdeathsig", "KILL", "--"]
+        wrapped = ["setpriv", "--pdeathsig", "KILL", "--",
+                   "sh", "-c", UNLESS_ORPHANED, str(os.getpid())]
         if cpu is not None:
             wrapped += ["taskset", "-c", str(cpu)]
         wrapped += ["env", "-u", "LD_PRELOAD", "LC_ALL=C"]
