@@ -311,17 +311,27 @@ static bool builds_up(const struct cache_class *cold)
     return cold->swaps == 0 && cold->alloc != NULL && cold->free != NULL;
 }
 
-/* How many blocks to fetch: the class's batch, or a stack of small ones, as long as what the thread
- * may never need is a small part of what it has used. A thread that does a little of everything and
- * then sleeps holds little. */
-static uint32_t blocks_to_fetch(const struct cache *cache, unsigned class)
+/* Have freed blocks of up to a page served for long, and is none left? The number in use goes up
+ * and down then, and this time a little higher. */
+static bool swings(struct cache *cache, unsigned class, const struct cache_class *cold)
+{
+    return size_classes[class].size <= SLAB_PAGE_BYTES && cold->swaps >= SWAPS_PER_GROWTH &&
+           !cold->is_sparse && stacks_free_count(cache_bin_of_class(cache, class), cold->free) == 0;
+}
+
+/* How many blocks to fetch: the class's batch, or a stack of small ones, or half a batch where a
+ * few are missing, as long as what the thread may never need is a small part of what it has used.
+ * A thread that does a little of everything and then sleeps holds little. */
+static uint32_t blocks_to_fetch(struct cache *cache, unsigned class)
 {
     const struct size_class *described = &size_classes[class];
+    const struct cache_class *cold = stacks_class(cache, class);
     uint64_t spare = cache->fetched_bytes / FETCH_SHARE / described->size + 1;
     uint32_t batch = batch_of(cache, class);
 
-    if (batch == described->batch_max && depot_keeps(class) &&
-        builds_up(stacks_class(cache, class))) {
+    if (swings(cache, class, cold)) {
+        batch = (batch + 1) / 2;
+    } else if (batch == described->batch_max && depot_keeps(class) && builds_up(cold)) {
         batch = described->capacity;
     }
     return spare < batch ? (uint32_t)spare : batch;

@@ -365,6 +365,48 @@ static void short_stacks_are_swapped_until_a_refill_lengthens_them(void **state)
     check();
 }
 
+/* The most that a refill fetches after freed blocks have served for long. */
+static size_t most_fetched_after_swaps(void *block)
+{
+    size_t most = 0;
+
+    for (unsigned refill = 0; refill < 20; refill++) {
+        for (unsigned swap = 0; swap < SWAPS_PER_GROWTH; swap++) {
+            give(block);
+            assert_true(swap_stacks());
+            assert_ptr_equal(cache_pop(bin), block);
+        }
+        assert_true(cache_refill(cache, class_of_blocks));
+        most = cached_blocks() > most ? cached_blocks() : most;
+        check();
+        empty_the_alloc_stack();
+    }
+    return most;
+}
+
+static void where_the_number_in_use_swings_refills_are_half_as_large(void **state)
+{
+    (void)state;
+    set_up(SIZE);
+    size_t batch = most_fetched();
+    void *block = take();
+
+    empty_the_alloc_stack();
+    assert_int_equal(most_fetched_after_swaps(block), (batch + 1) / 2);
+}
+
+static void of_blocks_longer_than_a_page_they_are_not(void **state)
+{
+    (void)state;
+    set_up(SLAB_PAGE_BYTES + 1);
+    size_t batch = most_fetched();
+    void *block = take();
+
+    assert_true(batch > 1);
+    empty_the_alloc_stack();
+    assert_int_equal(most_fetched_after_swaps(block), batch);
+}
+
 static void without_memory_for_longer_stacks_the_short_ones_are_swapped(void **state)
 {
     void *block;
@@ -1005,6 +1047,8 @@ int main(void)
         ISOLATED(a_lone_block_is_popped_at_once_where_nothing_is_to_be_asked),
         ISOLATED(a_class_whose_one_block_goes_round_is_not_idle),
         ISOLATED(short_stacks_are_swapped_until_a_refill_lengthens_them),
+        ISOLATED(where_the_number_in_use_swings_refills_are_half_as_large),
+        ISOLATED(of_blocks_longer_than_a_page_they_are_not),
         ISOLATED(without_memory_for_longer_stacks_the_short_ones_are_swapped),
         ISOLATED(stacks_do_not_become_longer_than_swaps_need),
         ISOLATED(a_block_freed_just_before_is_refused),
