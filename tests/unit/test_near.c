@@ -5,6 +5,7 @@
 #include "limit.h"
 #include "near.h"
 #include "proof.h"
+#include "reclaim.h"
 #include "refill.h"
 
 /* Of sizes whose slabs are several units, where there is a free block of a larger size as well. */
@@ -71,6 +72,52 @@ static void near_a_limit_what_was_freed_of_one_unit_serves(void **state)
     assert_null(near_pop_single(cache, CLASS_COUNT - 1));
 }
 
+/* What is due every so many misses would not come, or come each time. */
+static void each_block_counts_as_a_miss(void **state)
+{
+    (void)state;
+    set_up(40 * KIB);
+    uint64_t misses = cache->misses;
+
+    assert_non_null(near_take(cache, class_of_blocks, BLOCK_ALIGN));
+    assert_int_equal(cache->misses, misses + 1);
+    assert_non_null(near_take(cache, class_of_blocks, BLOCK_ALIGN));
+    assert_int_equal(cache->misses, misses + 2);
+}
+
+/* How often another class's block serves, which goes back each time, before there is a slab of the
+ * class itself; its block goes back, too. */
+static unsigned count_borrowed(void)
+{
+    unsigned count = 0;
+
+    while (true) {
+        void *block = near_take(cache, class_of_blocks, BLOCK_ALIGN);
+        unsigned index;
+
+        assert_non_null(block);
+        unsigned class = slab_of_own_block((uintptr_t)block, &index)->class;
+
+        arena_free_blocks(arena, class, &block, 1);
+        if (class == class_of_blocks) {
+            return count;
+        }
+        count++;
+        assert_true(count <= SINGLES_MAX);
+    }
+}
+
+static void a_class_gets_its_first_slab_each_time_that_it_has_borrowed_often(void **state)
+{
+    (void)state;
+    set_up(40 * KIB);
+    assert_non_null(refill_one(arena, size_class_of(56 * KIB)));
+    for (int round = 0; round < 3; round++) {
+        assert_int_equal(count_borrowed(), SINGLES_MAX);
+        reclaim_all();
+    }
+}
+
 int main(void)
 {
     static const struct isolated_test tests[] = {
@@ -78,6 +125,8 @@ int main(void)
         ISOLATED(the_next_size_serves_only_where_it_is_aligned_enough),
         ISOLATED(a_block_of_the_next_size_is_proved_too),
         ISOLATED(near_a_limit_what_was_freed_of_one_unit_serves),
+        ISOLATED(each_block_counts_as_a_miss),
+        ISOLATED(a_class_gets_its_first_slab_each_time_that_it_has_borrowed_often),
     };
 
     return run_isolated(tests, ARRAY_SIZE(tests));
