@@ -698,6 +698,29 @@ static void what_no_heap_could_have_is_no_news(void **state)
     assert_int_equal(told.hard, 1);
 }
 
+/* As count(), and the heap grows. */
+static void count_and_grow(enum bw_limit which, size_t held, void *context)
+{
+    count(which, held, context);
+    limit_press(true);
+}
+
+/* Though the relief is through when the callback has returned. */
+static void growth_in_the_callback_is_not_told_of(void **state)
+{
+    struct told told = {0, 0, 0};
+
+    (void)state;
+    bw_on_limit(count_and_grow, &told);
+    assert_true(bw_set_limits(SOFT_BYTES, 0));
+    assert_non_null(filled(SOFT_BYTES + MIB));
+    assert_int_equal(told.soft, 1);
+    assert_true(limit_presses());
+    relieve_step_by_step(cache_gate(cache_self));
+    upkeep_tell_of_limits();
+    assert_int_equal(told.soft, 1);
+}
+
 static void below_the_soft_limit_nothing_happens(void **state)
 {
     struct told told = {0, 0, 0};
@@ -977,6 +1000,7 @@ int main(void)
         ISOLATED(what_cannot_go_back_does_not_press_again_and_again),
         ISOLATED(without_a_limit_free_memory_stays),
         ISOLATED(the_program_is_told_of_both_limits),
+        ISOLATED(growth_in_the_callback_is_not_told_of),
         ISOLATED(the_callback_is_not_called_inside_itself),
         ISOLATED(a_block_that_grows_in_place_after_all_is_no_failure),
         ISOLATED(what_no_heap_could_have_is_no_news),
