@@ -480,6 +480,33 @@ static void who_frees_much_lets_much_go_back(void **state)
     page_heap_check();
 }
 
+/* A block for which there is memory, so that the heap does not grow. */
+static void who_gets_much_lets_much_go_back(void **state)
+{
+    enum { RUNS = 16 };
+    char *runs[RUNS];
+    size_t pages = 0;
+
+    (void)state;
+    conf.decay_ms = 0;
+    for (size_t i = 0; i < RUNS; i++) {
+        runs[i] = filled(MIB);
+        (void)filled(SMALL_MAX_BYTES + 1);
+    }
+    char *room = free_run(RUNS * MIB);
+
+    assert_true(heap_trim(0));
+    free_to_page_heap(runs, RUNS);
+    let_ticks_pass(TICKS);
+    let_clock_move();
+    assert_ptr_equal(heap_alloc(RUNS * MIB), room);
+    for (size_t i = 0; i < RUNS; i++) {
+        pages += resident_pages(runs[i], MIB);
+    }
+    assert_int_equal(pages, 0);
+    page_heap_check();
+}
+
 static void a_class_in_no_demand_makes_up_for_growth(void **state)
 {
     enum { QUICK_NS = 100 };
@@ -1172,6 +1199,7 @@ int main(void)
         ISOLATED(where_huge_pages_are_asked_for_nothing_makes_up_for_growth),
         ISOLATED(a_clock_that_fails_does_not_show_in_errno),
         ISOLATED(who_frees_much_lets_much_go_back),
+        ISOLATED(who_gets_much_lets_much_go_back),
         ISOLATED(a_class_in_no_demand_makes_up_for_growth),
         ISOLATED(a_class_in_demand_keeps_its_pages_as_the_heap_grows),
         ISOLATED(a_class_that_holds_little_of_the_heap_keeps_its_pages),
