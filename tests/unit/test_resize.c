@@ -74,6 +74,24 @@ static void a_large_block_that_grew_where_it_lies_shrinks_again(void **state)
     check_all();
 }
 
+/* Over the soft limit what it gives up goes back at once, which the kernel refuses. */
+static void what_fails_on_the_way_does_not_show_in_errno(void **state)
+{
+    const size_t bytes = 2 * MIB;
+    char *block = filled(2 * bytes);
+
+    (void)state;
+    (void)filled(SMALL_MAX_BYTES + 1);
+    lock_pages(block + bytes, bytes);
+    limit_set(bytes, 0);
+    limit_press(false);
+    errno = ERRNO_BEFORE;
+    assert_ptr_equal(heap_resize(block, bytes), block);
+    assert_int_equal(errno, ERRNO_BEFORE);
+    assert_int_equal(resident_pages(block + bytes, bytes), bytes / os_page_bytes());
+    check_all();
+}
+
 static void a_block_that_cannot_grow_stays_as_it_was(void **state)
 {
     char *small = filled(100);
@@ -420,6 +438,7 @@ int main(void)
         ISOLATED(contents_move_along),
         ISOLATED(a_large_block_shrinks_and_grows_where_it_lies),
         ISOLATED(a_large_block_that_grew_where_it_lies_shrinks_again),
+        ISOLATED(what_fails_on_the_way_does_not_show_in_errno),
         ISOLATED(a_block_that_cannot_grow_stays_as_it_was),
         ISOLATED(without_memory_for_room_a_block_grows_as_far_as_it_has_to),
         ISOLATED(a_block_that_cannot_move_to_shrink_stays_and_succeeds),
