@@ -1173,6 +1173,48 @@ static void the_thread_of_a_child_owns_its_cache(void **state)
     assert_works_in_child(owns_its_cache, NULL);
 }
 
+/* Whether a cache is made only where no thread has left one. */
+static bool caches_are_found_again(void *unused)
+{
+    (void)unused;
+    for (unsigned i = 0; i < 5; i++) {
+        pthread_t thread;
+        struct os_thread self;
+
+        if (pthread_create(&thread, NULL, use_a_little_and_tell, &self) != 0) {
+            return false;
+        }
+        join_until_gone(thread, &self);
+    }
+    life_check();
+    return life_stats().caches_created <= 2;
+}
+
+/* In the parent the search has got to the middle of many, which the child does not have. */
+static void a_child_looks_for_lost_caches_among_its_own(void **state)
+{
+    enum { MANY = 21 };
+    pthread_key_t ignored;
+    pthread_t threads[MANY];
+    struct os_thread selves[MANY];
+
+    (void)state;
+    while (pthread_key_create(&ignored, NULL) == 0) {
+    }
+    bw_free(bw_malloc(1));
+    assert_int_equal(pthread_barrier_init(&together, NULL, MANY + 1), 0);
+    assert_int_equal(pthread_barrier_init(&apart, NULL, MANY + 1), 0);
+    for (size_t i = 0; i < MANY; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, use_a_little_together, &selves[i]), 0);
+    }
+    (void)pthread_barrier_wait(&together);
+    assert_works_in_child(caches_are_found_again, NULL);
+    (void)pthread_barrier_wait(&apart);
+    for (size_t i = 0; i < MANY; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+}
+
 static void *check_gate_from_inside(void *idle)
 {
     bw_free(bw_malloc(1));
@@ -1383,6 +1425,7 @@ int main(void)
         ISOLATED(a_child_of_a_process_that_has_not_started_can_start),
         ISOLATED(a_child_keeps_idle_caches),
         ISOLATED(the_thread_of_a_child_owns_its_cache),
+        ISOLATED(a_child_looks_for_lost_caches_among_its_own),
         ISOLATED(in_a_child_the_gate_knows_threads_that_get_idle_caches),
         ISOLATED(children_of_a_process_at_work_can_allocate),
         ISOLATED(a_child_forgets_what_its_parent_has_deferred),
