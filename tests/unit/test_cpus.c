@@ -2,18 +2,108 @@
 /* test_cpus.c - the processors the process may use, of those there are. */
 #include "support.h"
 
+#include <fcntl.h>
 #include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "cgroup.h"
 #include "cpus.h"
 
-static void there_is_at_least_one_and_no_more_than_the_mask_has(void **state)
+/* The names that the linker's --wrap gives. */
+uint64_t __real_cgroup_least(const char *controller, uint64_t (*limit_of)(int directory));
+uint64_t __wrap_cgroup_least(const char *controller, uint64_t (*limit_of)(int directory));
+
+/* The process's only group, if a test has made one. */
+static int group = -1;
+static char root[] = "/tmp/breakwater-cpus-XXXXXX";
+static uint64_t limit_of_group;
+
+uint64_t __wrap_cgroup_least(const char *controller, uint64_t (*limit_of)(int directory))
+{
+    limit_of_group = group >= 0 ? limit_of(group) : __real_cgroup_least(controller, limit_of);
+    return limit_of_group;
+}
+
+static void make_group(void)
+{
+    assert_non_null(mkdtemp(root));
+    group = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_true(group >= 0);
+}
+
+static void write_file(const char *name, const char *text)
+{
+    size_t length = strlen(text);
+    int file = openat(group, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, S_IRUSR | S_IWUSR);
+
+    assert_true(file >= 0);
+    assert_int_equal(write(file, text, length), length);
+    assert_int_equal(close(file), 0);
+}
+
+static uint32_t cpus_of_mask(void)
 {
     cpu_set_t mask;
 
-    (void)state;
     assert_int_equal(sched_getaffinity(0, sizeof(mask), &mask), 0);
-    assert_in_range(cpus_usable(), 1, (uint32_t)CPU_COUNT(&mask));
+    return (uint32_t)CPU_COUNT(&mask);
+}
+
+/* The group limits the process to so many processors, and what that makes of those of the mask. */
+static void assert_limited_to(uint64_t limit)
+{
+    uint32_t all = cpus_of_mask();
+
+    assert_int_equal(cpus_usable(), limit < all ? limit : all);
+    assert_int_equal(limit_of_group, limit);
+}
+
+static void without_a_quota_all_of_the_mask_are_usable(void **state)
+{
+    (void)state;
+    make_group();
+    assert_limited_to(UINT64_MAX);
+    assert_int_equal(rmdir(root), 0);
+}
+
+static void a_quota_is_rounded_up_to_processors(void **state)
+{
+    (void)state;
+    make_group();
+    write_file("cpu.max", "150000 100000\n");
+    assert_limited_to(2);
+    write_file("cpu.max", "100000 100000\n");
+    assert_limited_to(1);
+    write_file("cpu.max", "250001 50000\n");
+    assert_limited_to(6);
+    write_file("cpu.max", "max 100000\n");
+    assert_limited_to(UINT64_MAX);
+    assert_int_equal(unlinkat(group, "cpu.max", 0), 0);
+    assert_int_equal(rmdir(root), 0);
+}
+
+static void so_is_one_of_the_first_version(void **state)
+{
+    (void)state;
+    make_group();
+    write_file("cpu.cfs_period_us", "100000\n");
+    assert_limited_to(UINT64_MAX);
+    write_file("cpu.cfs_quota_us", "-1\n");
+    assert_limited_to(UINT64_MAX);
+    write_file("cpu.cfs_quota_us", "250000\n");
+    assert_limited_to(3);
+    assert_int_equal(unlinkat(group, "cpu.cfs_quota_us", 0), 0);
+    assert_int_equal(unlinkat(group, "cpu.cfs_period_us", 0), 0);
+    assert_int_equal(rmdir(root), 0);
+}
+
+static void there_is_at_least_one_and_no_more_than_the_mask_has(void **state)
+{
+    (void)state;
+    assert_in_range(cpus_usable(), 1, cpus_of_mask());
 }
 
 static void pin_to_one(void)
@@ -76,6 +166,9 @@ int main(void)
 {
     static const struct isolated_test tests[] = {
         ISOLATED(there_is_at_least_one_and_no_more_than_the_mask_has),
+        ISOLATED(without_a_quota_all_of_the_mask_are_usable),
+        ISOLATED(a_quota_is_rounded_up_to_processors),
+        ISOLATED(so_is_one_of_the_first_version),
         ISOLATED(a_mask_of_one_processor_means_one),
         ISOLATED(a_thread_that_is_pinned_does_not_speak_for_all),
         ISOLATED(asking_opens_no_file_for_good),
