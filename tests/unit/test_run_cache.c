@@ -218,6 +218,44 @@ static void threads_share_runs(void **state)
     page_heap_check();
 }
 
+/* The names that the linker's --wrap gives. */
+void __real_run_mark_freed(const struct span *span);
+void __wrap_run_mark_freed(const struct span *span);
+
+/* What another thread puts while one is about to. */
+static struct span *of_another;
+
+void __wrap_run_mark_freed(const struct span *span)
+{
+    struct span *other = of_another;
+
+    of_another = NULL;
+    if (other != NULL) {
+        assert_true(run_cache_put(&runs, other));
+    }
+    __real_run_mark_freed(span);
+}
+
+/* Its block may have to wait for the end of a fork, and is freed then, as one that is in use. */
+static void who_comes_too_late_to_put_a_run_has_it_as_it_was(void **state)
+{
+    struct span *run = run_of_units(5);
+
+    (void)state;
+    run->used_units = 4;
+    of_another = run_of_units(5);
+    assert_false(run_cache_put(&runs, run));
+    assert_null(of_another);
+    assert_int_equal(run->used_units, 4);
+    assert_int_equal(run_cache_bytes(&runs), 5 * UNIT_BYTES);
+    /* Or finds the next place. */
+    run_cache_limit(&runs, 15);
+    of_another = run_of_units(5);
+    assert_true(run_cache_put(&runs, run));
+    assert_int_equal(run->used_units, 0);
+    assert_int_equal(run_cache_bytes(&runs), 15 * UNIT_BYTES);
+}
+
 /* Pressure */
 
 static void more_is_kept_after_many_waits_and_less_after_quiet_ticks(void **state)
@@ -597,6 +635,7 @@ int main(void)
         ISOLATED(a_run_grows_old_in_its_slot),
         ISOLATED(the_time_in_a_slot_counts),
         ISOLATED(threads_share_runs),
+        ISOLATED(who_comes_too_late_to_put_a_run_has_it_as_it_was),
         ISOLATED(more_is_kept_after_many_waits_and_less_after_quiet_ticks),
         ISOLATED(waits_are_counted),
         ISOLATED(a_large_block_gets_the_run_of_the_last),
