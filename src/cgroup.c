@@ -186,7 +186,7 @@ uint64_t cgroup_least(const char *controller, uint64_t (*limit_of)(int directory
 }
 
 /* A group is one of v2 or one of v1. In the file of v2 there may be "max". */
-COLD static uint64_t memory_of_group(int directory)
+COLD uint64_t cgroup_memory_of_one(int directory)
 {
     uint64_t v2 = cgroup_read_number(directory, "memory.max");
 
@@ -195,5 +195,5 @@ COLD static uint64_t memory_of_group(int directory)
 
 uint64_t cgroup_memory_bytes(void)
 {
-    return cgroup_least("memory", memory_of_group);
+    return cgroup_least("memory", cgroup_memory_of_one);
 }

@@ -30,6 +30,9 @@ uint64_t cgroup_read_number(int directory, const char *name);
 /* The decimal number at the start of `text`, UINT64_MAX if it is more, and what follows it. */
 const char *cgroup_parse_number(const char *text, uint64_t *number);
 
+/* The memory that the group of this directory leaves its processes; UINT64_MAX for no limit. */
+uint64_t cgroup_memory_of_one(int directory);
+
 /* The memory that the process's control groups leave it; UINT64_MAX if they set no limit. */
 uint64_t cgroup_memory_bytes(void);
 

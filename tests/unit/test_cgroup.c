@@ -197,6 +197,26 @@ static void every_process_is_in_a_group(void **state)
     assert_int_equal(cgroup_least("memory", seven_of), 7);
 }
 
+static void a_group_of_either_version_limits_memory(void **state)
+{
+    int directory;
+
+    (void)state;
+    assert_non_null(mkdtemp(root));
+    directory = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_true(directory >= 0);
+    assert_true(cgroup_memory_of_one(directory) == UINT64_MAX);
+    write_file(root, "memory.max", "max\n");
+    assert_true(cgroup_memory_of_one(directory) == UINT64_MAX);
+    write_file(root, "memory.max", "1000000\n");
+    assert_int_equal(cgroup_memory_of_one(directory), 1000000);
+    assert_int_equal(unlinkat(directory, "memory.max", 0), 0);
+    write_file(root, "memory.limit_in_bytes", "2000000\n");
+    assert_int_equal(cgroup_memory_of_one(directory), 2000000);
+    (void)close(directory);
+    remove_root();
+}
+
 static void the_groups_leave_the_process_some_memory(void **state)
 {
     (void)state;
@@ -213,6 +233,7 @@ int main(void)
         ISOLATED(a_file_is_read_up_to_its_size),
         ISOLATED(of_a_group_and_all_above_it_the_least_limit_counts),
         ISOLATED(every_process_is_in_a_group),
+        ISOLATED(a_group_of_either_version_limits_memory),
         ISOLATED(the_groups_leave_the_process_some_memory),
     };
 
