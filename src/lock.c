@@ -42,14 +42,17 @@ void lock_note_acquire(const struct lock *lock)
     ranks_held |= UINT32_C(1) << lock->rank;
 }
 
-void lock_note_release(const struct lock *lock)
-{
-    ranks_held &= ~(UINT32_C(1) << lock->rank);
-}
-
 bool lock_note_is_held(uint32_t rank)
 {
     return (ranks_held >> rank & 1) != 0;
+}
+
+void lock_note_release(const struct lock *lock)
+{
+    if (!lock_note_is_held(lock->rank)) {
+        fatal("lock released that is not held");
+    }
+    ranks_held &= ~(UINT32_C(1) << lock->rank);
 }
 
 /* Whoever calls us need not know that a lock was waited for: errno stays. */

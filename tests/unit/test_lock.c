@@ -294,6 +294,22 @@ static void taking_two_locks_of_one_rank_dies(void **state)
     lock_release(&first);
 }
 
+static void release(void *lock)
+{
+    lock_release((struct lock *)lock);
+}
+
+static void releasing_what_is_not_held_dies(void **state)
+{
+    struct lock lock = LOCK_INITIALIZER(LOCK_RANK_BIN);
+
+    (void)state;
+    assert_dies(release, &lock, "lock released that is not held");
+    lock_acquire(&lock);
+    lock_release(&lock);
+    assert_dies(release, &lock, "lock released that is not held");
+}
+
 static void a_rank_may_be_taken_again_after_its_release(void **state)
 {
     (void)state;
@@ -328,6 +344,7 @@ int main(void)
         ISOLATED(every_lock_may_be_taken_in_ascending_order),
         ISOLATED(taking_a_lower_rank_dies),
         ISOLATED(taking_two_locks_of_one_rank_dies),
+        ISOLATED(releasing_what_is_not_held_dies),
         ISOLATED(a_rank_may_be_taken_again_after_its_release),
         ISOLATED(what_another_thread_holds_does_not_count),
     };
