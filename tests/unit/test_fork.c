@@ -21,6 +21,7 @@
 static struct {
     bool at_identity;
     bool at_mmap;
+    bool at_flush;
     bool is_child;
     int status; /* of the child, in the parent */
 } handler;
@@ -44,6 +45,8 @@ struct os_thread __wrap_os_thread_self(void);
 struct os_thread __real_os_thread_self(void);
 void *__wrap_mmap(void *start, size_t bytes, int protection, int flags, int file, off_t offset);
 void *__real_mmap(void *start, size_t bytes, int protection, int flags, int file, off_t offset);
+void __wrap_cache_flush_all(struct cache *cache);
+void __real_cache_flush_all(struct cache *cache);
 bool __wrap_gate_enter(struct gate_slot *slot);
 bool __real_gate_enter(struct gate_slot *slot);
 
@@ -61,6 +64,14 @@ void *__wrap_mmap(void *start, size_t bytes, int protection, int flags, int file
         fork_in_handler(&handler.at_mmap);
     }
     return __real_mmap(start, bytes, protection, flags, file, offset);
+}
+
+void __wrap_cache_flush_all(struct cache *cache)
+{
+    if (handler.at_flush) {
+        fork_in_handler(&handler.at_flush);
+    }
+    __real_cache_flush_all(cache);
 }
 
 bool __wrap_gate_enter(struct gate_slot *slot)
@@ -87,6 +98,7 @@ static void assert_child_is_whole(void)
         return;
     }
     assert_int_equal(life_stats().threads, 1);
+    assert_int_equal(cache_self->arena->threads, 1);
     /* The gate is open again for who enters next, and the thread's slot is one of those that a fork
      * waits for. */
     assert_true(gate_enter(cache_gate(cache_self)));
@@ -153,6 +165,69 @@ static void while_a_thread_changes_its_arena(void **state)
     /* Two threads in the first arena. */
     assert_true(life_limit_arenas(1));
     run_threads(1, change_arena, NULL);
+}
+
+static void *go_and_come_back(void *unused)
+{
+    bw_free(bw_malloc(100));
+    struct arena *first = cache_self->arena;
+
+    assert_true(life_limit_arenas(2));
+    assert_true(gate_enter(cache_gate(cache_self)));
+    handler.at_flush = true;
+    assert_true(life_change_arena(cache_self));
+    assert_false(handler.at_flush);
+    if (!handler.is_child) {
+        assert_int_equal(handler.status, 0);
+        handler.at_flush = true;
+        life_join_arena(cache_self, first);
+        assert_false(handler.at_flush);
+    }
+    gate_leave(cache_gate(cache_self));
+    assert_child_is_whole();
+    return unused;
+}
+
+static void while_a_thread_gives_back_what_is_of_the_arena_that_it_leaves(void **state)
+{
+    (void)state;
+    assert_true(life_limit_arenas(1));
+    run_threads(1, go_and_come_back, NULL);
+}
+
+/* Runs after ours. */
+static void assert_cache_is_idle(void *unused)
+{
+    (void)unused;
+    assert_false(handler.at_flush);
+    /* The gate is open again for who enters next. */
+    assert_true(gate_enter(NULL));
+    gate_leave(NULL);
+    assert_int_equal(life_stats().threads, handler.is_child ? 0 : 1);
+    assert_int_equal(life_stats().idle_caches, 1);
+    heap_check();
+    if (handler.is_child) {
+        _exit(EXIT_SUCCESS);
+    }
+    assert_int_equal(handler.status, 0);
+}
+
+static void *end(void *key)
+{
+    bw_free(bw_malloc(100));
+    assert_int_equal(pthread_setspecific(*(pthread_key_t *)key, key), 0);
+    handler.at_flush = true;
+    return NULL;
+}
+
+static void while_a_thread_ends(void **state)
+{
+    pthread_key_t key;
+
+    (void)state;
+    bw_free(bw_malloc(100));
+    assert_int_equal(pthread_key_create(&key, assert_cache_is_idle), 0);
+    run_threads(1, end, &key);
 }
 
 /* Handlers that were registered before ours */
@@ -250,6 +325,8 @@ int main(void)
         ISOLATED(in_the_first_call_of_a_thread_that_gets_an_idle_cache),
         ISOLATED(in_the_very_first_call),
         ISOLATED(while_a_thread_changes_its_arena),
+        ISOLATED(while_a_thread_gives_back_what_is_of_the_arena_that_it_leaves),
+        ISOLATED(while_a_thread_ends),
         ISOLATED(what_a_handler_before_the_fork_frees_is_free_in_parent_and_child),
         ISOLATED(a_thread_that_ends_as_a_fork_does_gives_its_cache_back_itself),
         ISOLATED(what_is_freed_as_a_fork_ends_is_not_left_to_the_next),
