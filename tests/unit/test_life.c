@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -17,6 +18,7 @@
 #include "breakwater/breakwater.h"
 #include "conf.h"
 #include "deferred.h"
+#include "emergency.h"
 #include "gate.h"
 #include "heap.h"
 #include "life.h"
@@ -25,6 +27,7 @@
 #include "page_heap.h"
 #include "scavenge.h"
 #include "spread.h"
+#include "stacks.h"
 #include "stats.h"
 #include "tick.h"
 #include "upkeep.h"
@@ -397,6 +400,32 @@ static void checked_mode_has_no_caches_and_finds_every_double_free(void **state)
         assert_dies_at(free_block, blocks[i], "double free of", (uintptr_t)blocks[i]);
     }
     check_all();
+}
+
+/* It may be the thread's stacks that are not whole. */
+static void assert_served_from_elsewhere(int signal)
+{
+    void *block = bw_malloc(100);
+
+    (void)signal;
+    _exit(emergency_owns((uintptr_t)block) && !cache_is_real(cache_self) ? EXIT_SUCCESS
+                                                                         : EXIT_FAILURE);
+}
+
+static void after_a_fault_handlers_leave_the_threads_cache_alone(void **state)
+{
+    (void)state;
+    use_class(100);
+    bw_free(bw_malloc(100));
+    assert_true(stacks_held(cache_self, size_class_of(100)) > 0);
+    pid_t child = fork();
+
+    if (child == 0) {
+        (void)signal(SIGABRT, assert_served_from_elsewhere);
+        bw_free(&child);
+        _exit(EXIT_FAILURE);
+    }
+    assert_child_succeeds(child);
 }
 
 /* Threads */
@@ -1400,6 +1429,7 @@ int main(void)
         ISOLATED(the_options_are_read_at_the_first_call),
         ISOLATED(process_madvise_is_used_if_it_is_asked_for),
         ISOLATED(checked_mode_has_no_caches_and_finds_every_double_free),
+        ISOLATED(after_a_fault_handlers_leave_the_threads_cache_alone),
         ISOLATED(each_cache_holds_no_more_than_its_share_of_the_limit),
         ISOLATED(the_check_sees_what_does_not_add_up),
         ISOLATED(a_thread_that_frees_much_and_sleeps_keeps_to_its_share),
