@@ -75,11 +75,6 @@ static bool chunk_refill_locked(size_t bytes)
     if (fresh == NULL) {
         return false;
     }
-    if (chunk != NULL && fresh == chunk + chunk_bytes_left) {
-        stats.mapped_bytes += wish;
-        chunk_bytes_left += wish;
-        return true;
-    }
     chunk_replace_locked(fresh, wish);
     chunk_bytes_next = size_min(chunk_bytes_next * 2, CHUNK_BYTES_MAX);
     return true;
