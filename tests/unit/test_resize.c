@@ -74,6 +74,19 @@ static void a_large_block_that_grew_where_it_lies_shrinks_again(void **state)
     check_all();
 }
 
+static void a_block_that_moves_to_shrink_gets_no_room(void **state)
+{
+    static const size_t sizes[] = {1000, 50 * KIB, MIB, 4 * MIB};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+        char *block = (char *)heap_resize(filled(sizes[i]), 100);
+
+        assert_int_equal(usable(block), usable(filled(100)));
+        assert_true(is_all(block, 100, PATTERN));
+    }
+}
+
 /* Over the soft limit what it gives up goes back at once, which the kernel refuses. */
 static void what_fails_on_the_way_does_not_show_in_errno(void **state)
 {
@@ -438,6 +451,7 @@ int main(void)
         ISOLATED(contents_move_along),
         ISOLATED(a_large_block_shrinks_and_grows_where_it_lies),
         ISOLATED(a_large_block_that_grew_where_it_lies_shrinks_again),
+        ISOLATED(a_block_that_moves_to_shrink_gets_no_room),
         ISOLATED(what_fails_on_the_way_does_not_show_in_errno),
         ISOLATED(a_block_that_cannot_grow_stays_as_it_was),
         ISOLATED(without_memory_for_room_a_block_grows_as_far_as_it_has_to),
