@@ -17,6 +17,7 @@
 #include "break.h"
 #include "breakwater/breakwater.h"
 #include "conf.h"
+#include "cpus.h"
 #include "deferred.h"
 #include "emergency.h"
 #include "gate.h"
@@ -673,6 +674,17 @@ static void where_the_heap_is_limited_caches_hold_an_eighth_of_that(void **state
     run_threads(1, hold_what_was_freed, NULL);
 }
 
+/* The names that the linker's --wrap gives. */
+uint32_t __real_cpus_usable(void);
+uint32_t __wrap_cpus_usable(void);
+
+static uint32_t cpus; /* 0: as many as there are */
+
+uint32_t __wrap_cpus_usable(void)
+{
+    return cpus != 0 ? cpus : __real_cpus_usable();
+}
+
 static void use_one_processor(void)
 {
     cpu_set_t one;
@@ -692,6 +704,16 @@ static void many_threads_have_as_many_arenas_as_processors(void **state)
     meet_in(&meeting, 50);
     assert_int_equal(life_stats().arenas, 1);
     check_all();
+}
+
+static void threads_that_live_together_have_as_many_arenas_as_processors(void **state)
+{
+    static struct meeting meeting;
+
+    (void)state;
+    cpus = 3;
+    meet_in(&meeting, 7);
+    assert_int_equal(life_stats().arenas, 3);
 }
 
 static void with_one_arena_all_threads_share_it(void **state)
@@ -1436,6 +1458,7 @@ int main(void)
         ISOLATED(where_the_heap_is_limited_caches_hold_an_eighth_of_that),
         ISOLATED(threads_that_live_together_spread_over_the_arenas),
         ISOLATED(many_threads_have_as_many_arenas_as_processors),
+        ISOLATED(threads_that_live_together_have_as_many_arenas_as_processors),
         ISOLATED(with_one_arena_all_threads_share_it),
         ISOLATED(a_thread_can_change_to_an_arena_of_its_own),
         ISOLATED(a_thread_goes_only_where_fewer_are),

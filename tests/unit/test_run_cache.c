@@ -274,6 +274,42 @@ static void more_is_kept_after_many_waits_and_less_after_quiet_ticks(void **stat
     assert_int_equal(demand, 3 * RUN_CACHE_QUIET_TICKS);
 }
 
+/* The names that the linker's --wrap gives. */
+uint64_t __real_page_heap_waits(void);
+uint64_t __wrap_page_heap_waits(void);
+
+/* Besides those that there were. */
+static uint64_t more_waits;
+
+uint64_t __wrap_page_heap_waits(void)
+{
+    return __real_page_heap_waits() + more_waits;
+}
+
+static size_t kept_most(void)
+{
+    reclaim_aged();
+    return cache_self->arena->large_runs.units_most;
+}
+
+static void each_tick_with_many_waits_lets_twice_as_much_be_kept(void **state)
+{
+    (void)state;
+    (void)filled(64 * MIB);
+    size_t most = kept_most();
+
+    assert_in_range(most, 16, 17);
+    more_waits += 1000;
+    assert_in_range(kept_most(), 2 * most, 2 * most + 1);
+    more_waits += 1000;
+    assert_in_range(kept_most(), 4 * most, 4 * most + 3);
+    /* Those that came before do not count again. */
+    for (unsigned tick = 0; tick < 2 * RUN_CACHE_QUIET_TICKS; tick++) {
+        (void)kept_most();
+    }
+    assert_int_equal(kept_most(), most);
+}
+
 static void *ask_the_page_heap(void *argument)
 {
     (void)argument;
@@ -637,6 +673,7 @@ int main(void)
         ISOLATED(threads_share_runs),
         ISOLATED(who_comes_too_late_to_put_a_run_has_it_as_it_was),
         ISOLATED(more_is_kept_after_many_waits_and_less_after_quiet_ticks),
+        ISOLATED(each_tick_with_many_waits_lets_twice_as_much_be_kept),
         ISOLATED(waits_are_counted),
         ISOLATED(a_large_block_gets_the_run_of_the_last),
         ISOLATED(a_thread_keeps_one_run_that_is_not_long),
