@@ -8,7 +8,10 @@
 #include <unistd.h>
 
 #include "break.h"
+#include "growth.h"
+#include "os.h"
 #include "page_heap.h"
+#include "region.h"
 
 enum { PATTERN = 0x5a, FOREIGN_BYTES = 5000 };
 
@@ -293,6 +296,33 @@ static void where_the_break_cannot_be_lowered_it_stays(void **state)
     page_heap_check();
 }
 
+/* Whichever call fails as the heap grows by so much that new rows are needed. */
+static void what_there_are_no_rows_for_is_given_back(void **state)
+{
+    enum { CALLS = 8, MANY = 2000 };
+    unsigned failed = 0;
+
+    (void)state;
+    (void)run_of_units(1);
+    for (uint64_t call = 1; call <= CALLS; call++) {
+        struct run_request request = {
+            .units = MANY, .align_units = 1, .state = SPAN_LARGE, .grow = true};
+        size_t mapped;
+        size_t bytes;
+        size_t before;
+
+        region_mapped(&before, &bytes);
+        os_fail_calls(call, 1);
+        assert_non_null(page_heap_alloc(&request));
+        os_fail_calls(0, 0);
+        region_mapped(&mapped, &bytes);
+        failed += mapped > before;
+        assert_int_equal(growth_top_unit(), region_units(&region_primary));
+        page_heap_check();
+    }
+    assert_true(failed >= 2);
+}
+
 /* The heap grows by more than is asked for, where it can. */
 static void where_the_break_has_room_for_little_what_is_needed_is_got(void **state)
 {
@@ -342,6 +372,7 @@ int main(void)
         ISOLATED(foreign_addresses_stay_foreign_where_the_break_was_being_lowered),
         ISOLATED(memory_got_where_the_break_was_just_lowered_is_not_handed_out),
         ISOLATED(where_the_break_cannot_be_lowered_it_stays),
+        ISOLATED(what_there_are_no_rows_for_is_given_back),
         ISOLATED(where_the_break_has_room_for_little_what_is_needed_is_got),
         ISOLATED(where_the_break_has_no_room_each_length_is_asked_for_once),
     };
