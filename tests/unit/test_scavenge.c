@@ -10,6 +10,7 @@
 #include "refill.h"
 #include "scavenge.h"
 #include "singles.h"
+#include "tick.h"
 
 enum { MISSES = 16 /* between two looks at the share */ };
 
@@ -368,6 +369,21 @@ static void of_a_soft_limit_they_do_too(void **state)
     assert_an_eighth_is_shared(LIMIT, 0);
 }
 
+/* It is all threads' that have none. */
+static void a_thread_without_a_cache_gives_nothing_back(void **state)
+{
+    struct cache before = cache_none;
+
+    (void)state;
+    set_up(SIZE);
+    scavenge_ask_all();
+    for (unsigned tick = 0; tick < 5; tick++) {
+        tick_advance();
+    }
+    scavenge_without_miss(&cache_none);
+    assert_memory_equal(&cache_none, &before, sizeof(before));
+}
+
 int main(void)
 {
     static const struct isolated_test tests[] = {
@@ -388,6 +404,7 @@ int main(void)
         ISOLATED(of_a_large_heap_caches_share_an_eighth),
         ISOLATED(of_a_limit_caches_share_an_eighth),
         ISOLATED(of_a_soft_limit_they_do_too),
+        ISOLATED(a_thread_without_a_cache_gives_nothing_back),
     };
 
     return run_isolated(tests, ARRAY_SIZE(tests));
