@@ -93,7 +93,8 @@ static void nobody_who_stands_before_libc_is_asked(void **state)
 {
     (void)state;
     (void)ns_of(CLOCK_MONOTONIC);
-    assert_int_equal(calls, 0);
+    /* But where nothing is mapped that could be asked, as under emulators of a processor. */
+    assert_int_equal(calls, getauxval(AT_SYSINFO_EHDR) == 0 ? 1 : 0);
 }
 
 static void elsewhere_it_is_libcs(void **state)
