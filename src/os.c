@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* os.c - the kernel calls of os.h and the seam that makes them fail.
  *
- * Owns         the counters of the seam; whether purges work, and several ranges' at once.
+ * Owns         the counters of the seam; whether purges work, and several ranges' at once; how
+ *              many in a row were refused.
  * Concurrency  any thread; os_sbrk under the break lock.
  * Called by    every layer.
  */
@@ -43,7 +44,10 @@
 
 #define POPULATE_BYTES ((size_t)256 * 1024)
 
-enum { NS_PER_SECOND = 1000000000 };
+enum {
+    NS_PER_SECOND = 1000000000,
+    REFUSALS_MANY = 64, /* purges in a row; then only each so many-th is asked for */
+};
 
 static _Atomic uint64_t calls;
 static _Atomic uint64_t fail_first;
@@ -189,9 +193,32 @@ static bool purge_zeroes(void)
     return answer == PURGE_ZEROES;
 }
 
+/* Purges in a row that the kernel has refused, or was not asked for. Relaxed throughout: one asked
+ * for more or less does no harm. */
+static _Atomic uint32_t refusals;
+
+/* Where all memory is locked, as by mlockall() before Linux 5.18, it would be asked for all that is
+ * free in each pass, for ever. */
+static bool refuses_all(void)
+{
+    return atomic_load_explicit(&refusals, memory_order_relaxed) >= REFUSALS_MANY;
+}
+
+/* After many refusals it is asked now and then, until it grants one. */
+static bool is_to_be_asked(void)
+{
+    return !refuses_all() ||
+           atomic_fetch_add_explicit(&refusals, 1, memory_order_relaxed) % REFUSALS_MANY == 0;
+}
+
+static void note_granted(void)
+{
+    atomic_store_explicit(&refusals, 0, memory_order_relaxed);
+}
+
 bool os_purge(void *start, size_t bytes)
 {
-    if (!purge_zeroes()) {
+    if (!purge_zeroes() || !is_to_be_asked()) {
         return false;
     }
     uint64_t begin = os_clock_ns();
@@ -199,6 +226,9 @@ bool os_purge(void *start, size_t bytes)
 
     if (done) {
         pace_note(bytes, os_clock_ns() - begin);
+        note_granted();
+    } else {
+        atomic_fetch_add_explicit(&refusals, 1, memory_order_relaxed);
     }
     return done;
 }
@@ -225,7 +255,8 @@ static size_t purge_at_once(const struct iovec *ranges, size_t count)
 {
     size_t done = 0;
 
-    if (count < 2 || !atomic_load_explicit(&purges_at_once, memory_order_relaxed)) {
+    if (count < 2 || refuses_all() ||
+        !atomic_load_explicit(&purges_at_once, memory_order_relaxed)) {
         return 0;
     }
     uint64_t begin = os_clock_ns();
@@ -233,6 +264,7 @@ static size_t purge_at_once(const struct iovec *ranges, size_t count)
 
     if (bytes > 0) {
         pace_note((size_t)bytes, os_clock_ns() - begin);
+        note_granted();
     }
     /* It is the call that is refused, and not the first range. */
     if (bytes < 0 && errno != EINVAL && errno != ENOMEM) {

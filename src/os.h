@@ -31,8 +31,8 @@ bool os_commit(void *start, size_t bytes);
 void os_unmap(void *start, size_t bytes);
 
 /* Give the memory behind whole pages back; they read as zero from now on. Before Linux 5.18 the
- * kernel refuses where one of them is locked. Always false where the kernel is found to do nothing
- * and say yes. */
+ * kernel refuses where one of them is locked; where it has refused many in a row, it is not asked
+ * each time. Always false where the kernel is found to do nothing and say yes. */
 bool os_purge(void *start, size_t bytes);
 
 /* The same for several ranges. The length of a range that the kernel refuses becomes 0. */

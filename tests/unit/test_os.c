@@ -382,6 +382,65 @@ static void a_limit_bounds_the_address_space(void **state)
     assert_true(os_address_space_bytes() > 64 * MIB);
 }
 
+/* Nothing is mapped there, which the kernel refuses as it does locked memory before Linux 5.18. */
+static void refuse_purges(unsigned count)
+{
+    size_t page = os_page_bytes();
+    char *nothing = (char *)os_map(page);
+
+    assert_non_null(nothing);
+    os_unmap(nothing, page);
+    for (; count > 0; count--) {
+        assert_false(os_purge(nothing, page));
+    }
+}
+
+static void after_many_refusals_the_kernel_is_asked_now_and_then(void **state)
+{
+    enum { MANY = 64, FEW = MANY - 1 };
+    size_t page = os_page_bytes();
+    char *memory = (char *)os_map(page);
+    unsigned unasked = 0;
+
+    (void)state;
+    assert_non_null(memory);
+    refuse_purges(FEW);
+    assert_true(os_purge(memory, page));
+    /* The grant has ended that row. */
+    refuse_purges(FEW);
+    assert_true(os_purge(memory, page));
+    refuse_purges(MANY + 1);
+    *memory = 1;
+    while (!os_purge(memory, page)) {
+        assert_int_equal(*memory, 1);
+        unasked++;
+    }
+    assert_in_range(unasked, MANY / 2, MANY);
+    assert_int_equal(*memory, 0);
+    assert_true(os_purge(memory, page));
+    os_unmap(memory, page);
+}
+
+static void after_many_refusals_ranges_go_back_in_the_end(void **state)
+{
+    enum { MANY = 64 };
+    struct iovec ranges[RANGES];
+    size_t page = os_page_bytes();
+    char *memory = map_and_choose(ranges);
+
+    (void)state;
+    os_use_process_madvise();
+    refuse_purges(MANY + 1);
+    for (unsigned round = 0; round < MANY && resident_pages(memory, page) != 0; round++) {
+        for (size_t i = 0; i < RANGES; i++) {
+            ranges[i].iov_len = page;
+        }
+        os_purge_ranges(ranges, RANGES);
+    }
+    assert_int_equal(resident_pages(memory, page), 0);
+    os_unmap(memory, 2 * RANGES * page);
+}
+
 int main(void)
 {
     static const struct isolated_test tests[] = {
@@ -398,6 +457,8 @@ int main(void)
         ISOLATED(where_that_call_is_refused_they_go_back_one_by_one),
         ISOLATED(locked_memory_goes_back_where_the_kernel_can),
         ISOLATED(a_range_that_the_kernel_refuses_is_told_and_the_others_go_back),
+        ISOLATED(after_many_refusals_the_kernel_is_asked_now_and_then),
+        ISOLATED(after_many_refusals_ranges_go_back_in_the_end),
         ISOLATED(populated_memory_has_all_its_pages_and_keeps_what_it_holds),
         ISOLATED(the_break_moves_up_and_down_by_what_is_asked),
         ISOLATED(a_break_that_cannot_grow_gives_null),
