@@ -21,7 +21,9 @@ enum {
     ROW = 8,              /* neighbours that tell of more */
     QUARTERS = 4,
     SPARSE_BYTES = 256 * 1024, /* free in slabs in use, */
-    SPARSE_SHARE = 4,          /* and more than such a part of them: a bin is sparse */
+    SPARSE_SLABS = 2,          /* so many slabs' worth, */
+    SPARSE_SHARE = 4,          /* and more than such a part of them: a bin is sparse; */
+    SPARSE_SHARE_LONG = 2,     /* where blocks are longer than a page */
     SPARSE_TURNS = 4,          /* times what they hold that may come back, and none run empty */
     HOPELESS_SHARE = 8,        /* then this part more has to be free */
     ORDER_SLABS = 4,           /* in fewer, blocks lie together by chance */
@@ -310,9 +312,18 @@ static void put_locked(struct bin *bin, void **blocks, size_t count, bool idle,
     }
 }
 
-/* Sparse bins. Of blocks longer than a page the pages go back anyway. Where frees come in order,
- * slabs run empty soon, and less suffices. Where each slab has a block that stays, none ever runs
- * empty: then it is given up, until there is more free. */
+/* Sparse bins. Where frees come in order, slabs run empty soon, and less suffices. Where each slab
+ * has a block that stays, none ever runs empty: then it is given up, until there is more free. */
+
+/* Is so much free, of `all` blocks, that a bin is sparse? In a few long slabs there is no other to
+ * be filled in place of one. */
+static bool is_much(const struct size_class *described, uint64_t free, uint64_t all)
+{
+    bool is_long = described->size > SLAB_PAGE_BYTES;
+
+    return free * described->size >= size_max(SPARSE_BYTES, SPARSE_SLABS * described->bytes) &&
+           free > all / (is_long ? SPARSE_SHARE_LONG : SPARSE_SHARE);
+}
 
 static bool look_how_sparse_locked(struct bin *bin)
 {
@@ -328,8 +339,7 @@ static bool look_how_sparse_locked(struct bin *bin)
     }
     uint64_t counted = bin->frees_in_order ? unused * ORDER_WEIGHT : unused;
 
-    if (described->size > SLAB_PAGE_BYTES || counted * described->size < SPARSE_BYTES ||
-        counted <= all / SPARSE_SHARE) {
+    if (described->size > SMALL_MAX_BYTES || !is_much(described, counted, all)) {
         return false;
     }
     if (bin->sparse_puts > all * SPARSE_TURNS) {

@@ -337,6 +337,45 @@ static uint32_t blocks_to_fetch(struct cache *cache, unsigned class)
     return spare < batch ? (uint32_t)spare : batch;
 }
 
+/* The older of the freed blocks go back, but for `kept` of them. */
+static void give_freed_back(struct cache *cache, unsigned class, size_t kept)
+{
+    struct cache_bin *bin = cache_bin_of_class(cache, class);
+    struct cache_class *cold = stacks_made_class(cache, class);
+    struct magazine *freed = cold->free;
+    size_t count = stacks_free_count(bin, freed);
+
+    verify_sampled(cache, class, cold, freed, count);
+    stacks_set_free(bin, class, freed, stacks_give_older(cache, class, freed, count, kept));
+    note_how_sparse(cache, class, cold);
+    proof_need(cold);
+}
+
+COLD static void give_long_back(struct cache *cache, unsigned class)
+{
+    struct cache_class *cold = stacks_made_class(cache, class);
+    size_t count = stacks_free_count(cache_bin_of_class(cache, class), cold->free);
+
+    if (count > 0 && bin_is_sparse(arena_bin(cache->arena, class))) {
+        cache->balance.own_frees += (uint32_t)count;
+        give_freed_back(cache, class, 0);
+    } else {
+        note_how_sparse(cache, class, cold);
+    }
+}
+
+void cache_give_long_back(struct cache *cache, unsigned class)
+{
+    const struct cache_class *cold = stacks_class(cache, class);
+    /* Stacks may be older than the bin: the thread may have come from another arena. */
+    const struct bin *bin = arena_bin(cache->arena, class);
+
+    if (size_classes[class].size > SLAB_PAGE_BYTES && cold->free != NULL && bin != NULL &&
+        unlikely(cold->is_sparse || bin_is_sparse(bin))) {
+        give_long_back(cache, class);
+    }
+}
+
 bool cache_refill(struct cache *cache, unsigned class)
 {
     struct cache_bin *bin = cache_bin_of_class(cache, class);
@@ -347,6 +386,7 @@ bool cache_refill(struct cache *cache, unsigned class)
     }
     ASSERT(stacks_alloc_count(bin, cold->alloc) == 0);
     cache->misses++;
+    cache_give_long_back(cache, class);
     uint32_t batch = blocks_to_fetch(cache, class);
     struct magazine *empty = magazine_for_batch(cache, cold->alloc, batch);
 
@@ -416,11 +456,7 @@ void cache_flush(struct cache *cache, unsigned class)
     full->count = (uint32_t)stacks_free_count(bin, full);
     cache->balance.own_frees += full->count;
     if (!depot_keeps(class)) {
-        verify_sampled(cache, class, cold, full, full->count);
-        stacks_set_free(bin, class, full,
-                        stacks_give_older(cache, class, full, full->count, full->count / 2));
-        note_how_sparse(cache, class, cold);
-        proof_need(cold);
+        give_freed_back(cache, class, full->count / 2);
         return;
     }
     bool may_stay_whole = !proof_is_for_all(cold) &&

@@ -131,6 +131,10 @@ size_t cache_begin_trim(struct cache *cache, unsigned class);
 /* Give so many back, the oldest. Inside the gate. */
 void cache_trim(struct cache *cache, unsigned class, size_t unneeded);
 
+/* Before others of the class are fetched: what was freed of blocks longer than a page goes back, if
+ * the class is sparse. Inside the gate. */
+void cache_give_long_back(struct cache *cache, unsigned class);
+
 /* Fill the empty alloc stack. False without memory. Inside the gate. */
 bool cache_refill(struct cache *cache, unsigned class);
 

@@ -70,8 +70,13 @@ static void *take_in_its_place(struct cache *cache, unsigned class, size_t align
 
 void *near_take(struct cache *cache, unsigned class, size_t alignment)
 {
-    void *block = arena_take_one(cache->arena, class);
+    cache_give_long_back(cache, class);
+    /* The class may be sparse no more. */
+    void *block = cache_pop_freed(cache, class);
 
+    if (block == NULL) {
+        block = arena_take_one(cache->arena, class);
+    }
     if (block == NULL) {
         block = take_in_its_place(cache, class, alignment);
     }

@@ -558,12 +558,58 @@ static void empty_slabs_do_not_make_a_bin_sparse(void **state)
     lock_release(&bin.lock);
 }
 
-static void a_bin_of_blocks_longer_than_a_page_is_never_sparse(void **state)
+static void of_blocks_longer_than_a_page_more_than_half_has_to_be_free(void **state)
 {
     enum { LARGE = 8192 };
 
     (void)state;
     new_bin_of(LARGE);
+    use_slabs();
+    /* Half is 256 KiB. */
+    put_of_each(0, blocks_of_slab() / 2);
+    assert_false(bin_is_sparse(&bin));
+    put(&in_use[0][blocks_of_slab() - 1], 1);
+    assert_true(bin_is_sparse(&bin));
+    lock_release(&bin.lock);
+}
+
+/* Of the first class, also of the finer ones, that is for blocks of so many bytes. */
+static void new_bin_of_exactly(size_t size)
+{
+    size_class_init();
+    for (class_of_bin = 0; size_classes[class_of_bin].size != size; class_of_bin++) {
+    }
+    bin_init(&bin, class_of_bin, 0);
+    lock_acquire(&bin.lock);
+}
+
+static void of_long_slabs_two_have_to_be_free(void **state)
+{
+    enum { SLABS = 3, LONG = 40 * 1024 };
+
+    (void)state;
+    new_bin_of_exactly(LONG);
+    for (size_t i = 0; i < SLABS; i++) {
+        (void)add_slab();
+        take_slab(in_use[i]);
+    }
+    size_t blocks = blocks_of_slab();
+
+    put(in_use[0], blocks - 1);
+    put(in_use[1], blocks - 1);
+    put(in_use[2], 1);
+    assert_false(bin_is_sparse(&bin));
+    put(&in_use[2][1], 1);
+    assert_true(bin_is_sparse(&bin));
+    lock_release(&bin.lock);
+}
+
+static void a_bin_of_medium_blocks_is_never_sparse(void **state)
+{
+    enum { MEDIUM = 80 * 1024 };
+
+    (void)state;
+    new_bin_of_exactly(MEDIUM);
     use_slabs();
     put_of_each(0, blocks_of_slab() - 1);
     assert_false(bin_is_sparse(&bin));
@@ -695,7 +741,9 @@ int main(void)
         ISOLATED(what_came_and_went_before_a_bin_was_sparse_does_not_count),
         ISOLATED(a_quarter_of_many_slabs_is_not_much),
         ISOLATED(empty_slabs_do_not_make_a_bin_sparse),
-        ISOLATED(a_bin_of_blocks_longer_than_a_page_is_never_sparse),
+        ISOLATED(of_blocks_longer_than_a_page_more_than_half_has_to_be_free),
+        ISOLATED(of_long_slabs_two_have_to_be_free),
+        ISOLATED(a_bin_of_medium_blocks_is_never_sparse),
         ISOLATED(a_sparse_bin_serves_from_slabs_and_not_from_its_depot),
         ISOLATED(where_frees_come_in_order_one_slab_is_filled_at_a_time),
         ISOLATED(blocks_of_few_slabs_tell_of_no_order),

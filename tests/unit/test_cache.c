@@ -407,6 +407,27 @@ static void of_blocks_longer_than_a_page_they_are_not(void **state)
     assert_int_equal(most_fetched_after_swaps(block), batch);
 }
 
+static void of_a_sparse_class_of_long_blocks_what_was_freed_goes_back_before_a_refill(void **state)
+{
+    enum { LONG = 2 * SLAB_PAGE_BYTES, SPARSE_SLABS = 8, FREE = 5, BLOCKS = UNIT_BYTES / LONG };
+    static void *blocks[SPARSE_SLABS][BLOCKS];
+
+    (void)state;
+    set_up(LONG);
+    for (size_t i = 0; i < SPARSE_SLABS * BLOCKS; i++) {
+        blocks[i / BLOCKS][i % BLOCKS] = refill_one(arena, class_of_blocks);
+    }
+    for (size_t i = 0; i < SPARSE_SLABS; i++) {
+        arena_free_blocks(arena, class_of_blocks, blocks[i], FREE);
+    }
+    assert_true(bin_is_sparse(arena_bin(arena, class_of_blocks)));
+    give(blocks[0][FREE]);
+    assert_int_equal(stacks_free_count(bin, stacks_class(cache, class_of_blocks)->free), 1);
+    assert_true(cache_refill(cache, class_of_blocks));
+    assert_int_equal(stacks_free_count(bin, stacks_class(cache, class_of_blocks)->free), 0);
+    check();
+}
+
 static void without_memory_for_longer_stacks_the_short_ones_are_swapped(void **state)
 {
     void *block;
@@ -1049,6 +1070,7 @@ int main(void)
         ISOLATED(short_stacks_are_swapped_until_a_refill_lengthens_them),
         ISOLATED(where_the_number_in_use_swings_refills_are_half_as_large),
         ISOLATED(of_blocks_longer_than_a_page_they_are_not),
+        ISOLATED(of_a_sparse_class_of_long_blocks_what_was_freed_goes_back_before_a_refill),
         ISOLATED(without_memory_for_longer_stacks_the_short_ones_are_swapped),
         ISOLATED(stacks_do_not_become_longer_than_swaps_need),
         ISOLATED(a_block_freed_just_before_is_refused),

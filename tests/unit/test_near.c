@@ -118,6 +118,56 @@ static void a_class_gets_its_first_slab_each_time_that_it_has_borrowed_often(voi
     }
 }
 
+enum { LONG_SLABS = 4 };
+
+static void *in_use[LONG_SLABS][UNIT_BYTES / BLOCK_ALIGN];
+
+static unsigned take_slabs(void)
+{
+    unsigned blocks = size_classes[class_of_blocks].blocks;
+
+    for (unsigned i = 0; i < LONG_SLABS * blocks; i++) {
+        in_use[i / blocks][i % blocks] = refill_one(arena, class_of_blocks);
+        assert_non_null(in_use[i / blocks][i % blocks]);
+    }
+    return blocks;
+}
+
+static void put_back(unsigned slab, unsigned count)
+{
+    arena_free_blocks(arena, class_of_blocks, in_use[slab], count);
+}
+
+static void what_was_freed_of_a_sparse_class_goes_back_first(void **state)
+{
+    (void)state;
+    set_up(40 * KIB);
+    unsigned blocks = take_slabs();
+
+    put_back(0, blocks - 2);
+    put_back(1, blocks - 2);
+    put_back(LONG_SLABS - 1, 1);
+    assert_false(bin_is_sparse(arena_bin(arena, class_of_blocks)));
+    put_back(2, blocks - 2);
+    assert_true(bin_is_sparse(arena_bin(arena, class_of_blocks)));
+    give(in_use[0][blocks - 1]);
+    assert_ptr_equal(near_take(cache, class_of_blocks, BLOCK_ALIGN), in_use[LONG_SLABS - 1][0]);
+    assert_int_equal(cached_blocks(), 0);
+    check();
+}
+
+static void what_was_freed_serves_where_a_class_is_sparse_no_more(void **state)
+{
+    (void)state;
+    set_up(40 * KIB);
+    (void)take_slabs();
+    give(in_use[0][0]);
+    stacks_made_class(cache, class_of_blocks)->is_sparse = true;
+    stacks_made_class(cache, class_of_blocks)->swaps = SWAPS_PER_GROWTH;
+    assert_ptr_equal(near_take(cache, class_of_blocks, BLOCK_ALIGN), in_use[0][0]);
+    assert_int_equal(bin_slabs(arena_bin(arena, class_of_blocks)), LONG_SLABS);
+}
+
 int main(void)
 {
     static const struct isolated_test tests[] = {
@@ -127,6 +177,8 @@ int main(void)
         ISOLATED(near_a_limit_what_was_freed_of_one_unit_serves),
         ISOLATED(each_block_counts_as_a_miss),
         ISOLATED(a_class_gets_its_first_slab_each_time_that_it_has_borrowed_often),
+        ISOLATED(what_was_freed_of_a_sparse_class_goes_back_first),
+        ISOLATED(what_was_freed_serves_where_a_class_is_sparse_no_more),
     };
 
     return run_isolated(tests, ARRAY_SIZE(tests));
