@@ -229,8 +229,8 @@ void __wrap_run_mark_freed(const struct span *span)
 {
     struct span *other = of_another;
 
-    of_another = NULL;
     if (other != NULL) {
+        of_another = NULL;
         assert_true(run_cache_put(&runs, other));
     }
     __real_run_mark_freed(span);
