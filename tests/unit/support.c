@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <malloc.h>
@@ -393,4 +394,16 @@ bool is_all(const void *start, size_t bytes, unsigned char value)
     const unsigned char *byte = (const unsigned char *)start;
 
     return bytes == 0 || (*byte == value && memcmp(byte, byte + 1, bytes - 1) == 0);
+}
+
+void write_file(const char *directory, const char *name, const char *text)
+{
+    char path[PATH_MAX];
+    FILE *file;
+
+    (void)stpcpy(stpcpy(stpcpy(path, directory), "/"), name);
+    file = fopen(path, "w");
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
 }

@@ -98,4 +98,7 @@ bool is_readable(const void *address);
 
 bool is_all(const void *start, size_t bytes, unsigned char value);
 
+/* The file `name` of a directory that exists, with this text and no other. */
+void write_file(const char *directory, const char *name, const char *text);
+
 #endif

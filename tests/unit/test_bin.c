@@ -576,11 +576,13 @@ static void of_blocks_longer_than_a_page_more_than_half_has_to_be_free(void **st
 /* Of the first class, also of the finer ones, that is for blocks of so many bytes. */
 static void new_bin_of_exactly(size_t size)
 {
+    unsigned class = 0;
+
     size_class_init();
-    for (class_of_bin = 0; size_classes[class_of_bin].size != size; class_of_bin++) {
+    while (size_classes[class].size != size) {
+        class ++;
     }
-    bin_init(&bin, class_of_bin, 0);
-    lock_acquire(&bin.lock);
+    new_bin_of_class(class);
 }
 
 static void of_long_slabs_two_have_to_be_free(void **state)

@@ -101,18 +101,6 @@ static void remove_root(void)
     assert_int_equal(nftw(root, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
 }
 
-static void write_file(const char *directory, const char *name, const char *text)
-{
-    char path[PATH_MAX];
-    FILE *file;
-
-    (void)stpcpy(stpcpy(stpcpy(path, directory), "/"), name);
-    file = fopen(path, "w");
-    assert_non_null(file);
-    assert_true(fputs(text, file) >= 0);
-    assert_int_equal(fclose(file), 0);
-}
-
 static void a_file_is_read_up_to_its_size(void **state)
 {
     char text[CGROUP_FILE_BYTES];

@@ -5,8 +5,6 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cgroup.h"
@@ -32,16 +30,6 @@ static void make_group(void)
     assert_non_null(mkdtemp(root));
     group = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     assert_true(group >= 0);
-}
-
-static void write_file(const char *name, const char *text)
-{
-    size_t length = strlen(text);
-    int file = openat(group, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, S_IRUSR | S_IWUSR);
-
-    assert_true(file >= 0);
-    assert_int_equal(write(file, text, length), length);
-    assert_int_equal(close(file), 0);
 }
 
 static uint32_t cpus_of_mask(void)
@@ -73,13 +61,13 @@ static void a_quota_is_rounded_up_to_processors(void **state)
 {
     (void)state;
     make_group();
-    write_file("cpu.max", "150000 100000\n");
+    write_file(root, "cpu.max", "150000 100000\n");
     assert_limited_to(2);
-    write_file("cpu.max", "100000 100000\n");
+    write_file(root, "cpu.max", "100000 100000\n");
     assert_limited_to(1);
-    write_file("cpu.max", "250001 50000\n");
+    write_file(root, "cpu.max", "250001 50000\n");
     assert_limited_to(6);
-    write_file("cpu.max", "max 100000\n");
+    write_file(root, "cpu.max", "max 100000\n");
     assert_limited_to(UINT64_MAX);
     assert_int_equal(unlinkat(group, "cpu.max", 0), 0);
     assert_int_equal(rmdir(root), 0);
@@ -89,11 +77,11 @@ static void so_is_one_of_the_first_version(void **state)
 {
     (void)state;
     make_group();
-    write_file("cpu.cfs_period_us", "100000\n");
+    write_file(root, "cpu.cfs_period_us", "100000\n");
     assert_limited_to(UINT64_MAX);
-    write_file("cpu.cfs_quota_us", "-1\n");
+    write_file(root, "cpu.cfs_quota_us", "-1\n");
     assert_limited_to(UINT64_MAX);
-    write_file("cpu.cfs_quota_us", "250000\n");
+    write_file(root, "cpu.cfs_quota_us", "250000\n");
     assert_limited_to(3);
     assert_int_equal(unlinkat(group, "cpu.cfs_quota_us", 0), 0);
     assert_int_equal(unlinkat(group, "cpu.cfs_period_us", 0), 0);

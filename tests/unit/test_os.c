@@ -382,17 +382,17 @@ static void a_limit_bounds_the_address_space(void **state)
     assert_true(os_address_space_bytes() > 64 * MIB);
 }
 
-/* Nothing is mapped there, which the kernel refuses as it does locked memory before Linux 5.18. */
 static void refuse_purges(unsigned count)
 {
     size_t page = os_page_bytes();
-    char *nothing = (char *)os_map(page);
+    char *locked = (char *)os_map(page);
 
-    assert_non_null(nothing);
-    os_unmap(nothing, page);
+    assert_non_null(locked);
+    lock_pages(locked, page);
     for (; count > 0; count--) {
-        assert_false(os_purge(nothing, page));
+        assert_false(os_purge(locked, page));
     }
+    os_unmap(locked, page);
 }
 
 static void after_many_refusals_the_kernel_is_asked_now_and_then(void **state)
