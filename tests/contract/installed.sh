@@ -181,7 +181,7 @@ END
 cmake -S "$work" -B "$work/found" -DCMAKE_PREFIX_PATH="$work/usr" >/dev/null
 # Who has it as a part may want all of theirs optimized at link time, as distributions do by CFLAGS,
 # or compiled in batches.
-cmake -S "$work" -B "$work/part" -DSOURCE="$source" -DCMAKE_BUILD_TYPE=Release \
+cmake -S "$work" -B "$work/part" -DSOURCE="$source" -DCMAKE_BUILD_TYPE=Debug \
     -DCMAKE_C_FLAGS=-flto -DCMAKE_INTERPROCEDURAL_OPTIMIZATION=ON -DCMAKE_UNITY_BUILD=ON >/dev/null
 for kind in found part; do
     cmake --build "$work/$kind" --target by_shared --target by_static --target copies \
