@@ -287,8 +287,8 @@ static bool may_be_due(const struct span *run, unsigned ticks)
            !(run->was_looked_at && run->looked_tick == tick_now() && run->looked_ticks <= ticks);
 }
 
-/* The first unit from `unit` on that is not clean, or `units`. */
-static size_t next_used(const uint8_t *history, size_t unit, size_t units)
+/* The first unit from `unit` on that is not clean, or `units`. Not inlined: who asks is long. */
+static __attribute__((noinline)) size_t next_used(const uint8_t *history, size_t unit, size_t units)
 {
     uint64_t word = 0;
 
@@ -305,40 +305,53 @@ static size_t next_used(const uint8_t *history, size_t unit, size_t units)
     return unit;
 }
 
+/* The end of the units from `first` on, at most `end`, that have been free for `ticks`: `first` if
+ * that one has not. */
+static size_t due_end(const uint8_t *history, size_t first, size_t end, unsigned ticks)
+{
+    while (first < end && is_due(history[first], ticks)) {
+        first++;
+    }
+    return first;
+}
+
+/* Nothing that has been free for `ticks` is left in the run. */
+static void note_looked_at(struct span *run, unsigned ticks)
+{
+    run->was_looked_at = true;
+    run->looked_tick = tick_now();
+    run->looked_ticks = (uint8_t)ticks;
+}
+
 /* The units of the run that have been free for `ticks`, up to `most` of them. */
 static size_t run_purge_locked(struct span *run, unsigned ticks, size_t most)
 {
     ASSERT(lock_is_held(&page_heap_lock));
     uint8_t *history = span_history(run);
     char *memory = (char *)span_address(run);
-    bool is_clean = true;
-    bool refused = false;
+    const size_t first = next_used(history, run->clean_units, run->units);
+    size_t unit = first;
     size_t purged = 0;
-    /* Step by step, and each passes by what went before: once. */
-    size_t first = next_used(history, run->clean_units, run->units);
+    bool refused = false;
 
-    run->clean_units = (uint32_t)first;
-    for (size_t end; first < run->units && purged < most;
-         first = next_used(history, end, run->units)) {
-        end = first;
-        while (end < run->units && end - first < most - purged && is_due(history[end], ticks)) {
-            end++;
-        }
-        if (end == first) {
-            is_clean = false;
-            end++;
-        } else if (os_purge(memory + first * UNIT_BYTES, (end - first) * UNIT_BYTES)) {
-            memset(history + first, UNIT_CLEAN, end - first);
-            purged += end - first;
+    while (unit < run->units && purged < most) {
+        size_t length = size_min(run->units - unit, most - purged);
+        size_t end = due_end(history, unit, unit + length, ticks);
+
+        if (end == unit) {
+            end++; /* it has to wait */
+        } else if (os_purge(memory + unit * UNIT_BYTES, (end - unit) * UNIT_BYTES)) {
+            memset(history + unit, UNIT_CLEAN, end - unit);
+            purged += end - unit;
         } else {
             refused = true;
         }
+        unit = next_used(history, end, run->units);
     }
-    if (first == run->units && !refused) {
-        run->clean_units = is_clean ? run->units : run->clean_units;
-        run->was_looked_at = true;
-        run->looked_tick = tick_now();
-        run->looked_ticks = (uint8_t)ticks;
+    /* Where this was one of many steps, the next passes by what went. */
+    run->clean_units = (uint32_t)next_used(history, first, run->units);
+    if (unit == run->units && !refused) {
+        note_looked_at(run, ticks);
     }
     return purged;
 }
