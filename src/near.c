@@ -6,7 +6,7 @@
  * none are made, one of a slab of one unit. A class that borrows so all the time gets its first
  * slab all the same: each larger block goes the long way back to its own class.
  *
- * Owns         `dry` of struct cache_class, and `singles` of these classes.
+ * Owns         `dry` and `borrowed` of struct cache_class.
  * Concurrency  none: a cache's own thread.
  * Called by    heap.c.
  */
@@ -16,8 +16,9 @@
 #include "refill.h"
 
 enum {
-    DRY_MISSES = 16, /* of a class whose bin had nothing, before it is asked again */
-    NEXT_SHARE = 4,  /* a class is next to another if it is larger by no more than this part */
+    DRY_MISSES = 16,   /* of a class whose bin had nothing, before it is asked again */
+    BORROWS_MOST = 15, /* of a class that has no slab, before it gets its first */
+    NEXT_SHARE = 4,    /* a class is next to another if it is larger by no more than this part */
 };
 
 /* May a block of the next larger class serve? One still larger its own size will want. */
@@ -39,16 +40,15 @@ void *near_pop_next(struct cache *cache, unsigned class, size_t alignment)
     return may_next_serve(class, alignment) ? cache_pop_any(cache, class + 1) : NULL;
 }
 
-/* Note that the arena is asked for a block in place of one of the class, whose slabs are several
- * units: true each time that it has happened often. Such classes have no other use for `singles`.
- */
+/* The arena is asked for a block in place of one of the class: true each time that it has happened
+ * often. */
 static bool has_borrowed_often(struct cache_class *cold)
 {
-    if (cold->singles < SINGLES_MAX) {
-        cold->singles++;
+    if (cold->borrowed < BORROWS_MOST) {
+        cold->borrowed++;
         return false;
     }
-    cold->singles = 0;
+    cold->borrowed = 0;
     return true;
 }
 

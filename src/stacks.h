@@ -21,7 +21,7 @@ struct cache_bin {
     uint32_t align_mask; /* bits that are 0 in every block's address */
 };
 
-/* Blocks of a class that come and go before it has a stack; what `singles` counts to. */
+/* What `singles` counts to. */
 #define SINGLES_MAX 15
 
 /* What `swaps` counts to. */
@@ -35,12 +35,19 @@ enum {
 struct cache_class {
     struct magazine *alloc; /* what alloc_top points into; NULL before the first refill */
     struct magazine *free;  /* what free_top points into; NULL before the first free */
-    uint16_t stacks;       /* freed stacks swapped or flushed, and lone blocks, since it was made */
-    uint16_t seen;         /* where the stacks' tops were at the last look for idle classes */
-    uint8_t doublings : 4; /* of the class's first batch: blocks to ask for at the next refill */
-    /* Blocks that were to come or go singly, before there was a stack for them; where slabs are
-     * several units, blocks that the arena was asked for in place of one of the class. */
-    uint8_t singles : 4;
+    uint16_t stacks; /* freed stacks swapped or flushed, and lone blocks, since it was made */
+    uint16_t seen;   /* where the stacks' tops were at the last look for idle classes */
+    union {
+        struct {
+            uint8_t doublings : 4; /* of the class's first batch: blocks for the next refill */
+            uint8_t singles : 4;   /* blocks that were to come or go before it had a stack */
+        };
+        /* Where slabs are several units there are neither. */
+        struct {
+            uint8_t : 4;
+            uint8_t borrowed : 4; /* blocks that were to serve in place of its own (near.c) */
+        };
+    };
     uint8_t swaps;        /* since the last refill, up to SWAPS_PER_GROWTH; or SWAPS_UNASKED */
     uint8_t low;          /* the fewest blocks held at a swap since the last trim */
     uint8_t dry : 5;      /* misses to come that need not ask the arena first */
