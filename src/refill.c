@@ -123,31 +123,6 @@ static bool slab_add(struct arena *arena, unsigned class, bool grow)
     return true;
 }
 
-/* Each step gives more away than the one before; after each the bin's stock is tried again. False
- * without memory, or if what was added is gone: *added tells which. */
-static bool take_by_growing(struct refill *refill, bool *added)
-{
-    struct arena *arena = refill->arena;
-    unsigned class = refill->class;
-
-    *added = slab_add(arena, class, false);
-    if (*added) {
-        return take_from_stock(refill);
-    }
-    reclaim_before_growth();
-    bool taken = take_from_stock(refill);
-
-    if (!taken && (*added = slab_add(arena, class, true))) {
-        taken = take_from_stock(refill);
-    }
-    if (!taken) {
-        reclaim_all();
-        *added = slab_add(arena, class, true);
-        taken = take_from_stock(refill);
-    }
-    return taken;
-}
-
 /* Take in what other arenas' threads have freed; false if there is nothing. Not before the bin's
  * own stock is used up: the longer the queue is left alone, the more blocks come in with each word.
  */
@@ -160,19 +135,47 @@ static bool drain_own(struct arena *arena)
     return true;
 }
 
+enum outcome {
+    TAKEN,
+    LOST,      /* other threads have emptied the slab that was added: there is memory */
+    NO_MEMORY, /* for a slab */
+};
+
+static enum outcome take_from_new_slab(struct refill *refill, bool grow)
+{
+    if (!slab_add(refill->arena, refill->class, grow)) {
+        return NO_MEMORY;
+    }
+    return take_from_stock(refill) ? TAKEN : LOST;
+}
+
+/* Each step gives more away than the one before. */
+static enum outcome take_by_growing(struct refill *refill)
+{
+    enum outcome outcome = take_from_new_slab(refill, false);
+
+    if (outcome == NO_MEMORY) {
+        reclaim_before_growth();
+        outcome = take_from_stock(refill) ? TAKEN : take_from_new_slab(refill, true);
+    }
+    if (outcome == NO_MEMORY) {
+        reclaim_all();
+        outcome = take_from_stock(refill) ? TAKEN : take_from_new_slab(refill, true);
+    }
+    return outcome;
+}
+
 static bool take(struct refill *refill)
 {
-    bool taken = take_from_stock(refill);
-    bool added = true;
+    if (take_from_stock(refill) || (drain_own(refill->arena) && take_from_stock(refill))) {
+        return true;
+    }
+    enum outcome outcome;
 
-    if (!taken && drain_own(refill->arena)) {
-        taken = take_from_stock(refill);
-    }
-    /* A slab added may be emptied by other threads before we look again; then there is memory. */
-    while (!taken && added) {
-        taken = take_by_growing(refill, &added);
-    }
-    return taken;
+    do {
+        outcome = take_by_growing(refill);
+    } while (outcome == LOST);
+    return outcome == TAKEN;
 }
 
 /* Stacks and single blocks */
