@@ -42,8 +42,10 @@ enum {
 };
 
 static _Atomic(struct gate_slot *) slots;
-static _Atomic uint32_t anonymous_outer; /* raised first, lowered last */
+/* Threads inside without a slot, twice: the outer count is raised first and lowered last. */
+static _Atomic uint32_t anonymous_outer;
 static _Atomic uint32_t anonymous_inner;
+
 static _Atomic uint32_t closed;
 
 static _Atomic bool is_closed_for_good;
@@ -51,11 +53,14 @@ static _Atomic bool is_closed_for_good;
 /* Who closes the gate waits for others to leave. Relaxed: a hint. */
 static _Atomic bool waits_for_others;
 
-/* How often the thread is, or is about to be, among those inside without a slot; and how often it
- * is known to be in each count. Volatile: a handler reads them, between any two instructions. */
-static _Thread_local volatile uint32_t own_inside __attribute__((tls_model("initial-exec")));
-static _Thread_local volatile uint32_t own_outer __attribute__((tls_model("initial-exec")));
-static _Thread_local volatile uint32_t own_inner __attribute__((tls_model("initial-exec")));
+/* What the thread has to do with those counts: how often it has come in without a slot, or is about
+ * to; how often it is known to be in each. Volatile: a handler reads them, between any two
+ * instructions. */
+static _Thread_local struct {
+    volatile uint32_t entries;
+    volatile uint32_t in_outer;
+    volatile uint32_t in_inner;
+} anonymous_self __attribute__((tls_model("initial-exec")));
 
 /* How often the thread has closed the gate and not opened it again: forks may be nested, where a
  * handler of a fork, or of a signal that comes during one, forks. */
@@ -64,9 +69,10 @@ static _Thread_local uint32_t own_closed __attribute__((tls_model("initial-exec"
 /* The thread has closed the gate, the last time, without waiting for all others to leave. */
 static _Thread_local bool has_lost_patience __attribute__((tls_model("initial-exec")));
 
-/* In a child that was forked from inside: the only thread's own_inside, and its slot. NULL: there
- * is none, or it has left. Written while there is one thread, or by that thread. */
-static const volatile uint32_t *_Atomic child_inside;
+/* In a child that was forked from inside: its only thread, by the address of what each thread has
+ * of its own, and that one's slot. NULL: it is no such child, or the thread has left. Written while
+ * there is one thread, or by that thread. */
+static const void *_Atomic child_thread;
 static const struct gate_slot *child_slot;
 
 /* One more turn of waiting. */
@@ -115,11 +121,11 @@ static bool enter_anonymously(void)
     if (atomic_load_explicit(&closed, memory_order_relaxed) != 0) {
         return false;
     }
-    own_inside++;
+    anonymous_self.entries++;
     atomic_fetch_add_explicit(&anonymous_outer, 1, memory_order_seq_cst);
-    own_outer++;
+    anonymous_self.in_outer++;
     atomic_fetch_add_explicit(&anonymous_inner, 1, memory_order_seq_cst);
-    own_inner++;
+    anonymous_self.in_inner++;
     if (likely(atomic_load_explicit(&closed, memory_order_seq_cst) == 0)) {
         return true;
     }
@@ -141,11 +147,11 @@ static void set_anonymous(uint32_t outer, uint32_t inner)
 /* The only thread of a child that was forked inside has left: nothing is in the middle any more. */
 static bool child_opens(void)
 {
-    if (atomic_load_explicit(&child_inside, memory_order_relaxed) != &own_inside ||
+    if (atomic_load_explicit(&child_thread, memory_order_relaxed) != &anonymous_self ||
         gate_has_caller(child_slot)) {
         return false;
     }
-    atomic_store_explicit(&child_inside, NULL, memory_order_relaxed);
+    atomic_store_explicit(&child_thread, NULL, memory_order_relaxed);
     /* Relaxed: nobody has been in since. The fork may have come between the thread's own counts. */
     set_anonymous(0, 0);
     /* What gate_reset_in_child() has left closed. */
@@ -178,11 +184,11 @@ void gate_leave(struct gate_slot *slot)
     if (slot != NULL) {
         atomic_store_explicit(&slot->inside, 0, memory_order_release);
     } else {
-        own_inner--;
+        anonymous_self.in_inner--;
         atomic_fetch_sub_explicit(&anonymous_inner, 1, memory_order_release);
-        own_outer--;
+        anonymous_self.in_outer--;
         atomic_fetch_sub_explicit(&anonymous_outer, 1, memory_order_release);
-        own_inside--;
+        anonymous_self.entries--;
     }
 }
 
@@ -200,7 +206,7 @@ COLD bool gate_enter_patiently(struct gate_slot *slot)
 bool gate_has_caller(const struct gate_slot *slot)
 {
     /* Relaxed: the thread's own. */
-    return own_inside != 0 ||
+    return anonymous_self.entries != 0 ||
            (slot != NULL && atomic_load_explicit(&slot->inside, memory_order_relaxed) != 0);
 }
 
@@ -208,8 +214,8 @@ bool gate_has_caller(const struct gate_slot *slot)
  * child a count may be one too low, while what the fork has interrupted goes on. */
 static bool others_are_anonymous(void)
 {
-    bool in_outer = own_outer != own_inside;
-    uint32_t own = in_outer ? own_inner : own_outer;
+    bool in_outer = anonymous_self.in_outer != anonymous_self.entries;
+    uint32_t own = in_outer ? anonymous_self.in_inner : anonymous_self.in_outer;
     uint32_t count =
         atomic_load_explicit(in_outer ? &anonymous_inner : &anonymous_outer, memory_order_seq_cst);
 
@@ -224,7 +230,7 @@ static bool may_be_waited_for(void)
 }
 
 struct closing {
-    bool inside; /* the thread is */
+    bool was_interrupted; /* the thread is inside itself */
     unsigned turn;
     bool loses_patience;
 };
@@ -236,7 +242,7 @@ COLD static bool wait_for_others(struct closing *closing)
     if (gate_is_closed_for_good()) {
         return false;
     }
-    if (closing->inside && closing->turn >= YIELDS + PATIENCE && may_be_waited_for()) {
+    if (closing->was_interrupted && closing->turn >= YIELDS + PATIENCE && may_be_waited_for()) {
         closing->loses_patience = true;
         return false;
     }
@@ -261,7 +267,7 @@ COLD static void count_closed(uint32_t change)
 
 COLD void gate_close(const struct gate_slot *self)
 {
-    struct closing closing = {.inside = gate_has_caller(self)};
+    struct closing closing = {.was_interrupted = gate_has_caller(self)};
 
     count_closed(1);
     /* A slot registered later belongs to a thread that will find the gate closed. */
@@ -320,10 +326,10 @@ COLD void gate_reset_in_child(struct gate_slot *self)
     bool for_good = gate_is_closed_for_good();
 
     gate_keep_only(self);
-    set_anonymous(own_outer, own_inner);
+    set_anonymous(anonymous_self.in_outer, anonymous_self.in_inner);
     child_slot = self;
-    atomic_store_explicit(&child_inside,
-                          inside && !has_lost_patience && !for_good ? &own_inside : NULL,
+    atomic_store_explicit(&child_thread,
+                          inside && !has_lost_patience && !for_good ? &anonymous_self : NULL,
                           memory_order_relaxed);
     if (inside && has_lost_patience) {
         lock_note_orphans();
@@ -340,7 +346,8 @@ void gate_check(void)
     bool is_at_rest = atomic_load_explicit(&closed, memory_order_relaxed) == 0 &&
                       atomic_load_explicit(&anonymous_outer, memory_order_relaxed) == 0 &&
                       atomic_load_explicit(&anonymous_inner, memory_order_relaxed) == 0 &&
-                      own_inside == 0 && own_outer == 0 && own_inner == 0;
+                      anonymous_self.entries == 0 && anonymous_self.in_outer == 0 &&
+                      anonymous_self.in_inner == 0;
 
     for (const struct gate_slot *slot = atomic_load_explicit(&slots, memory_order_relaxed);
          slot != NULL; slot = slot->next) {
