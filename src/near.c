@@ -70,9 +70,11 @@ static void *take_in_its_place(struct cache *cache, unsigned class, size_t align
 
 void *near_take(struct cache *cache, unsigned class, size_t alignment)
 {
+    bool was_sparse = stacks_class(cache, class)->is_sparse;
+
     cache_give_long_back(cache, class);
-    /* The class may be sparse no more. */
-    void *block = cache_pop_freed(cache, class);
+    /* What was freed may serve now if the class is sparse no more. */
+    void *block = was_sparse ? cache_pop_freed(cache, class) : NULL;
 
     if (block == NULL) {
         block = arena_take_one(cache->arena, class);
