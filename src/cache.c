@@ -367,11 +367,9 @@ COLD static void give_long_back(struct cache *cache, unsigned class)
 void cache_give_long_back(struct cache *cache, unsigned class)
 {
     const struct cache_class *cold = stacks_class(cache, class);
-    /* Stacks may be older than the bin: the thread may have come from another arena. */
-    const struct bin *bin = arena_bin(cache->arena, class);
 
-    if (size_classes[class].size > SLAB_PAGE_BYTES && cold->free != NULL && bin != NULL &&
-        unlikely(cold->is_sparse || bin_is_sparse(bin))) {
+    if (size_classes[class].size > SLAB_PAGE_BYTES && cold->free != NULL &&
+        unlikely(cold->is_sparse || bin_is_sparse(arena_bin(cache->arena, class)))) {
         give_long_back(cache, class);
     }
 }
