@@ -319,6 +319,39 @@ static void a_purge_waits_for_the_time_that_was_stamped(void **state)
     assert_int_equal(purge(1, SIZE_MAX, NULL), 3);
 }
 
+/* Eight units at a time, and what is left: wherever a run begins, however long it is. */
+static void each_unit_is_counted_and_stamped_by_itself(void **state)
+{
+    enum { ALL = 40, LONGEST = 20, OLD_TICK = 3, TICK = OLD_TICK + 1 };
+    static const uint8_t kinds[] = {UNIT_CLEAN, UNIT_USED, UNIT_FREED,
+                                    UNIT_USED | OLD_TICK << UNIT_HISTORY_BITS,
+                                    (uint8_t)(UNIT_FREED | ~UNIT_HISTORY_MASK)};
+
+    (void)state;
+    let_ticks_pass((uint8_t)(TICK - tick_now()));
+    for (size_t first = 0; first < LONGEST; first++) {
+        for (size_t units = 0; units <= LONGEST; units++) {
+            uint8_t history[ALL];
+            size_t used = 0;
+
+            for (size_t unit = 0; unit < ALL; unit++) {
+                history[unit] = kinds[(unit + units) % ARRAY_SIZE(kinds)];
+                used += unit - first < units && history[unit] != UNIT_CLEAN;
+            }
+            assert_int_equal(run_count_used(history + first, units), used);
+            run_stamp(history + first, units);
+            for (size_t unit = 0; unit < ALL; unit++) {
+                uint8_t before = kinds[(unit + units) % ARRAY_SIZE(kinds)];
+                bool is_stamped = unit - first < units && before != UNIT_CLEAN;
+
+                assert_int_equal(history[unit], is_stamped ? (before & UNIT_HISTORY_MASK) |
+                                                                 TICK << UNIT_HISTORY_BITS
+                                                           : before);
+            }
+        }
+    }
+}
+
 /* What is not due is not looked through again and again. */
 static void a_run_is_looked_at_once_a_tick(void **state)
 {
@@ -588,6 +621,7 @@ int main(void)
         ISOLATED(a_purge_of_what_is_free_for_less_begins_anew),
         ISOLATED(a_purge_goes_on_in_the_run_where_it_stopped),
         ISOLATED(a_purge_waits_for_the_time_that_was_stamped),
+        ISOLATED(each_unit_is_counted_and_stamped_by_itself),
         ISOLATED(a_run_is_looked_at_once_a_tick),
         ISOLATED(huge_pages_are_purged_whole_one_at_a_time),
         ISOLATED(a_huge_page_may_be_the_last_of_its_run),
