@@ -92,14 +92,11 @@ void bw_free_aligned_sized(void *block, size_t alignment, size_t size)
 
 int bw_posix_memalign(void **out, size_t alignment, size_t size)
 {
-    int saved_errno = errno;
-
     if (!is_power_of_two(alignment) || alignment % sizeof(void *) != 0) {
         return EINVAL;
     }
     void *block = heap_alloc_aligned(alignment, size);
 
-    errno = saved_errno;
     if (block == NULL) {
         return ENOMEM;
     }

@@ -78,7 +78,8 @@ BW_API void bw_free_aligned_sized(void *block, size_t alignment, size_t size);
 BW_API void *bw_aligned_alloc(size_t alignment, size_t size);
 
 /* POSIX.1-2008. Returns 0, EINVAL (alignment 0, no power of two, or no multiple of
- * sizeof(void *)) or ENOMEM; errno is untouched, and on failure `*out` too. */
+ * sizeof(void *)) or ENOMEM, which is in errno too then, as in glibc. Otherwise errno is untouched,
+ * and on failure `*out`. */
 BW_API int bw_posix_memalign(void **out, size_t alignment, size_t size);
 
 /* GNU. As bw_realloc of count * size; a product that overflows fails with ENOMEM. */
