@@ -190,6 +190,25 @@ static void where_that_call_is_refused_they_go_back_one_by_one(void **state)
     }
 }
 
+/* It is not the call that the kernel refuses. */
+static void where_the_first_range_is_refused_the_others_go_back_in_one_call(void **state)
+{
+    struct iovec ranges[RANGES];
+    size_t page = os_page_bytes();
+    char *memory = map_and_choose(ranges);
+    bool at_once = purges_at_once(ranges);
+
+    (void)state;
+    os_use_process_madvise();
+    memset(memory, 0x5a, 2 * RANGES * page);
+    lock_pages(memory, page);
+    answer_call(SYS_madvise, EPERM);
+    os_purge_ranges(ranges, RANGES);
+    for (size_t i = 0; i < RANGES; i++) {
+        assert_int_equal(ranges[i].iov_len, at_once && i > 0 ? page : 0);
+    }
+}
+
 static void a_kernel_that_says_yes_and_does_nothing_is_not_believed(void **state)
 {
     struct iovec ranges[RANGES];
@@ -453,6 +472,7 @@ int main(void)
         ISOLATED(several_ranges_go_back_and_what_lies_between_stays),
         ISOLATED(unless_asked_for_they_go_back_by_calls_that_filters_know),
         ISOLATED(where_the_kernel_can_several_ranges_go_back_in_one_call),
+        ISOLATED(where_the_first_range_is_refused_the_others_go_back_in_one_call),
         ISOLATED(a_kernel_that_says_yes_and_does_nothing_is_not_believed),
         ISOLATED(where_that_call_is_refused_they_go_back_one_by_one),
         ISOLATED(locked_memory_goes_back_where_the_kernel_can),
