@@ -120,6 +120,20 @@ static void a_class_gets_its_first_slab_each_time_that_it_has_borrowed_often(voi
     }
 }
 
+/* The slab's block would be nobody's. */
+static void a_class_gets_no_slab_where_the_next_size_serves(void **state)
+{
+    (void)state;
+    set_up(48 * KIB);
+    unsigned class = class_of_blocks - 1;
+    void *block = refill_one(arena, class_of_blocks);
+
+    give(block);
+    stacks_make_class(cache, class)->singles = SINGLES_MAX;
+    assert_ptr_equal(near_take(cache, class, BLOCK_ALIGN), block);
+    assert_int_equal(stacks_class(cache, class)->singles, SINGLES_MAX);
+}
+
 enum { LONG_SLABS = 4 };
 
 static void *in_use[LONG_SLABS][UNIT_BYTES / BLOCK_ALIGN];
@@ -179,6 +193,7 @@ int main(void)
         ISOLATED(near_a_limit_what_was_freed_of_one_unit_serves),
         ISOLATED(each_block_counts_as_a_miss),
         ISOLATED(a_class_gets_its_first_slab_each_time_that_it_has_borrowed_often),
+        ISOLATED(a_class_gets_no_slab_where_the_next_size_serves),
         ISOLATED(what_was_freed_of_a_sparse_class_goes_back_first),
         ISOLATED(what_was_freed_serves_where_a_class_is_sparse_no_more),
     };

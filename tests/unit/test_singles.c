@@ -56,6 +56,17 @@ static void after_so_many_there_are_stacks(void **state)
     check();
 }
 
+/* As when another thread gets the cache, or this one goes to another arena. */
+static void a_cache_that_is_bound_anew_begins_with_singles(void **state)
+{
+    (void)state;
+    set_up_with_a_slab(SIZE);
+    while (singles_take(cache, class_of_blocks) != NULL) {
+    }
+    cache_bind(cache, arena);
+    assert_non_null(singles_take(cache, class_of_blocks));
+}
+
 static void a_class_that_has_a_stack_has_no_singles(void **state)
 {
     (void)state;
@@ -91,6 +102,23 @@ static void what_goes_straight_back_is_proved_later(void **state)
     assert_true(proof_is_needed(stacks_class(cache, class_of_blocks)));
 }
 
+static void and_takes_along_what_was_kept_as_the_share_was_larger(void **state)
+{
+    (void)state;
+    set_up(SMALL_MAX_BYTES);
+    void *kept = refill_one(arena, class_of_blocks);
+    void *block = refill_one(arena, class_of_blocks);
+
+    give(kept);
+    conf.cache_limit = SMALL_MAX_BYTES;
+    scavenge_share_among(1);
+    assert_true(has_a_stack());
+    assert_true(singles_give(cache, class_of_blocks, block));
+    assert_false(has_a_stack());
+    assert_int_equal(cached_blocks(), 0);
+    check();
+}
+
 static void an_arena_without_blocks_gives_none(void **state)
 {
     (void)state;
@@ -104,9 +132,11 @@ int main(void)
     static const struct isolated_test tests[] = {
         ISOLATED(the_first_blocks_come_and_go_without_a_stack),
         ISOLATED(after_so_many_there_are_stacks),
+        ISOLATED(a_cache_that_is_bound_anew_begins_with_singles),
         ISOLATED(a_class_that_has_a_stack_has_no_singles),
         ISOLATED(large_blocks_do_not_pass_singly),
         ISOLATED(what_goes_straight_back_is_proved_later),
+        ISOLATED(and_takes_along_what_was_kept_as_the_share_was_larger),
         ISOLATED(an_arena_without_blocks_gives_none),
     };
 
