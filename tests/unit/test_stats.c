@@ -213,6 +213,7 @@ static char *printed(void (*print)(FILE *stream))
 
     assert_non_null(stream);
     print(stream);
+    assert_false(gate_has_caller(cache_gate(cache_self)));
     assert_int_equal(fclose(stream), 0);
     assert_non_null(text);
     return text;
@@ -321,6 +322,57 @@ static void the_xml_has_each_number_of_the_text(void **state)
     free(xml);
 }
 
+/* What is printed from `begin` on, up to the line's end; freed by the caller. */
+static char *row_from(const char *text, const char *begin)
+{
+    const char *row = strstr(text, begin);
+
+    assert_non_null(row);
+    return strndup(row, strcspn(row, "\n"));
+}
+
+static void a_bin_has_each_number_in_its_column(void **state)
+{
+    (void)state;
+    heap_free(heap_alloc(48));
+    struct bin *bin = arena_bin(arena_by_index(0), size_class_of(48));
+
+    bin->stats = (struct bin_stats){.refills = 1,
+                                    .refill_blocks = 2,
+                                    .flushes = 3,
+                                    .flush_blocks = 4,
+                                    .depot_exchanges = 5,
+                                    .remote_batches = 6,
+                                    .remote_blocks = 7,
+                                    .slabs_created = 8,
+                                    .slabs_released = 9};
+    char *text = printed(stats_print_text);
+    char *row = row_from(text, "         48 ");
+    char expected[256];
+
+    (void)snprintf(expected, sizeof(expected),
+                   " %10u %10u %10u %10u %10u %10u %10u %10u %10u %10u %10llu %10llu %10u", 48, 1,
+                   2, 3, 4, 5, 6, 7, 8, 9, (unsigned long long)bin->lock.acquisitions,
+                   (unsigned long long)bin->free_blocks, 0);
+    assert_string_equal(row, expected);
+    free(row);
+    free(text);
+    bin->free_blocks += 100;
+    atomic_fetch_add(&bin->depot.blocks, 1000);
+    char *xml = printed(stats_print_xml);
+
+    row = row_from(xml, "<bin size=\"48\"");
+    (void)snprintf(expected, sizeof(expected),
+                   "<bin size=\"48\" refills=\"1\" fetched=\"2\" flushes=\"3\" returned=\"4\" "
+                   "exchanged=\"5\" words=\"6\" remote=\"7\" created=\"8\" released=\"9\" "
+                   "locks=\"%llu\" free=\"%llu\" depot=\"1000\"/>",
+                   (unsigned long long)bin->lock.acquisitions,
+                   (unsigned long long)bin->free_blocks);
+    assert_string_equal(row, expected);
+    free(row);
+    free(xml);
+}
+
 static void every_arena_is_printed(void **state)
 {
     (void)state;
@@ -368,6 +420,7 @@ int main(void)
         ISOLATED(only_bins_in_use_are_listed),
         ISOLATED(the_xml_is_closed_and_has_the_same_numbers),
         ISOLATED(the_xml_has_each_number_of_the_text),
+        ISOLATED(a_bin_has_each_number_in_its_column),
         ISOLATED(every_arena_is_printed),
         ISOLATED(printing_before_the_first_call_works),
     };
