@@ -174,6 +174,28 @@ static void of_every_class_blocks_start_where_they_may(void **state)
     }
 }
 
+/* 40 KiB are aligned to 8. */
+static void of_slabs_of_several_units_too(void **state)
+{
+    (void)state;
+    make_stack();
+    stack.class = size_class_of(40 * KIB);
+    arena = arena_create(0);
+    for (stack.count = 0; stack.count < SHORT; stack.count++) {
+        stack.blocks[stack.count] = refill_one(arena, stack.class);
+        assert_non_null(stack.blocks[stack.count]);
+    }
+    verify_starts_of(&stack.class);
+    for (size_t at = 0; at < SHORT; at++) {
+        char *block = (char *)stack.blocks[at];
+
+        stack.blocks[at] = block + 8 * KIB;
+        assert_dies_at(verify_starts_of, &stack.class, "invalid free of",
+                       (uintptr_t)stack.blocks[at]);
+        stack.blocks[at] = block;
+    }
+}
+
 /* The header, and what earlier blocks have left beyond the last. */
 static void what_is_no_block_of_the_stack_is_not_looked_at(void **state)
 {
@@ -202,6 +224,7 @@ int main(void)
         ISOLATED(an_address_between_two_blocks_dies),
         ISOLATED(a_block_that_is_another_s_now_was_freed_before),
         ISOLATED(of_every_class_blocks_start_where_they_may),
+        ISOLATED(of_slabs_of_several_units_too),
         ISOLATED(what_is_no_block_of_the_stack_is_not_looked_at),
     };
 
