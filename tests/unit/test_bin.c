@@ -212,7 +212,9 @@ static void scattered_blocks_come_back_to_their_slabs(void **state)
     /* But for the last block of each slab: more empty ones the bin would not keep. */
     size_t count = SCATTERED - SCATTER_SLABS;
 
+    bin.frees_in_order = true;
     put(&scattered[100], 300);
+    assert_false(bin.frees_in_order);
     put(scattered, 100);
     put(&scattered[400], count - 400);
     assert_int_equal(bin.free_blocks, count);

@@ -266,6 +266,27 @@ static void what_nobody_asked_for_since_the_last_look_is_idle(void **state)
     assert_int_equal(depot.full_count, 0);
 }
 
+static void it_is_the_fewest_that_there_were_since(void **state)
+{
+    enum { STACKS = 3, USED = 2 };
+    struct magazine *used[USED];
+
+    (void)state;
+    new_depot_of(BLOCK_ALIGN);
+    for (unsigned i = 0; i < STACKS; i++) {
+        magazine_destroy(put_full());
+    }
+    pop_idle(UINT32_MAX, 0);
+    for (unsigned i = 0; i < USED; i++) {
+        used[i] = depot_take_locked(&depot, stack_with(capacity, 0));
+    }
+    for (unsigned i = 0; i < USED; i++) {
+        magazine_destroy(depot_put_locked(&depot, class_of_blocks, used[i]));
+    }
+    magazine_destroy(depot_take_locked(&depot, stack_with(capacity, 0)));
+    pop_idle(UINT32_MAX, STACKS - USED);
+}
+
 static void check(void *argument)
 {
     depot_check_locked((struct depot *)argument);
@@ -320,6 +341,7 @@ int main(void)
         ISOLATED(a_depot_that_fills_and_empties_makes_its_stacks_once),
         ISOLATED(an_empty_stack_of_another_length_is_not_kept),
         ISOLATED(what_nobody_asked_for_since_the_last_look_is_idle),
+        ISOLATED(it_is_the_fewest_that_there_were_since),
         ISOLATED(the_check_sees_what_does_not_add_up),
         ISOLATED(without_the_lock_nothing_is_kept),
     };

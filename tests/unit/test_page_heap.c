@@ -1007,7 +1007,9 @@ static void a_run_resized_to_its_own_length_stays(void **state)
 
     (void)state;
     assert_true(page_heap_resize(span, 3));
+    assert_true(page_heap_resize(span, 3));
     assert_int_equal(span->units, 3);
+    assert_int_equal(page_heap_stats().resizes, 2);
     page_heap_check();
 }
 
