@@ -16,6 +16,7 @@
 #include "gate.h"
 #include "large.h"
 #include "life.h"
+#include "meta.h"
 #include "os.h"
 #include "page_heap.h"
 #include "refill.h"
@@ -383,6 +384,20 @@ static void what_is_freed_without_memory_can_be_had_again(void **state)
     check_all();
 }
 
+static void without_memory_for_a_stack_a_block_goes_straight_back(void **state)
+{
+    char *block = filled(STACKS_BYTES_MODEST + 1);
+
+    (void)state;
+    os_fail_calls(1, UINT64_MAX);
+    while (meta_alloc(CACHE_LINE_BYTES) != NULL) {
+    }
+    heap_free(block);
+    os_fail_calls(0, 0);
+    assert_int_equal(stats_memory().cached_blocks, 0);
+    assert_nothing_is_used();
+}
+
 static void blocks_not_needed_go_back_where_every_request_is_a_hit(void **state)
 {
     enum { COUNT = 12, LONG = 16384, PAIRS = 5000 };
@@ -588,6 +603,25 @@ static void a_block_whose_slab_is_gone_is_freed_twice(void **state)
 }
 
 /* Other threads */
+
+/* Of another arena's, which is kept without a look at its slab, as the buffer has room. */
+static void *free_between_blocks(void *blocks)
+{
+    char *inside = ((char **)blocks)[1] + BLOCK_ALIGN;
+
+    heap_free(((char **)blocks)[0]);
+    assert_dies_at(free_it, inside, "invalid free of", (uintptr_t)inside);
+    return NULL;
+}
+
+static void a_misaligned_address_of_another_arena_dies_at_once(void **state)
+{
+    void *blocks[] = {filled(64), filled(64)};
+
+    (void)state;
+    assert_true(life_limit_arenas(2));
+    run_threads(1, free_between_blocks, blocks);
+}
 
 static void *free_in_thread(void *block)
 {
@@ -1590,6 +1624,7 @@ int main(void)
         ISOLATED(a_block_got_after_the_break_failed_leaves_errno_alone),
         ISOLATED(without_memory_a_small_block_comes_from_a_larger_class_or_not_at_all),
         ISOLATED(what_is_freed_without_memory_can_be_had_again),
+        ISOLATED(without_memory_for_a_stack_a_block_goes_straight_back),
         ISOLATED(blocks_not_needed_go_back_where_every_request_is_a_hit),
         ISOLATED(what_the_own_cache_holds_makes_way_for_a_large_block),
         ISOLATED(whichever_call_fails_nothing_is_lost),
@@ -1600,6 +1635,7 @@ int main(void)
         ISOLATED(a_large_block_freed_twice_dies),
         ISOLATED(a_small_block_freed_twice_in_a_row_dies),
         ISOLATED(a_block_whose_slab_is_gone_is_freed_twice),
+        ISOLATED(a_misaligned_address_of_another_arena_dies_at_once),
         ISOLATED(a_block_freed_twice_dies_at_exit_at_the_latest),
         ISOLATED(blocks_freed_by_other_threads_come_home),
         ISOLATED(blocks_of_threads_that_ended_can_be_freed),

@@ -16,6 +16,7 @@
 #include "gate.h"
 #include "life.h"
 #include "limit.h"
+#include "os.h"
 #include "page_heap.h"
 #include "purge.h"
 #include "slab.h"
@@ -671,6 +672,20 @@ static void a_block_that_grows_in_place_after_all_is_no_failure(void **state)
     assert_int_equal(told.hard, 1);
 }
 
+static void where_the_kernel_has_no_memory_no_limit_is_to_blame(void **state)
+{
+    struct told told = {0, 0, 0};
+
+    (void)state;
+    bw_on_limit(count, &told);
+    assert_true(bw_set_limits(HARD_BYTES, 0));
+    os_fail_calls(1, UINT64_MAX);
+    assert_null(bw_malloc(HARD_BYTES));
+    os_fail_calls(0, 0);
+    bw_free(bw_malloc(MIB));
+    assert_int_equal(told.hard, 0);
+}
+
 /* More than any address space: no limit is to blame. */
 static void what_no_heap_could_have_is_no_news(void **state)
 {
@@ -1003,6 +1018,7 @@ int main(void)
         ISOLATED(growth_in_the_callback_is_not_told_of),
         ISOLATED(the_callback_is_not_called_inside_itself),
         ISOLATED(a_block_that_grows_in_place_after_all_is_no_failure),
+        ISOLATED(where_the_kernel_has_no_memory_no_limit_is_to_blame),
         ISOLATED(what_no_heap_could_have_is_no_news),
         ISOLATED(below_the_soft_limit_nothing_happens),
         ISOLATED(the_program_is_told_of_growth_only),
