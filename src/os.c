@@ -242,12 +242,9 @@ static long process_madvise_self(const struct iovec *ranges, size_t count)
 
 COLD void os_use_process_madvise(void)
 {
-    int saved_errno = errno;
-
     /* Relaxed, here and below: a hint. */
     atomic_store_explicit(&purges_at_once, process_madvise_self(NULL, 0) == 0,
                           memory_order_relaxed);
-    errno = saved_errno;
 }
 
 /* How many of the ranges, from the first on, went back in one call. */
