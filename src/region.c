@@ -296,8 +296,6 @@ COLD void region_unmap(struct region *region)
 _Atomic uint16_t *region_tags_create(void)
 {
     size_t bytes = region_units_max() * sizeof(_Atomic uint16_t);
-
-    bytes = align_up(bytes, os_page_bytes());
     void *tags = os_map(bytes);
 
     /* Where the program has all that it maps locked (mlockall()), the kernel has brought every
