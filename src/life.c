@@ -122,7 +122,6 @@ COLD void life_join_arena(struct cache *cache, struct arena *arena)
 
 COLD bool life_start_patiently(void)
 {
-    (void)life_cache();
     if (!life_started() && gate_enter_patiently(NULL)) {
         gate_leave(NULL);
         (void)life_cache();
