@@ -84,7 +84,7 @@ void stacks_destroy(struct cache *cache, struct magazine *magazine)
 size_t stacks_give_older(struct cache *cache, unsigned class, struct magazine *magazine,
                          size_t count, size_t left)
 {
-    if (magazine == NULL || count <= left) {
+    if (count <= left) {
         return count;
     }
     void **slots = magazine->slots;
