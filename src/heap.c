@@ -151,8 +151,8 @@ static void *alloc_large(struct cache *cache, size_t alignment, size_t size, enu
     }
     void *block = large_alloc(cache, alignment, size, purpose == FOR_ZEROES);
 
-    if (purpose == FOR_MALLOC && size > SMALL_MAX_BYTES && alignment <= SLAB_PAGE_BYTES &&
-        limit_is_far()) {
+    /* A small size has a class, where it is not aligned to more than a page. */
+    if (purpose == FOR_MALLOC && alignment <= SLAB_PAGE_BYTES && limit_is_far()) {
         size_class_ask_medium(size);
     }
 

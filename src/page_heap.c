@@ -206,7 +206,7 @@ struct span *page_heap_alloc(const struct run_request *request)
 
     lock_release(&page_heap_lock);
     if (span != NULL && !request->zero) {
-        if (request->populate_bytes > 0 && *span_history(span) == UNIT_CLEAN) {
+        if (*span_history(span) == UNIT_CLEAN) {
             os_populate((char *)span_address(span), request->populate_bytes);
         }
         memset(span_history(span), UNIT_USED, span->units);
