@@ -46,6 +46,8 @@ static void a_new_cache_is_empty_and_full(void **state)
         assert_null(cache_pop_freed(cache, class));
     }
     assert_int_equal(cached_blocks(), 0);
+    /* What free() looks up without a call. */
+    assert_int_equal(cache->units, region_units_max());
     check();
 }
 
