@@ -11,9 +11,10 @@
  *   break     the break, with a gap before each unit
  *   arenas    arenas, each with a bin
  *   start     the first call, in the first step
+ *   callback  what is to be told of limits, in the first step
  *
- * mutant_region_relaxed.c, mutant_arena_relaxed.c and mutant_life_relaxed.c are the modules without
- * their memory orders.
+ * mutant_region_relaxed.c, mutant_arena_relaxed.c, mutant_life_relaxed.c and mutant_limit_relaxed.c
+ * are the modules without their memory orders.
  */
 #include <pthread.h>
 #include <sched.h>
@@ -25,6 +26,7 @@
 #include "arena.h"
 #include "conf.h"
 #include "life.h"
+#include "limit.h"
 #include "region.h"
 #include "size_class.h"
 
@@ -148,6 +150,36 @@ static void make_start(unsigned number)
     require(life_start_patiently(), "no start", number);
 }
 
+/* The callback */
+
+static unsigned told_steps;
+static _Thread_local bool is_told;
+
+static void tell(enum bw_limit which, size_t held_bytes, void *context)
+{
+    (void)held_bytes;
+    require(which == BW_LIMIT_HARD && *(const unsigned *)context == STEPS, "no context", 0);
+    is_told = true;
+}
+
+static void read_callback(unsigned number)
+{
+    (void)number;
+    while (!is_told) {
+        limit_notice(BW_LIMIT_HARD);
+        limit_deliver(0);
+        (void)sched_yield();
+    }
+}
+
+static void make_callback(unsigned number)
+{
+    if (number == 0) {
+        told_steps = STEPS;
+        limit_on(tell, &told_steps);
+    }
+}
+
 static void keep(unsigned number)
 {
     (void)number;
@@ -165,6 +197,7 @@ static const struct mode modes[] = {
     {"break", make_break, read_break, keep},
     {"arenas", make_arena, read_arena, keep},
     {"start", make_start, read_start, keep},
+    {"callback", make_callback, read_callback, keep},
 };
 
 enum { MODES = sizeof(modes) / sizeof(modes[0]) };
@@ -199,7 +232,8 @@ static const struct mode *mode_of(const char *name)
             return &modes[i];
         }
     }
-    (void)fprintf(stderr, "stress_publish: which mode? regions, break, arenas or start\n");
+    (void)fprintf(stderr,
+                  "stress_publish: which mode? regions, break, arenas, start or callback\n");
     exit(2);
 }
 
