@@ -420,12 +420,11 @@ static void blocks_not_needed_go_back_where_every_request_is_a_hit(void **state)
 }
 
 /* Two to a unit. */
-static void what_the_own_cache_holds_makes_way_for_a_large_block(void **state)
+static void use_up_for_what_the_own_cache_holds(void)
 {
     enum { HALF = UNIT_BYTES / 2 };
     void *blocks[8];
 
-    (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
         blocks[i] = filled(HALF);
     }
@@ -433,7 +432,23 @@ static void what_the_own_cache_holds_makes_way_for_a_large_block(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
         heap_free(blocks[i]);
     }
+}
+
+static void what_the_own_cache_holds_makes_way_for_a_large_block(void **state)
+{
+    (void)state;
+    use_up_for_what_the_own_cache_holds();
     assert_non_null(heap_alloc(SMALL_MAX_BYTES + 1));
+    os_fail_calls(0, 0);
+    check_all();
+}
+
+/* Which no larger one is cut for. */
+static void so_it_does_for_a_small_one_of_another_class(void **state)
+{
+    (void)state;
+    use_up_for_what_the_own_cache_holds();
+    assert_non_null(heap_alloc(SMALL_MAX_BYTES));
     os_fail_calls(0, 0);
     check_all();
 }
@@ -1627,6 +1642,7 @@ int main(void)
         ISOLATED(without_memory_for_a_stack_a_block_goes_straight_back),
         ISOLATED(blocks_not_needed_go_back_where_every_request_is_a_hit),
         ISOLATED(what_the_own_cache_holds_makes_way_for_a_large_block),
+        ISOLATED(so_it_does_for_a_small_one_of_another_class),
         ISOLATED(whichever_call_fails_nothing_is_lost),
         ISOLATED(addresses_that_are_no_blocks_die),
         ISOLATED(addresses_inside_a_block_of_a_mapped_region_die),
