@@ -552,6 +552,20 @@ static void the_run_at_the_top_grows_with_the_break(void **state)
     memset(memory_of(span), PATTERN, 500 * UNIT_BYTES);
 }
 
+/* There is no row for what will be behind it. */
+static void so_does_one_behind_which_nothing_is(void **state)
+{
+    (void)run_of_units(1);
+    use_up_free_units();
+    struct span *last = span_of_primary(break_top() - UNIT_BYTES);
+
+    (void)state;
+    assert_null(run_after(&region_primary, last, 1));
+    assert_true(page_heap_resize(last, 3));
+    assert_int_equal(last->units, 3);
+    page_heap_check();
+}
+
 static void the_run_at_the_top_stays_when_the_break_cannot_grow(void **state)
 {
     struct span *span = run_of_units(2);
@@ -1431,6 +1445,7 @@ int main(void)
         ISOLATED(a_run_grows_over_free_memory_behind_it),
         ISOLATED(a_run_with_a_neighbour_in_use_does_not_grow),
         ISOLATED(the_run_at_the_top_grows_with_the_break),
+        ISOLATED(so_does_one_behind_which_nothing_is),
         ISOLATED(the_run_at_the_top_stays_when_the_break_cannot_grow),
         ISOLATED(a_run_grown_over_used_memory_counts_as_used),
         ISOLATED(a_run_grown_over_clean_memory_counts_as_used),
