@@ -285,6 +285,23 @@ static void all_the_arenas_that_there_may_be_are_drained(void **state)
     assert_nothing_is_held(arena_by_index(ARENAS_MAX - 1));
 }
 
+static void an_arena_that_no_tags_can_be_mapped_for_serves_all_the_same(void **state)
+{
+    (void)state;
+    (void)first_arena();
+    os_fail_calls(1, UINT64_MAX);
+    struct arena *other = arena_create(1);
+
+    os_fail_calls(0, 0);
+    assert_non_null(other);
+    assert_null(other->tags);
+    void *block = refill_one(other, class_of_blocks);
+
+    assert_non_null(span_of_primary((uintptr_t)block));
+    arena_free_blocks(other, class_of_blocks, &block, 1);
+    arena_check(other);
+}
+
 static void a_tag_tells_the_class_while_the_slab_lives(void **state)
 {
     struct arena *arena = first_arena();
@@ -689,6 +706,7 @@ int main(void)
         ISOLATED(an_empty_stack_can_be_taken_back),
         ISOLATED(a_class_has_a_bin_from_its_first_slab_on),
         ISOLATED(all_the_arenas_that_there_may_be_are_drained),
+        ISOLATED(an_arena_that_no_tags_can_be_mapped_for_serves_all_the_same),
         ISOLATED(a_tag_tells_the_class_while_the_slab_lives),
         ISOLATED(each_unit_of_a_slab_has_its_tag),
         ISOLATED(blocks_of_several_slabs_find_their_own),
