@@ -189,7 +189,7 @@ static void a_limit_set_later_counts_what_is_held_in_a_fork_too(void **state)
 /* Counts the blocks that there are for a thread of another arena. */
 static void *take_all_in_another_arena(void *count)
 {
-    enum { BYTES = 64 };
+    enum { BYTES = 256 };
 
     while (bw_malloc(BYTES) != NULL) {
         ++*(size_t *)count;
@@ -200,7 +200,7 @@ static void *take_all_in_another_arena(void *count)
 
 static void at_the_hard_limit_threads_share_what_any_arena_has_free(void **state)
 {
-    enum { BYTES = 64, MOST = HARD_BYTES / BYTES, KEPT = 512 };
+    enum { BYTES = 256, MOST = HARD_BYTES / BYTES, KEPT = 128 };
     static void *blocks[MOST];
     size_t others = 0;
 

@@ -314,7 +314,7 @@ struct comings_and_goings {
     _Atomic bool first_taken;
 };
 
-enum { CHANGES = 3000 };
+enum { CHANGES = 1000 };
 
 static void *look_or_change(void *argument)
 {
