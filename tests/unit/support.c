@@ -280,9 +280,17 @@ size_t resident_pages(const void *start, size_t bytes)
     size_t resident = 0;
 
     for (size_t done = 0; done < bytes; done += PAGES_AT_ONCE * page) {
+        char *first = (char *)(uintptr_t)start + done;
         size_t part = bytes - done < PAGES_AT_ONCE * page ? bytes - done : PAGES_AT_ONCE * page;
 
-        assert_int_equal(mincore((char *)(uintptr_t)start + done, part, states), 0);
+        if (mincore(first, part, states) != 0) {
+            /* Some of them have been unmapped. */
+            assert_int_equal(errno, ENOMEM);
+            for (size_t i = 0; i < part / page; i++) {
+                states[i] = 0;
+                (void)mincore(first + i * page, page, &states[i]);
+            }
+        }
         for (size_t i = 0; i < part / page; i++) {
             resident += states[i] & 1U;
         }

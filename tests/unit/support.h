@@ -69,7 +69,7 @@ void move_break_to(uintptr_t address);
 void block_break(void);
 void unblock_break(void);
 
-/* Pages of [start, start + bytes) that have memory behind them. */
+/* Pages of [start, start + bytes) that have memory behind them; one that is not mapped has none. */
 size_t resident_pages(const void *start, size_t bytes);
 
 /* Let the kernel decide by this program what becomes of system calls, until the test ends. */

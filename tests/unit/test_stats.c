@@ -351,7 +351,7 @@ static void a_bin_has_each_number_in_its_column(void **state)
     char expected[256];
 
     (void)snprintf(expected, sizeof(expected),
-                   " %10u %10u %10u %10u %10u %10u %10u %10u %10u %10u %10llu %10llu %10u", 48, 1,
+                   " %10d %10d %10d %10d %10d %10d %10d %10d %10d %10d %10llu %10llu %10d", 48, 1,
                    2, 3, 4, 5, 6, 7, 8, 9, (unsigned long long)bin->lock.acquisitions,
                    (unsigned long long)bin->free_blocks, 0);
     assert_string_equal(row, expected);
