@@ -129,9 +129,9 @@ static void a_class_gets_no_slab_where_the_next_size_serves(void **state)
     void *block = refill_one(arena, class_of_blocks);
 
     give(block);
-    stacks_make_class(cache, class)->singles = SINGLES_MAX;
+    stacks_make_class(cache, class)->borrowed = BORROWS;
     assert_ptr_equal(near_take(cache, class, BLOCK_ALIGN), block);
-    assert_int_equal(stacks_class(cache, class)->singles, SINGLES_MAX);
+    assert_int_equal(stacks_class(cache, class)->borrowed, BORROWS);
 }
 
 enum { LONG_SLABS = 4 };
