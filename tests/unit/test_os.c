@@ -156,16 +156,25 @@ static void unless_asked_for_they_go_back_by_calls_that_filters_know(void **stat
     assert_true(is_all(memory, 2 * RANGES * os_page_bytes(), 0x5a));
 }
 
+/* As map_and_choose(), for ranges that are to go back in one call: *at_once if the kernel can. */
+static char *map_and_choose_at_once(struct iovec *ranges, bool *at_once)
+{
+    char *memory = map_and_choose(ranges);
+
+    *at_once = purges_at_once(ranges);
+    os_use_process_madvise();
+    memset(memory, 0x5a, 2 * RANGES * os_page_bytes());
+    return memory;
+}
+
 static void where_the_kernel_can_several_ranges_go_back_in_one_call(void **state)
 {
     struct iovec ranges[RANGES];
     size_t page = os_page_bytes();
-    char *memory = map_and_choose(ranges);
-    bool at_once = purges_at_once(ranges);
+    bool at_once;
+    char *memory = map_and_choose_at_once(ranges, &at_once);
 
     (void)state;
-    os_use_process_madvise();
-    memset(memory, 0x5a, 2 * RANGES * page);
     answer_call(SYS_madvise, EPERM);
     os_purge_ranges(ranges, RANGES);
     for (size_t i = 0; i < RANGES; i++) {
@@ -195,12 +204,10 @@ static void where_the_first_range_is_refused_the_others_go_back_in_one_call(void
 {
     struct iovec ranges[RANGES];
     size_t page = os_page_bytes();
-    char *memory = map_and_choose(ranges);
-    bool at_once = purges_at_once(ranges);
+    bool at_once;
+    char *memory = map_and_choose_at_once(ranges, &at_once);
 
     (void)state;
-    os_use_process_madvise();
-    memset(memory, 0x5a, 2 * RANGES * page);
     lock_pages(memory, page);
     answer_call(SYS_madvise, EPERM);
     os_purge_ranges(ranges, RANGES);
